@@ -1,0 +1,1 @@
+"""Descriptor work, twice: `native` (C through cffi) and `vector` (numpy), behind one contract."""

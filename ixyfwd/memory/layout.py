@@ -1,0 +1,166 @@
+"""The arena's layout: computed once by `compute_layout`, passed to every process.
+
+The arena is a whole number of 2 MiB pages. Each worker has a run of pages of its own; nothing is shared between
+workers, not even a page. A run holds, in this order: the counters page; for each port the two descriptor rings, the
+buffer id of every slot and the ring state; the free stack; the buffers. All offsets count from the arena's start.
+
+A buffer never crosses a 2 MiB page, because without an IOMMU the pages are not contiguous for the device. Buffers lie
+33 cache lines apart: an even 32 would map every frame's first line to the same few sets of the caches. The odd line
+is headroom in front of the frame, for programs that push a tag.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ixyfwd.telemetry.counters import PAGE_BYTES as COUNTERS_BYTES
+
+ARENA_PAGE_BYTES = 2 * 1024 * 1024
+CACHE_LINE_BYTES = 64
+DESCRIPTOR_BYTES = 16
+RING_ALIGN_BYTES = 128  # 82599 datasheet 8.2.3.8.1: RDBAL bits 6:0 read as zero
+BUFFER_DATA_BYTES = 2048  # SRRCTL.BSIZEPACKET = 2 (KiB)
+BUFFER_HEADROOM_BYTES = 64
+BUFFER_STRIDE_BYTES = BUFFER_HEADROOM_BYTES + BUFFER_DATA_BYTES
+RING_STATE_BYTES = 64
+POOL_STATE_BYTES = 64
+
+
+@dataclass(frozen=True)
+class RingLayout:
+    """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean.
+
+    rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
+    middle of a frame that spans several descriptors.
+    tx: `tail` is the last TDT written (= the next slot to fill), `clean` the oldest slot whose buffer is not yet back
+    in the pool; `next` is unused. `ids` is uint32[entries]: the buffer id in each slot.
+    """
+
+    descriptors: int
+    ids: int
+    state: int
+    entries: int
+
+
+@dataclass(frozen=True)
+class WorkerLayout:
+    """A worker's run of pages. `rx[p]`, `tx[p]` are its rings at port p (queue number = worker index).
+
+    `pool` is 16 uint32 words (word 0 = number of free ids), followed by uint32[buffers]: the free stack.
+    """
+
+    index: int
+    base: int
+    size: int
+    counters: int
+    rx: tuple[RingLayout, ...]
+    tx: tuple[RingLayout, ...]
+    pool: int
+    buffers_base: int
+    buffers: int
+
+    def buffer_offsets(self) -> list[int]:
+        """Offset of the *frame* (behind the headroom) of each buffer id, as a list indexed by id."""
+        offsets: list[int] = []
+        at = self.buffers_base
+        for _ in range(self.buffers):
+            if at // ARENA_PAGE_BYTES != (at + BUFFER_STRIDE_BYTES - 1) // ARENA_PAGE_BYTES:
+                at = _align(at, ARENA_PAGE_BYTES)
+            offsets.append(at + BUFFER_HEADROOM_BYTES)
+            at += BUFFER_STRIDE_BYTES
+        return offsets
+
+
+@dataclass(frozen=True)
+class ArenaLayout:
+    """All workers; `size` is a multiple of ARENA_PAGE_BYTES."""
+
+    size: int
+    ports: int
+    workers: tuple[WorkerLayout, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `from_json` in another process."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ArenaLayout":
+        """The inverse of `as_json` (which JSON may have passed: tuples come back as lists)."""
+        return cls(data["size"], data["ports"], tuple(worker_from_json(w) for w in data["workers"]))
+
+
+def _rings_from_json(rings: Sequence[Mapping[str, int]]) -> tuple[RingLayout, ...]:
+    return tuple(RingLayout(**r) for r in rings)
+
+
+def worker_from_json(data: Mapping[str, Any]) -> WorkerLayout:
+    """A worker's layout from the plain data of `as_json`."""
+    return WorkerLayout(**{**data, "rx": _rings_from_json(data["rx"]), "tx": _rings_from_json(data["tx"])})
+
+
+def _align(value: int, to: int) -> int:
+    return -(-value // to) * to
+
+
+def minimum_buffers(ports: int, ring_size: int, batch: int) -> int:
+    """Buffers with which no ring can ever starve: every slot of every ring, and a batch in hand per link."""
+    return ports * (2 * ring_size + batch)
+
+
+def compute_layout(*, ports: int, workers: int, ring_size: int, buffers_per_worker: int) -> ArenaLayout:
+    """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers each.
+
+    The rest of a worker's last page is filled with buffers too, so that none of it is wasted.
+    """
+    runs: list[WorkerLayout] = []
+    base = 0
+    for index in range(workers):
+        run = _layout_worker(index, base, ports, ring_size, buffers_per_worker)
+        runs.append(run)
+        base += run.size
+    return ArenaLayout(base, ports, tuple(runs))
+
+
+def _layout_worker(index: int, base: int, ports: int, ring_size: int, buffers: int) -> WorkerLayout:
+    at = base
+
+    def take(size: int, align: int = CACHE_LINE_BYTES) -> int:
+        nonlocal at
+        start = _align(at, align)
+        at = start + size
+        return start
+
+    def ring() -> RingLayout:
+        return RingLayout(
+            take(ring_size * DESCRIPTOR_BYTES, RING_ALIGN_BYTES),
+            take(4 * ring_size),
+            take(RING_STATE_BYTES),
+            ring_size,
+        )
+
+    counters = take(COUNTERS_BYTES)
+    rx = tuple(ring() for _ in range(ports))
+    tx = tuple(ring() for _ in range(ports))
+    # The free stack is sized for all the buffers that the last page can hold, hence the small fixed point.
+    count, size = buffers, 0
+    while True:
+        buffers_base = _align(_align(at, CACHE_LINE_BYTES) + POOL_STATE_BYTES + 4 * count, CACHE_LINE_BYTES)
+        size = _align(_last_buffer_end(buffers_base, count) - base, ARENA_PAGE_BYTES)
+        more = (base + size - _last_buffer_end(buffers_base, count)) // (BUFFER_STRIDE_BYTES + 8)
+        if more <= 0:
+            break
+        count += more
+    pool = take(POOL_STATE_BYTES + 4 * count)
+    return WorkerLayout(index, base, size, counters, rx, tx, pool, buffers_base, count)
+
+
+def _last_buffer_end(buffers_base: int, count: int) -> int:
+    first_page = min(count, (_align(buffers_base + 1, ARENA_PAGE_BYTES) - buffers_base) // BUFFER_STRIDE_BYTES)
+    if first_page == count:
+        return buffers_base + count * BUFFER_STRIDE_BYTES
+    per_page = ARENA_PAGE_BYTES // BUFFER_STRIDE_BYTES
+    full, rest = divmod(count - first_page, per_page)
+    start = _align(buffers_base + 1, ARENA_PAGE_BYTES)
+    if rest == 0:
+        return start + (full - 1) * ARENA_PAGE_BYTES + per_page * BUFFER_STRIDE_BYTES
+    return start + full * ARENA_PAGE_BYTES + rest * BUFFER_STRIDE_BYTES

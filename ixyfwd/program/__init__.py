@@ -1,0 +1,1 @@
+"""What happens to a burst between rx and tx."""

@@ -1,0 +1,1 @@
+"""Counters in shared memory: one writer each, any number of readers."""

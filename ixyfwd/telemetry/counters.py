@@ -1,0 +1,64 @@
+"""The counters page: 512 64-bit words per worker, written by that worker, read by anybody.
+
+Words 0-7 describe the worker, word 8 (a cache line of its own) is the only one that the supervisor writes,
+words 16-31 count the poll loop, then a block of 32 words follows for each port. `engine/_c/native.h` has the same
+numbers in C; a test compares the two.
+"""
+
+from enum import IntEnum
+
+PAGE_BYTES = 4096
+PAGE_WORDS = PAGE_BYTES // 8
+PORT_BLOCK_WORD = 32
+PORT_BLOCK_WORDS = 32
+MAX_PORTS = (PAGE_WORDS - PORT_BLOCK_WORD) // PORT_BLOCK_WORDS
+
+
+class State(IntEnum):
+    """What a worker says of itself in `Word.STATE`."""
+
+    STARTING = 0
+    READY = 1
+    DRAINED = 2
+    FAILED = 3
+
+
+class Command(IntEnum):
+    """What the supervisor asks of a worker in `Word.COMMAND`."""
+
+    RUN = 0
+    DRAIN = 1
+    QUIT = 2
+
+
+class Word(IntEnum):
+    """Words of the page that are not per port."""
+
+    STATE = 0
+    PID = 1
+    HEARTBEAT = 2  # moves at every housekeeping round, also when idle
+    FIRST_TX_NS = 3  # CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before
+    COMMAND = 8  # the supervisor's word
+    POLLS = 16  # rounds over all links
+    EMPTY_POLLS = 17  # rounds that found nothing
+    BURSTS = 18  # rx bursts with at least one packet
+    BUSY_NS = 19  # time spent in rounds that found something
+    SLEEPS = 20  # times the idle policy slept
+    YIELDS = 21  # times the idle policy gave the CPU away
+
+
+class PortWord(IntEnum):
+    """Words of a port's block; rx words count frames taken from that port, tx words frames given to it."""
+
+    RX_PACKETS = 0
+    RX_BYTES = 1
+    RX_ERRORS = 2  # frames dropped for an error flag or for spanning several descriptors
+    RX_NO_BUFFER = 3  # times a refill found the free stack empty (nothing is lost by that alone)
+    TX_PACKETS = 8  # accepted into the tx ring
+    TX_BYTES = 9
+    TX_FULL = 10  # not accepted: the ring was full; freed and dropped
+
+
+def port_word(port: int, word: PortWord) -> int:
+    """Index of a per-port word in the page."""
+    return PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS + word
