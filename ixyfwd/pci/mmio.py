@@ -1,0 +1,40 @@
+"""BAR windows mapped into this process, for doorbells: a store into the view is one register write."""
+
+import mmap
+
+from ixyfwd.errors import DeviceError
+from ixyfwd.pci.function import Window
+
+
+def map_window(window: Window) -> memoryview:
+    """The window as a writable 'I' view: `view[i] = value` is exactly one aligned 32-bit store at BAR0 + 4i + start.
+
+    That is a property of memoryview in CPython; struct.pack_into or a cffi pointer would store twice. Give the view
+    to `unmap_window` when done. Raises DeviceError if the window cannot be mapped.
+    """
+    try:
+        mapping = mmap.mmap(window.fd, window.size, offset=window.file_offset)
+    except (OSError, ValueError) as error:
+        where = f"{window.size:#x} bytes at BAR0 + {window.bar_offset:#x}"
+        raise DeviceError(f"the doorbell window of {where} cannot be mapped: {error}") from None
+    return memoryview(mapping).cast("I")
+
+
+def register_view(view: memoryview, window: Window, bar_offset: int) -> memoryview:
+    """A one-element 'I' view of the register at `bar_offset`, which must lie in the window."""
+    at = bar_offset - window.bar_offset
+    if at % 4 or not 0 <= at < window.size:
+        run = f"{window.bar_offset:#x} to {window.bar_offset + window.size:#x}"
+        raise ValueError(f"no register at BAR0 + {bar_offset:#x} in the window from {run}")
+    return view[at // 4 : at // 4 + 1]
+
+
+def unmap_window(view: memoryview) -> None:
+    """Undo `map_window`.
+
+    Raises BufferError while a view made from this one is still held; the mapping then goes with the last of them.
+    """
+    mapping = view.obj
+    view.release()
+    if isinstance(mapping, mmap.mmap):
+        mapping.close()
