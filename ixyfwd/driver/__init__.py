@@ -1,0 +1,1 @@
+"""The 82599 as its datasheet describes it. How the device is reached, nobody here knows."""

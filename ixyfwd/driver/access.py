@@ -1,0 +1,124 @@
+"""Reading, writing and waiting for registers, with the errors that a person sees."""
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from ixyfwd.driver.register import ALL_ONES, Location, Mode, Register, Setting, Where, locate, word_of
+from ixyfwd.driver.registers import STATUS
+from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError
+from ixyfwd.pci.function import Function
+
+_FIRST_PAUSE_S = 20e-6
+_LONGEST_PAUSE_S = 1e-3
+
+
+class Clock(Protocol):
+    """Time as the driver needs it; tests have their own."""
+
+    def now(self) -> float:
+        """Seconds from some fixed moment."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        """See Clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """See Clock."""
+        time.sleep(seconds)
+
+
+class Registers:
+    """The registers of one function. `name` is the port's name and stands in every message.
+
+    Every access may raise what the function raises, and DeviceGoneError when the device has left the bus.
+    """
+
+    def __init__(self, function: Function, name: str, clock: Clock | None = None) -> None:
+        self._function = function
+        self.label = f"port {name} ({function.address})"
+        self.clock = SystemClock() if clock is None else clock
+
+    def read(self, where: Where) -> int:
+        """The register's word. All ones may be a value or silence on the bus: STATUS, never all ones, decides."""
+        location = locate(where)
+        word = self._function.read32(location.offset)
+        if word == ALL_ONES and self._function.read32(locate(STATUS).offset) == ALL_ONES:
+            raise DeviceGoneError(
+                f"{self.label}: {location.name} ({location.offset:#07x}) and STATUS read all ones: the device has "
+                "left the bus (removed, powered off or reset by someone else); bring it back and start again"
+            )
+        return word
+
+    def write(self, where: Where, *parts: int | Setting) -> None:
+        """Write one word: whole values and fields ORed together; every other bit becomes 0."""
+        location = locate(where)
+        self._function.write32(location.offset, word_of(location, parts))
+
+    def update(self, where: Where, *settings: Setting) -> None:
+        """Read, change these fields, write. Raises ValueError where a read-modify-write would change other bits."""
+        location = locate(where)
+        if location.mode not in (Mode.RW, Mode.SC):
+            raise ValueError(f"{location.name} is {location.mode.value}: it cannot be updated")
+        self._function.write32(location.offset, word_of(location, settings, self.read(location)))
+
+    def holds(self, where: Where, *settings: Setting) -> bool:
+        """Whether all these fields have these values now."""
+        word = self.read(where)
+        return all(setting.holds_in(word) for setting in settings)
+
+    def settles(self, where: Where, *settings: Setting, timeout_s: float) -> bool:
+        """Wait until the fields have these values; False if they have not within `timeout_s` seconds."""
+        return self._poll(where, settings, self.clock.now() + timeout_s) is None
+
+    def wait(self, where: Where, *settings: Setting, timeout_s: float, doing: str, begun: float | None = None) -> None:
+        """As `settles`, but raises DeviceTimeoutError, which says what was waited for while `doing`. Waits that run at
+        the same time share the moment at which they were `begun`."""
+        last = self._poll(where, settings, (self.clock.now() if begun is None else begun) + timeout_s)
+        if last is None:
+            return
+        location = locate(where)
+        expected = " and ".join(f"{s.field.name} = {s.value}" for s in settings)
+        found = ", ".join(f"{s.field.name} = {s.field.of(last)}" for s in settings)
+        raise DeviceTimeoutError(
+            f"{self.label}: waited {timeout_s:g} s for {location.name} ({location.offset:#07x}) {expected} while "
+            f"{doing}; it reads {last:#010x} ({found}); check that "
+            "nothing else drives the device, then start again"
+        )
+
+    def _poll(self, where: Where, settings: tuple[Setting, ...], deadline: float) -> int | None:
+        """None once the fields have their values, or the last word read. The last look comes after the deadline, so
+        that a process that was not scheduled in between judges by the device and not by the clock."""
+        pause = _FIRST_PAUSE_S
+        while True:
+            late = self.clock.now() >= deadline
+            word = self.read(where)
+            if all(setting.holds_in(word) for setting in settings):
+                return None
+            if late:
+                return word
+            self.clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def dump(self, queues: int = 16) -> Iterator[str]:
+        """A line per register for a person: name, offset, word, fields. Registers that a read would change are left
+        out; of per-queue registers the first `queues` are shown, of other tables what is not zero."""
+        for register in Register.__subclasses__():
+            if register.mode in (Mode.RC, Mode.W1C):
+                continue
+            per_queue = register.count == 128 and register.rule[0].stride == 0x40
+            for index in range(queues if per_queue else register.count):
+                word = self.read(register[index])
+                if word or per_queue or register.count == 1:
+                    yield _line(register, register[index], word)
+
+
+def _line(register: type[Register], location: Location, word: int) -> str:
+    fields = " ".join(f"{field.name}={field.of(word)}" for field in register.fields)
+    return f"{location.name:<14} {location.offset:#07x} {word:#010x}  {fields}".rstrip()

@@ -1,0 +1,133 @@
+"""Initialisation up to the queues, in the order of datasheet 4.6.3."""
+
+from typing import Final
+
+from ixyfwd.driver.access import Registers
+from ixyfwd.driver.mac import is_station_address, read_address
+from ixyfwd.driver.registers import (
+    CTRL,
+    EEC,
+    EICR,
+    EIMC,
+    EIMC_EX,
+    FCCFG,
+    FCRTH,
+    FCRTL,
+    FCRTV,
+    FCTTV,
+    FWSM,
+    GCR_EXT,
+    HLREG0,
+    MFLCN,
+    RDRXCTL,
+    RXCTRL,
+    STATUS,
+)
+from ixyfwd.driver.rx import PACKET_BUFFER_BYTES
+from ixyfwd.errors import DeviceError
+from ixyfwd.pci.function import Function
+
+MASTER_DISABLE_TIMEOUT_S: Final = 0.1
+RESET_TIMEOUT_S: Final = 1.0
+EEPROM_TIMEOUT_S: Final = 1.0
+DMA_INIT_TIMEOUT_S: Final = 1.0
+
+_COMMAND: Final = 0x04
+_COMMAND_MEMORY: Final = 1 << 1
+_COMMAND_INTX_DISABLE: Final = 1 << 10
+_BEFORE_RESET_POLL_S: Final = 1e-3  # 8.2.3.1.1: wait about 1 ms before any other access
+_AFTER_RESET_S: Final = 10e-3  # 4.6.3.2
+_FLUSH_S: Final = 20e-6  # 5.2.5.3.2
+_BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
+_FLOW_CONTROL_MARGIN_BYTES: Final = 0x6000  # 4.6.3.2
+
+
+def enable_memory_access(function: Function) -> None:
+    """Let the device answer at BAR0, and never pull the INTx line (9.3.4)."""
+    command = function.read_config(_COMMAND, 2)
+    function.write_config(_COMMAND, 2, command | _COMMAND_MEMORY | _COMMAND_INTX_DISABLE)
+
+
+def mask_interrupts(regs: Registers) -> None:
+    """4.6.3.1: this driver polls; every cause stays masked, and what is pending is forgotten."""
+    regs.write(EIMC, 0x7FFFFFFF)  # 8.2.3.5.4: bit 31 is reserved
+    for half in range(EIMC_EX.count):
+        regs.write(EIMC_EX[half], 0xFFFFFFFF)
+    regs.read(EICR)
+
+
+def disable_master(regs: Registers) -> bool:
+    """5.2.5.3.2: no new requests to memory; False if some are still under way after the time allowed."""
+    regs.update(CTRL, CTRL.GIO_DIS(1))
+    return regs.settles(STATUS, STATUS.GIO_MASTER_ENABLE(0), timeout_s=MASTER_DISABLE_TIMEOUT_S)
+
+
+def reset(regs: Registers) -> None:
+    """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
+    regs.update(RXCTRL, RXCTRL.RXEN(0))
+    if not disable_master(regs):
+        _flush_data_path(regs)
+        regs.update(CTRL, CTRL.RST(1))
+        regs.clock.sleep(_BETWEEN_RESETS_S)
+    regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
+    regs.clock.sleep(_BEFORE_RESET_POLL_S)
+    regs.wait(CTRL, CTRL.RST(0), CTRL.LNK_RST(0), timeout_s=RESET_TIMEOUT_S, doing="resetting the device")
+    regs.clock.sleep(_AFTER_RESET_S)
+
+
+def _flush_data_path(regs: Registers) -> None:
+    """5.2.5.3.2: requests that never end are flushed inside the device, and two resets follow."""
+    regs.update(HLREG0, HLREG0.LPBK(1))
+    regs.update(GCR_EXT, GCR_EXT.BUFFERS_CLEAR_FUNC(1))
+    regs.clock.sleep(_FLUSH_S)
+    regs.update(HLREG0, HLREG0.LPBK(0))
+    regs.update(GCR_EXT, GCR_EXT.BUFFERS_CLEAR_FUNC(0))
+
+
+def wait_eeprom(regs: Registers) -> None:
+    """4.6.3.2, 8.2.3.2.1: configuration is loaded from the NVM. Raises DeviceTimeoutError, DeviceError."""
+    regs.wait(EEC, EEC.AUTO_RD(1), timeout_s=EEPROM_TIMEOUT_S, doing="the device reads its EEPROM")
+    # AUTO_RD is also set when there is no EEPROM or its signature is wrong.
+    if not regs.holds(EEC, EEC.EE_PRES(1)):
+        raise DeviceError(
+            f"{regs.label}: EEC.EE_PRES is 0: the device finds no valid EEPROM and has no address and link settings; "
+            "its NVM must be restored with the vendor's tool"
+        )
+    error = FWSM.EXT_ERR_IND.of(regs.read(FWSM))
+    if error:
+        raise DeviceError(
+            f"{regs.label}: FWSM.EXT_ERR_IND is {error:#x}, expected 0: the device's firmware reports a damaged NVM; "
+            "its NVM must be restored with the vendor's tool"
+        )
+
+
+def wait_dma_init(regs: Registers) -> None:
+    """4.6.3.2: the DMA engines are ready. Raises DeviceTimeoutError."""
+    regs.wait(
+        RDRXCTL, RDRXCTL.DMAIDONE(1), timeout_s=DMA_INIT_TIMEOUT_S, doing="the device initialises its DMA engines"
+    )
+
+
+def disable_flow_control(regs: Registers) -> None:
+    """4.6.3.2, 4.6.11.3.4: a forwarder that stops its peers moves the loss out of sight; pause frames are dropped."""
+    for register in (FCTTV, FCRTL):
+        for n in range(register.count):
+            regs.write(register[n], 0)
+    regs.write(FCRTV, 0)
+    # The threshold must be valid even so: it also stops the internal tx-to-rx switch.
+    regs.write(FCRTH[0], FCRTH.RTH((PACKET_BUFFER_BYTES - _FLOW_CONTROL_MARGIN_BYTES) // 32))
+    for n in range(1, FCRTH.count):
+        regs.write(FCRTH[n], 0)
+    regs.write(FCCFG, FCCFG.TFCE(0))
+    regs.update(MFLCN, MFLCN.RFCE(0), MFLCN.RPFCE(0), MFLCN.DPF(1))
+
+
+def station_address(regs: Registers) -> bytes:
+    """The address that the NVM gave to filter 0 (8.2.3.7.9). Raises DeviceError if no port can have it."""
+    address = read_address(regs, 0)
+    if address is None or not is_station_address(address):
+        found = "RAH[0].AV is 0" if address is None else f"RAL/RAH[0] hold {address.hex(':')}"
+        raise DeviceError(
+            f"{regs.label}: the NVM gives no usable station address ({found}); set the port's mac in the configuration"
+        )
+    return address

@@ -1,0 +1,215 @@
+"""A port of an 82599 as the supervisor sees it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
+from ixyfwd.driver.access import Clock, Registers
+from ixyfwd.driver.ids import DeviceId, identify
+from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
+from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
+from ixyfwd.driver.options import PortOptions
+from ixyfwd.driver.registers import RDH, RDT, TDH, TDT
+from ixyfwd.driver.stats import PortStatistics
+from ixyfwd.driver.stop import stop_device
+from ixyfwd.errors import UsageError
+from ixyfwd.pci.function import Function
+
+__all__ = ["Ixgbe", "LinkState", "PortOptions", "PortStatistics", "rdt_offset", "tdt_offset"]
+
+_RING_ALIGN_BYTES: Final = 128  # 8.2.3.8.1
+_ENTRIES_MULTIPLE: Final = 8  # RDLEN and TDLEN count in 128 bytes
+_MAX_ENTRIES: Final = 8192  # 8.2.3.8.3: the validated limit
+
+
+def rdt_offset(queue: int) -> int:
+    """Where in BAR0 the receive tail of a queue is."""
+    return RDT[queue].offset
+
+
+def tdt_offset(queue: int) -> int:
+    """Where in BAR0 the transmit tail of a queue is."""
+    return TDT[queue].offset
+
+
+class Ixgbe:
+    """One port. The supervisor is its only user: it owns every register but the tails.
+
+    Methods raise DeviceTimeoutError (a bounded wait ran out), DeviceGoneError (the device left the bus) and whatever
+    the function raises; the message names the port and the register.
+    """
+
+    def __init__(self, function: Function, name: str, clock: Clock | None = None) -> None:
+        self.name = name
+        self.regs = Registers(function, name, clock)
+        self.statistics = PortStatistics()
+        self.stop_problems: tuple[str, ...] = ()
+        self._function = function
+        self._options = PortOptions()
+        self._address = bytes(6)
+        self._reta: tuple[int, ...] = ()
+        self._rx_queues: set[int] = set()
+        self._tx_queues: set[int] = set()
+        self._touched = False
+
+    @property
+    def mac(self) -> str:
+        """The station address, once `reset_and_init` has run."""
+        return format_mac(self._address)
+
+    @property
+    def reta(self) -> tuple[int, ...]:
+        """The redirection table in force: 128 queue numbers."""
+        return self._reta
+
+    def reset_and_init(self, options: PortOptions) -> None:
+        """4.6.3: everything but queues and reception. Raises UsageError for a device that is no 82599 or options that
+        it cannot keep, before anything was touched."""
+        own = None if options.mac is None else self._station_address(options.mac)
+        others = [parse_mac(text, self.regs.label) for text in options.mac_filters]
+        device = identify(self._function, self.name)
+        self._options = options
+        self._touched = True
+        self.stop_problems = ()
+        self._rx_queues.clear()
+        self._tx_queues.clear()
+        self._reset(device)
+        self._address = bringup.station_address(self.regs) if own is None else own
+        stats.clear_statistics(self.regs)
+        self.statistics = PortStatistics()
+        self._init_receive(others)
+        tx.init_transmit(self.regs)
+        stats.map_queue_counters(self.regs)
+
+    def _station_address(self, text: str) -> bytes:
+        address = parse_mac(text, self.regs.label)
+        if not is_station_address(address):
+            raise UsageError(
+                f"{self.regs.label}: {text} cannot be a port's own address; expected a unicast address such as "
+                "02:00:00:00:00:01"
+            )
+        return address
+
+    def _reset(self, device: DeviceId) -> None:
+        bringup.enable_memory_access(self._function)
+        bringup.mask_interrupts(self.regs)
+        bringup.reset(self.regs)
+        bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
+        bringup.disable_flow_control(self.regs)
+        bringup.wait_eeprom(self.regs)
+        bringup.wait_dma_init(self.regs)
+        setup_link(self.regs, device.media)
+
+    def _init_receive(self, others: Sequence[bytes]) -> None:
+        filters.clear_filters(self.regs)
+        filters.set_addresses(self.regs, self._address, others)
+        filters.set_promiscuous(self.regs, self._options.promiscuous)
+        rx.init_receive(self.regs)
+        options = self._options.rss
+        self._reta = options.table
+        rx.init_rss(self.regs, options, self._reta)
+
+    def setup_rx_queue(self, queue: int, ring_address: int, entries: int) -> None:
+        """Program and enable a receive queue, again if it ran before. RDT is 0 then: the worker fills the ring."""
+        self._check_ring(queue, ring_address, entries)
+        if queue in self._rx_queues:
+            self.disable_rx_queue(queue)
+        self._function.set_bus_master(True)
+        self._rx_queues.add(queue)
+        rx.setup_rx_queue(self.regs, queue, ring_address, entries, drop_enable=self._options.drop_enable)
+
+    def setup_tx_queue(self, queue: int, ring_address: int, entries: int) -> None:
+        """Program and enable a transmit queue, again if it ran before. TDT is 0 then."""
+        self._check_ring(queue, ring_address, entries)
+        if queue in self._tx_queues:
+            self.disable_tx_queue(queue)
+        self._function.set_bus_master(True)
+        self._tx_queues.add(queue)
+        tx.setup_tx_queue(self.regs, queue, ring_address, entries)
+
+    def _check_ring(self, queue: int, ring_address: int, entries: int) -> None:
+        if not 0 <= queue < self._options.rss.queues:
+            raise ValueError(f"{self.regs.label}: queue {queue} is not one of {self._options.rss.queues}")
+        if ring_address % _RING_ALIGN_BYTES or not 0 <= ring_address < 1 << 64:
+            raise ValueError(f"{self.regs.label}: a ring cannot lie at {ring_address:#x}: not a multiple of 128")
+        if entries % _ENTRIES_MULTIPLE or not _ENTRIES_MULTIPLE <= entries <= _MAX_ENTRIES:
+            raise ValueError(f"{self.regs.label}: a ring cannot have {entries} entries: 8 to 8192, a multiple of 8")
+
+    def start_receive(self) -> None:
+        """4.6.7: let frames in. Queues come first: frames for a disabled queue are lost."""
+        rx.set_receive(self.regs, on=True)
+
+    def stop_receive(self) -> None:
+        """No new frames enter the rings from here on; what is in them stays."""
+        rx.set_receive(self.regs, on=False)
+
+    def disable_rx_queue(self, queue: int) -> None:
+        """The device no longer touches the ring when this returns."""
+        rx.disable_rx_queues(self.regs, (queue,))
+        self._rx_queues.discard(queue)
+
+    def disable_tx_queue(self, queue: int) -> None:
+        """The device no longer touches the ring when this returns; wait for `tx_drained` first to lose nothing."""
+        tx.disable_tx_queues(self.regs, (queue,))
+        self._tx_queues.discard(queue)
+
+    def rx_head(self, queue: int) -> int:
+        """Next descriptor that the device will fill."""
+        return self.regs.read(RDH[queue])
+
+    def rx_tail(self, queue: int) -> int:
+        """The worker's last RDT."""
+        return self.regs.read(RDT[queue])
+
+    def tx_head(self, queue: int) -> int:
+        """Next descriptor that the device will send."""
+        return self.regs.read(TDH[queue])
+
+    def tx_tail(self, queue: int) -> int:
+        """The worker's last TDT."""
+        return self.regs.read(TDT[queue])
+
+    def tx_drained(self, queue: int) -> bool:
+        """Whether the device has sent all that it was given."""
+        return tx.tx_drained(self.regs, queue)
+
+    def steer(self, queues: Sequence[int]) -> None:
+        """Let only these queues receive hashed frames, evenly; flows of queues that stay are not moved. Frames that
+        are not hashed go to queue 0 all the same. Raises UsageError for an empty or wrong list."""
+        options = self._options.rss
+        self._reta = rss.steer(options.table, options.queues, queues)
+        rx.write_reta(self.regs, self._reta)
+
+    def link(self) -> LinkState:
+        """Link state now."""
+        return link_state(self.regs)
+
+    def wait_link(self, timeout_s: float) -> LinkState:
+        """The state as soon as the link is up, or after `timeout_s` seconds whatever it is then."""
+        return wait_link(self.regs, timeout_s)
+
+    def set_promiscuous(self, on: bool) -> None:
+        """Take every frame, or only broadcast, the port's own address and the MAC filters."""
+        with filters.receive_halted(self.regs):
+            filters.set_promiscuous(self.regs, on)
+
+    def set_mac_filters(self, addresses: Sequence[str]) -> None:
+        """Replace the addresses taken besides the port's own. Raises UsageError."""
+        others = [parse_mac(text, self.regs.label) for text in addresses]
+        with filters.receive_halted(self.regs):
+            filters.set_addresses(self.regs, self._address, others)
+
+    def read_statistics(self) -> None:
+        """Add the device's counters to `statistics` and clear them. At least every 50 s: they are small."""
+        stats.collect(self.regs, self.statistics, self._options.rss.queues)
+
+    def stop(self) -> None:
+        """Orderly stop, bus mastering off last; afterwards the memory may be freed. Safe at any stage of bring-up and
+        when called again. Raises no DeviceError: `stop_problems` then has a sentence for each step that failed."""
+        if not self._touched:
+            return
+        self._touched = False
+        rx_queues, tx_queues = sorted(self._rx_queues), sorted(self._tx_queues)
+        self._rx_queues.clear()
+        self._tx_queues.clear()
+        self.stop_problems = stop_device(self.regs, self._function, rx_queues, tx_queues)

@@ -1,0 +1,79 @@
+"""Which PCI functions this driver takes, and what hangs on their ports."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ixyfwd.errors import DeviceGoneError, UsageError
+from ixyfwd.pci.function import Function
+
+INTEL: Final = 0x8086
+_ABSENT: Final = 0xFFFF  # what configuration space reads without a device
+
+
+class Media(Enum):
+    """What decides the link set-up (datasheet 4.6.4)."""
+
+    SFP = "SFP+ cage"
+    OTHER = "fixed by the board's NVM"
+
+
+@dataclass(frozen=True)
+class DeviceId:
+    """An accepted device."""
+
+    device: int
+    name: str
+    media: Media
+
+
+ACCEPTED: Final = (
+    DeviceId(0x10FB, "82599 SFP+", Media.SFP),
+    DeviceId(0x1507, "82599 SFP+ (embedded)", Media.SFP),
+    DeviceId(0x1529, "82599 SFP+ (FCoE)", Media.SFP),
+    DeviceId(0x154A, "82599 SFP+ (quad port)", Media.SFP),
+    DeviceId(0x154D, "82599 SFP+ (dual port)", Media.SFP),
+    DeviceId(0x1557, "82599EN SFP+", Media.SFP),
+    DeviceId(0x10F7, "82599 KX4", Media.OTHER),
+    DeviceId(0x10F8, "82599 combined backplane", Media.OTHER),
+    DeviceId(0x10F9, "82599 CX4", Media.OTHER),
+    DeviceId(0x10FC, "82599 XAUI", Media.OTHER),
+    DeviceId(0x1514, "82599 KX4 mezzanine", Media.OTHER),
+    DeviceId(0x1517, "82599 KR", Media.OTHER),
+    DeviceId(0x152A, "82599 backplane (FCoE)", Media.OTHER),
+)
+
+NOT_YET: Final = (
+    (0x1528, "X540-AT2"),
+    (0x1560, "X540-AT1"),
+    (0x1563, "X550-T2"),
+    (0x15D1, "X550-T1"),
+    (0x10ED, "82599 virtual function"),
+    (0x1515, "X540 virtual function"),
+    (0x1565, "X550 virtual function"),
+    (0x151C, "82599 with 10GBASE-T PHY"),
+    (0x154F, "82599 LS"),
+    (0x1558, "82599 QSFP+"),
+)
+
+
+def identify(function: Function, name: str) -> DeviceId:
+    """The device behind `function`. Raises UsageError, which names it, for anything that is not accepted."""
+    vendor, device = function.read_config(0, 2), function.read_config(2, 2)
+    where = f"port {name} ({function.address})"
+    if vendor == _ABSENT:
+        raise DeviceGoneError(f"{where}: configuration space reads all ones: there is no device at this address")
+    if vendor == INTEL:
+        for known in ACCEPTED:
+            if known.device == device:
+                return known
+        for other, other_name in NOT_YET:
+            if other == device:
+                raise UsageError(
+                    f"{where}: the device is an {other_name} ({vendor:04x}:{device:04x}), which is not yet supported "
+                    "by this version; use a port of an 82599"
+                )
+    raise UsageError(
+        f"{where}: the device is {vendor:04x}:{device:04x}, which is not an 82599; "
+        f"use a port of an 82599 (8086:{ACCEPTED[0].device:04x} or a sibling)"
+    )

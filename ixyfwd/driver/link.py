@@ -1,0 +1,46 @@
+"""Link set-up (datasheet 4.6.4) and state."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ixyfwd.driver.access import Registers
+from ixyfwd.driver.ids import Media
+from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
+
+LMS_10G_SERIAL: Final = 3
+PMA_10G_SERIAL_SFI: Final = 2
+_SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
+_LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """`speed_mbps` is 0 while the link is down."""
+
+    up: bool
+    speed_mbps: int
+
+
+def setup_link(regs: Registers, media: Media) -> None:
+    """4.6.4: an SFP+ cage is 10G serial over SFI; what else a board has is in its NVM and left alone."""
+    if media is not Media.SFP:
+        return
+    # Linux's ixgbe leaves the laser off when it lets go of a port (SDP3, an output, high).
+    if regs.holds(ESDP, *_LASER_OFF):
+        regs.update(ESDP, ESDP.SDP3_DATA(0))
+    regs.update(AUTOC2, AUTOC2.PMA_PMD_10G_SERIAL(PMA_10G_SERIAL_SFI))
+    regs.update(AUTOC, AUTOC.LMS(LMS_10G_SERIAL), AUTOC.AN_RESTART(1))
+
+
+def link_state(regs: Registers) -> LinkState:
+    """8.2.3.22.20: LINKS.UP and its speed, now."""
+    links = regs.read(LINKS)
+    if not LINKS.UP.of(links):
+        return LinkState(False, 0)
+    return LinkState(True, _SPEEDS_MBPS[LINKS.SPEED.of(links)])
+
+
+def wait_link(regs: Registers, timeout_s: float) -> LinkState:
+    """Wait until the link is up, `timeout_s` seconds at most. A link that stays down is a state, not an error."""
+    regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
+    return link_state(regs)

@@ -1,0 +1,22 @@
+"""What the supervisor asks of a port."""
+
+from dataclasses import dataclass, field
+
+from ixyfwd.driver.rss import RssOptions
+
+
+@dataclass(frozen=True)
+class PortOptions:
+    """How a port is to be brought up.
+
+    promiscuous: take every frame; otherwise only broadcast, the port's own address and `mac_filters` (unicast or
+    multicast addresses as text, 127 at most). mac: address to use instead of the one in the NVM. drop_enable: a frame
+    for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
+    packet buffer and holds up all other queues.
+    """
+
+    promiscuous: bool = True
+    mac_filters: tuple[str, ...] = ()
+    mac: str | None = None
+    drop_enable: bool = True
+    rss: RssOptions = field(default_factory=RssOptions)

@@ -1,0 +1,65 @@
+"""The orderly stop: afterwards the device touches no memory, whatever stage bring-up had reached."""
+
+from collections.abc import Callable, Sequence
+
+from ixyfwd.driver.access import Registers
+from ixyfwd.driver.bringup import MASTER_DISABLE_TIMEOUT_S, disable_master, mask_interrupts
+from ixyfwd.driver.registers import STATUS
+from ixyfwd.driver.rx import disable_rx_queues, set_receive
+from ixyfwd.driver.tx import DRAIN_TIMEOUT_S, disable_transmit, disable_tx_queues, drain_tx_queues
+from ixyfwd.errors import DeviceError, DeviceGoneError, DeviceTimeoutError
+from ixyfwd.pci.function import Function
+
+
+def stop_device(
+    regs: Registers, function: Function, rx_queues: Sequence[int], tx_queues: Sequence[int]
+) -> tuple[str, ...]:
+    """Reception off, queues off, what is queued sent, transmission off, bus master off. Every step is tried; returns
+    a sentence for each one that failed. A device that is gone needs no further steps: it touches nothing."""
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: set_receive(regs, on=False),
+        lambda: disable_rx_queues(regs, rx_queues),
+        lambda: _drain(regs, tx_queues),
+        lambda: disable_tx_queues(regs, tx_queues),
+        lambda: disable_transmit(regs),
+        lambda: mask_interrupts(regs),
+        lambda: _disable_master(regs),
+    )
+    problems: list[DeviceError] = []
+    try:
+        for step in steps:
+            if not _gone(problems):
+                _attempt(step, problems)
+    finally:
+        _attempt(lambda: function.set_bus_master(False), problems)
+    return tuple(str(problem) for problem in problems)
+
+
+def _gone(problems: Sequence[DeviceError]) -> bool:
+    return any(isinstance(problem, DeviceGoneError) for problem in problems)
+
+
+def _attempt(step: Callable[[], None], problems: list[DeviceError]) -> None:
+    """One step; its error joins `problems`, but once the device is gone only the first sentence about that counts."""
+    try:
+        step()
+    except DeviceError as error:
+        if not _gone(problems):
+            problems.append(error)
+
+
+def _drain(regs: Registers, queues: Sequence[int]) -> None:
+    pending = drain_tx_queues(regs, queues, DRAIN_TIMEOUT_S)
+    if pending:
+        raise DeviceTimeoutError(
+            f"{regs.label}: waited {DRAIN_TIMEOUT_S:g} s for TDH to meet TDT of transmit queues {pending} while "
+            "stopping; the frames that they still hold are lost (is the link up?)"
+        )
+
+
+def _disable_master(regs: Registers) -> None:
+    if not disable_master(regs):
+        raise DeviceTimeoutError(
+            f"{regs.label}: waited {MASTER_DISABLE_TIMEOUT_S:g} s for {STATUS.GIO_MASTER_ENABLE} = 0 while stopping: "
+            "requests to memory are still under way; bus mastering is switched off over their heads"
+        )

@@ -1,0 +1,117 @@
+"""Transmit: the global part of datasheet 4.6.8, queues one by one, draining."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from ixyfwd.driver.access import Registers
+from ixyfwd.driver.registers import (
+    DCA_TXCTRL,
+    DMATXCTL,
+    DTXMXSZRQ,
+    HLREG0,
+    MTQC,
+    RTTBCNRC,
+    RTTDCS,
+    RTTDQSEL,
+    RTTDT1C,
+    TDBAH,
+    TDBAL,
+    TDH,
+    TDLEN,
+    TDT,
+    TDWBAH,
+    TDWBAL,
+    TXDCTL,
+    TXPBSIZE,
+    TXPBTHRESH,
+)
+from ixyfwd.driver.rss import MAX_QUEUES
+from ixyfwd.driver.rx import DESCRIPTOR_BYTES, QUEUE_TIMEOUT_S
+
+DRAIN_TIMEOUT_S: Final = 0.5
+
+_PACKET_BUFFER_KIB: Final = 160
+_LARGEST_FRAME_KIB: Final = 2
+_MAX_REQUEST_UNITS: Final = 0xFFF  # 4.6.11.3.4: 1 MB
+# 7.2.3.4.1: fetch when at most 36 descriptors are on the chip and at least 8 wait. WTHRESH must be 0 because RS is
+# set on every 32nd descriptor only.
+_PTHRESH, _HTHRESH, _WTHRESH = 36, 8, 0
+_DRAIN_PAUSE_S: Final = 100e-6
+
+
+def init_transmit(regs: Registers) -> None:
+    """4.6.8 with 4.6.11.3.4: one packet buffer, one traffic class. TE comes on before any queue is enabled."""
+    regs.update(HLREG0, HLREG0.TXCRCEN(1), HLREG0.TXPADEN(1))
+    regs.update(RTTDCS, RTTDCS.ARBDIS(1))  # 8.2.3.9.15: MTQC is written while the arbiter is off
+    regs.write(DTXMXSZRQ, DTXMXSZRQ.MAX_BYTES_NUM_REQ(_MAX_REQUEST_UNITS))
+    regs.write(TXPBSIZE[0], TXPBSIZE.SIZE(_PACKET_BUFFER_KIB))
+    regs.write(TXPBTHRESH[0], TXPBTHRESH.THRESH(_PACKET_BUFFER_KIB - _LARGEST_FRAME_KIB))
+    for n in range(1, TXPBSIZE.count):
+        regs.write(TXPBSIZE[n], 0)
+        regs.write(TXPBTHRESH[n], 0)
+    regs.write(MTQC, MTQC.RT_ENA(0), MTQC.VT_ENA(0), MTQC.NUM_TC_OR_Q(0))
+    _clear_rate_limits(regs)
+    regs.update(RTTDCS, RTTDCS.ARBDIS(0))
+    regs.update(DMATXCTL, DMATXCTL.GDV(0), DMATXCTL.TE(1))
+
+
+def _clear_rate_limits(regs: Registers) -> None:
+    """4.6.11.3.4: the arbiter's per-queue memory is not reset; queues beyond these are never enabled."""
+    for queue in range(MAX_QUEUES):
+        regs.write(RTTDQSEL, RTTDQSEL.TXDQ_IDX(queue))
+        regs.write(RTTDT1C, 0)
+        regs.write(RTTBCNRC, 0)
+
+
+def setup_tx_queue(regs: Registers, queue: int, address: int, entries: int) -> None:
+    """4.6.8, per queue: ring, thresholds, enable. TDT stays 0. Raises DeviceTimeoutError."""
+    regs.write(TDBAL[queue], address & 0xFFFFFFFF)
+    regs.write(TDBAH[queue], address >> 32)
+    regs.write(TDLEN[queue], entries * DESCRIPTOR_BYTES)
+    regs.write(TDH[queue], 0)
+    regs.write(TDT[queue], 0)
+    regs.write(TDWBAL[queue], 0)
+    regs.write(TDWBAH[queue], 0)
+    # 8.2.3.11.2: a write-back must not overtake the ones before it.
+    regs.update(DCA_TXCTRL[queue], DCA_TXCTRL.DESC_WB_RO_EN(0))
+    regs.update(
+        TXDCTL[queue],
+        TXDCTL.PTHRESH(_PTHRESH),
+        TXDCTL.HTHRESH(_HTHRESH),
+        TXDCTL.WTHRESH(_WTHRESH),
+        TXDCTL.ENABLE(1),
+    )
+    doing = f"enabling transmit queue {queue}"
+    regs.wait(TXDCTL[queue], TXDCTL.ENABLE(1), timeout_s=QUEUE_TIMEOUT_S, doing=doing)
+
+
+def tx_drained(regs: Registers, queue: int) -> bool:
+    """Whether the device has taken every descriptor that it was given."""
+    return regs.read(TDH[queue]) == regs.read(TDT[queue])
+
+
+def drain_tx_queues(regs: Registers, queues: Sequence[int], timeout_s: float) -> list[int]:
+    """4.6.8.1.2: wait until head meets tail; returns the queues that still hold frames after `timeout_s` seconds."""
+    deadline = regs.clock.now() + timeout_s
+    pending = list(queues)
+    while True:
+        late = regs.clock.now() >= deadline
+        pending = [queue for queue in pending if not tx_drained(regs, queue)]
+        if late or not pending:
+            return pending
+        regs.clock.sleep(_DRAIN_PAUSE_S)
+
+
+def disable_tx_queues(regs: Registers, queues: Sequence[int]) -> None:
+    """4.6.8.1.2: as for receive queues. Raises DeviceTimeoutError."""
+    for queue in queues:
+        regs.update(TXDCTL[queue], TXDCTL.ENABLE(0))
+    begun = regs.clock.now()
+    for queue in queues:
+        doing = f"disabling transmit queue {queue}"
+        regs.wait(TXDCTL[queue], TXDCTL.ENABLE(0), timeout_s=QUEUE_TIMEOUT_S, begun=begun, doing=doing)
+
+
+def disable_transmit(regs: Registers) -> None:
+    """8.2.3.9.2: TE off, after the queues."""
+    regs.update(DMATXCTL, DMATXCTL.TE(0))
