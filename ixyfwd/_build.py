@@ -17,7 +17,7 @@ MODULES = {
 }
 
 
-class BuildExt(build_ext):  # type: ignore[misc]  # setuptools ships no types for it
+class BuildExt(build_ext):
     """`build_ext` that first generates the C source of each cffi module."""
 
     def build_extension(self, ext: Any) -> None:

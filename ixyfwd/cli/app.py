@@ -1,0 +1,183 @@
+"""The `ixyfwd` command: what can be typed. What a command does is imported when it runs, so that `--help` is quick."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ixyfwd import __version__
+from ixyfwd.bench.cli import app as bench
+from ixyfwd.cli.failures import guarded
+from ixyfwd.cli.output import silence
+
+InstanceOption = Annotated[
+    str, typer.Option("--instance", metavar="NAME", help="Name of the running instance.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on the last line of the output.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Configuration (TOML); without one: two simulated ports."),
+]
+
+
+def main() -> None:
+    """Entry point: runs the command line and exits with its code."""
+    begun_ns = time.monotonic_ns() - _age_ns()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
+    code = run(sys.argv[1:], begun_ns)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        silence(sys.stdout)
+        code = code or 1
+    sys.exit(code)
+
+
+def _age_ns() -> int:
+    """How long this process has existed, to 10 ms: the interpreter's start and the imports count too."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
+            start_ticks = int(stat.read().rpartition(")")[2].split()[19])  # proc(5): starttime
+    except (OSError, ValueError, IndexError):
+        return 0
+    return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+
+
+def run(argv: Sequence[str], begun_ns: int | None = None) -> int:
+    """Run one command line; returns the exit code. `begun_ns`: CLOCK_MONOTONIC when the process began."""
+    command = typer.main.get_command(build_app())
+    return guarded(lambda: command.main(args=list(argv), prog_name="ixyfwd", standalone_mode=False, obj=begun_ns), argv)
+
+
+def build_app() -> typer.Typer:
+    """All commands. Plain help texts: rich would double the time that `--help` takes."""
+    app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
+    app.callback()(_global_options)
+    for command in (start, stop, status, stats, ports, workers, rss):
+        app.command()(command)
+    config = _new_app("Configuration files.")
+    config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
+    config.command("check")(config_check)
+    app.add_typer(config, name="config")
+    app.add_typer(bench, name="bench")
+    return app
+
+
+def _new_app(text: str) -> typer.Typer:
+    return typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ixyfwd {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core."""
+
+
+def start(  # noqa: PLR0917 - one parameter per option is typer's way
+    context: typer.Context,
+    config: ConfigOption = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", help="Stop after so many seconds of forwarding.")
+    ] = None,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="Stop when every wire has fed all it has (a count, a capture file).")
+    ] = False,
+    json: JsonOption = False,
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="NAME", help="Name of this instance; default: the file's.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the final report.")] = False,
+) -> int:
+    """Bring ports up and forward until stopped (Ctrl-C, `ixyfwd stop`)."""
+    from ixyfwd.cli.start import StartOptions, start_command  # noqa: PLC0415
+
+    return start_command(StartOptions(config, duration, until_done, json, instance, quiet, context.obj))
+
+
+def stop(
+    instance: InstanceOption = "default",
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="How long to wait for the end.", min=0.1, max=600)
+    ] = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Stop a running instance in order and wait for its end."""
+    from ixyfwd.cli.control import stop_command  # noqa: PLC0415
+
+    stop_command(instance, timeout, json)
+
+
+def status(instance: InstanceOption = "default", json: JsonOption = False) -> None:
+    """How a running instance is doing."""
+    from ixyfwd.cli.control import show_command  # noqa: PLC0415
+
+    show_command("status", instance, json)
+
+
+def stats(instance: InstanceOption = "default", json: JsonOption = False) -> None:
+    """All counters of a running instance."""
+    from ixyfwd.cli.control import show_command  # noqa: PLC0415
+
+    show_command("stats", instance, json)
+
+
+def ports(instance: InstanceOption = "default", json: JsonOption = False) -> None:
+    """Ports of a running instance."""
+    from ixyfwd.cli.control import show_command  # noqa: PLC0415
+
+    show_command("ports", instance, json)
+
+
+def workers(instance: InstanceOption = "default", json: JsonOption = False) -> None:
+    """Workers of a running instance."""
+    from ixyfwd.cli.control import show_command  # noqa: PLC0415
+
+    show_command("workers", instance, json)
+
+
+def rss(
+    flows: Annotated[
+        list[str],
+        typer.Argument(metavar="FLOW...", help='Such as "udp 10.0.0.1:1234 10.0.0.2:80".', show_default=False),
+    ],
+    queues: Annotated[
+        int | None, typer.Option("--queues", metavar="N", help="Queues; default: the workers of the configuration.")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Predict the queue (= worker) of flows and how evenly they spread."""
+    from ixyfwd.cli.rss import rss_command  # noqa: PLC0415
+
+    rss_command(flows, queues, config, json)
+
+
+def config_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration (TOML).", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Say everything that is wrong with a configuration."""
+    from ixyfwd.cli.configure import check_command  # noqa: PLC0415
+
+    check_command(file, json)

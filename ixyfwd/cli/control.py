@@ -1,0 +1,71 @@
+"""The commands that talk to a running instance: `stop`, `status`, `stats`, `ports`, `workers`."""
+
+import sys
+from typing import Any, Final, Literal
+
+from ixyfwd.cli.output import Lines
+from ixyfwd.cli.render import Grid, Status, count, dropped, ports_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.config.schema import NAME, NAME_EXPECTED
+from ixyfwd.errors import UsageError
+
+View = Literal["status", "stats", "ports", "workers"]
+
+_HEAD: Final = ("instance", "state", "device", "engine", "program", "uptime_s")
+_TOTALS: Final = ("rate_mpps", "rate_rx_mpps", "rx_packets", "tx_packets", "drops", "in_flight", "faults", "sink")
+_KEYS: Final = {
+    "stats": (*_HEAD, *_TOTALS, "ports"),
+    "ports": (*_HEAD, "ports"),
+    "workers": (*_HEAD, "workers"),
+}
+
+
+def stop_command(instance: str, timeout_s: float, json: bool) -> None:
+    """Ask for the stop and wait for the final report."""
+    report = _ask(instance, "stop", timeout_s)
+    out = Lines(sys.stdout)
+    if json:
+        out.write_json(report)
+        return
+    if report.get("error"):
+        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+    received, sent = count(report.get("rx_packets")), count(report.get("tx_packets"))
+    rest = f"dropped {count(dropped(report))}, in flight {count(report.get('in_flight'))}"
+    out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")
+
+
+def show_command(view: View, instance: str, json: bool) -> None:
+    """Ask for the status and show one view of it."""
+    status = _ask(instance, "status", 5.0)
+    out = Lines(sys.stdout)
+    if json:
+        keys = _KEYS.get(view, tuple(status))
+        out.write_json({key: status[key] for key in keys if key in status})
+    else:
+        for grid in _grids(view, status):
+            out.write(*grid.lines())
+        if view == "status":
+            out.write(*(f"note: {text}" for text in status.get("notices", ())))
+
+
+def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
+    from ixyfwd.supervisor.client import request  # noqa: PLC0415
+
+    if not NAME.fullmatch(instance):
+        raise UsageError(f"--instance: found {instance!r}, expected {NAME_EXPECTED}")
+    answer: dict[str, Any] = request(instance, command, timeout_s=timeout_s)
+    return answer
+
+
+def _grids(view: View, status: Status) -> list[Grid]:
+    from ixyfwd.cli.detail import drops_grid, port_grids, sink_detail_grid  # noqa: PLC0415
+
+    match view:
+        case "status":
+            found = [totals_grid(status), sink_grid(status), ports_grid(status), workers_grid(status)]
+        case "stats":
+            found = [totals_grid(status), drops_grid(status), sink_detail_grid(status), *port_grids(status)]
+        case "ports":
+            found = [ports_grid(status)]
+        case "workers":
+            found = [workers_grid(status, with_pid=True)]
+    return [grid for grid in found if grid is not None]

@@ -1,0 +1,58 @@
+"""The long tables of `ixyfwd stats` and `ixyfwd ports`: every counter by name."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ixyfwd.cli.render import Column, Grid, Status, count, device, figure, make_grid
+
+_NAME = Column("counter", 36, right=False)
+_VALUE = Column("value", 38)
+
+
+def drops_grid(status: Status) -> Grid:
+    """Every cause, also those that did not happen."""
+    rows = [(cause, count(number)) for cause, number in status.get("drops", {}).items()]
+    return make_grid("dropped frames by cause", (Column("cause", 36, right=False), Column("frames", 13)), rows)
+
+
+def port_grids(status: Status) -> list[Grid]:
+    """All counters of each port, its wire's among them."""
+    return [
+        make_grid(
+            f"port {port['name']}, MAC {port.get('mac', '?')} ({device(status)})",
+            (_NAME, _VALUE),
+            [row for row in _flat("", port) if row[0] not in ("name", "mac")],
+        )
+        for port in status.get("ports", ())
+    ]
+
+
+def sink_detail_grid(status: Status) -> Grid | None:
+    """Everything that the sinks counted; None without a generator."""
+    sink = status.get("sink")
+    if not sink:
+        return None
+    return make_grid(f"generators and sinks together ({device(status)})", (_NAME, _VALUE), list(_flat("", sink)))
+
+
+def _flat(prefix: str, data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(f"{name}.", value)
+        elif not isinstance(value, list | tuple):
+            yield name, _text(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return figure(value, 3)
+        case _:
+            return str(value)

@@ -1,0 +1,159 @@
+"""Who watches a run: plain lines for pipes and `--json`, a live table for terminals."""
+
+import os
+import signal
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from ixyfwd.cli.output import Lines
+from ixyfwd.cli.render import Grid, Status, ports_grid, sink_grid, tick_line, totals_grid, workers_grid
+from ixyfwd.config.cpus import format_cpu_list
+
+
+def stop_this_run() -> None:
+    """Nobody reads what we write (`| head`): stop in order, as the supervisor does on SIGTERM."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+class Watcher(Protocol):
+    """A supervisor's observer that is entered around the run, so that a terminal is left in order."""
+
+    def notice(self, text: str) -> None: ...
+
+    def started(self, status: dict[str, Any]) -> None: ...
+
+    def tick(self, status: dict[str, Any]) -> None: ...
+
+    def stopped(self, report: dict[str, Any]) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class PlainWatcher:
+    """A line per event. With `quiet` nothing at all."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+        self._lines = Lines(stream, stop_this_run)
+        self._quiet = quiet
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._lines.write(text)
+
+    def notice(self, text: str) -> None:
+        """One sentence."""
+        self._say(f"note: {text}")
+
+    def started(self, status: dict[str, Any]) -> None:
+        """The first line: what runs, and how to stop it."""
+        self._say(started_line(status))
+
+    def tick(self, status: dict[str, Any]) -> None:
+        """A line of progress."""
+        self._say(tick_line(status))
+
+    def stopped(self, report: dict[str, Any]) -> None:
+        """The run is over: its signal handlers are gone, so nobody is to be told any more."""
+        self._lines.leave_open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.leave_open()
+
+
+def started_line(status: Status) -> str:
+    """What runs where, and how to stop it."""
+    workers = status.get("workers", ())
+    cpus = format_cpu_list(sorted({worker["cpu"] for worker in workers}))
+    many = "worker" if len(workers) == 1 else "workers"
+    name = status.get("instance", "?")
+    where = {"wire": "on the wire", "mixed": "on model and wire"}.get(str(status.get("device")), "on the model")
+    option = "" if name == "default" else f" --instance {name}"
+    return f"{name}: forwarding {where}, {len(workers)} {many} (CPU {cpus}); end with Ctrl-C or `ixyfwd stop{option}`"
+
+
+class LiveWatcher:
+    """Tables that are drawn anew at every tick."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console  # noqa: PLC0415 - 50 ms that only a terminal pays for
+        from rich.live import Live  # noqa: PLC0415
+
+        self._console = Console(file=stream, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def notice(self, text: str) -> None:
+        """A sentence above the tables."""
+        self._console.print(f"note: {text}", markup=False, soft_wrap=True)
+
+    def started(self, status: dict[str, Any]) -> None:
+        """The first tables."""
+        self._live.start()
+        self.tick(status)
+
+    def tick(self, status: dict[str, Any]) -> None:
+        """New numbers."""
+        try:
+            self._live.update(live_tables(status), refresh=True)
+        except OSError:  # the terminal is gone, and with it whoever could have stopped us
+            stop_this_run()
+
+    def stopped(self, report: dict[str, Any]) -> None:
+        """Remove the tables; the summary follows."""
+        self._live.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+
+def live_tables(status: Status) -> Any:
+    """All tables of a status as one rich renderable. The totals come first: a short terminal cuts from below."""
+    from rich.console import Group  # noqa: PLC0415
+
+    sink = sink_grid(status)
+    grids = [totals_grid(status), *([sink] if sink else []), ports_grid(status), workers_grid(status)]
+    return Group(*(_rich_table(grid) for grid in grids))
+
+
+def _rich_table(grid: Grid) -> Any:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(
+        title=Text(grid.title, style="bold"),
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        header_style="cyan",
+        show_header=any(column.header for column in grid.columns),
+    )
+    for column in grid.columns:
+        justify: Any = "right" if column.right else "left"
+        table.add_column(column.header, justify=justify, no_wrap=True, overflow="ellipsis")
+    for row in grid.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def watcher_for(stream: TextIO, *, json: bool, quiet: bool, progress: TextIO) -> Watcher:
+    """Live tables on a terminal that can show them; lines otherwise. With `json`, standard output is left to the one
+    object, and lines go to `progress`."""
+    if json or quiet:
+        return PlainWatcher(progress, quiet=quiet)
+    if stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", ""):
+        return LiveWatcher(stream)
+    return PlainWatcher(stream)

@@ -1,0 +1,203 @@
+"""A status as tables: plain data here, text for pipes and reports in `lines`, a live view in `live.py`.
+
+Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Status = Mapping[str, Any]
+WIDTH: Final = 80
+
+
+@dataclass(frozen=True)
+class Column:
+    """`width`: the most characters that a cell may have; what is longer is cut and ends in `~`."""
+
+    header: str
+    width: int
+    right: bool = True
+
+    def cell(self, text: str) -> str:
+        """A cell's text, cut to the width."""
+        return text if len(text) <= self.width else text[: self.width - 1] + "~"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: cells are text of at most their column's width."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def lines(self) -> list[str]:
+        """As text: the title, the headers, a line per row; columns as wide as they need to be."""
+        headers = tuple(column.header for column in self.columns)
+        cells = [headers, *self.rows] if any(headers) else list(self.rows)
+        widths = [max((len(row[i]) for row in cells), default=0) for i in range(len(self.columns))]
+        table = [
+            " ".join(
+                text.rjust(width) if column.right else text.ljust(width)
+                for text, width, column in zip(row, widths, self.columns, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+        return [self.title, *(f"  {line}" for line in table)]
+
+
+def make_grid(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Grid:
+    """A grid whose cells are cut to their columns."""
+    cut = tuple(tuple(column.cell(text) for column, text in zip(columns, row, strict=True)) for row in rows)
+    return Grid(title, tuple(columns), cut)
+
+
+def count(value: int | None, width: int = 13) -> str:
+    """A number of frames in at most `width` characters: grouped if it fits, else in M, G or T; `-` if unknown."""
+    if value is None:
+        return "-"
+    text = f"{value:,}"
+    for divisor, unit in ((1e6, "M"), (1e9, "G"), (1e12, "T")):
+        for digits in (3, 1, 0):
+            if len(text) <= width:
+                return text
+            text = f"{value / divisor:,.{digits}f} {unit}"
+    return text
+
+
+def figure(value: float | None, digits: int = 1) -> str:
+    """A measured figure, without decimals from 1000 on; `-` if unknown."""
+    if value is None:
+        return "-"
+    return f"{value:,.{digits if abs(value) < 1000 else 0}f}"
+
+
+def device(status: Status) -> str:
+    """ "model", "wire" or "model+wire": what stands beside every rate."""
+    found = str(status.get("device", "?"))
+    return "model+wire" if found == "mixed" else found
+
+
+def dropped(status: Status) -> int:
+    """Dropped frames of all causes."""
+    return sum(status.get("drops", {}).values())
+
+
+def rate_text(status: Status) -> str:
+    """Sent and received rates with the device."""
+    rx, tx = figure(status.get("rate_rx_mpps"), 3), figure(status.get("rate_mpps"), 3)
+    return f"{tx} Mpps sent, {rx} Mpps received ({device(status)})"
+
+
+def title_line(status: Status) -> str:
+    """Who, where, since when."""
+    uptime = figure(status.get("uptime_s"))
+    return f"{status.get('instance', '?')}: {status.get('state', '?')} for {uptime} s on the {device(status)}"
+
+
+def tick_line(status: Status) -> str:
+    """One line of progress."""
+    sink = status.get("sink")
+    lost = f", lost {count(sink['lost'])}" if sink else ""
+    faults = f", faults {status['faults']:,}" if status.get("faults") else ""
+    return f"{status['uptime_s']:.1f} s: {rate_text(status)}, dropped {count(dropped(status))}{lost}{faults}"
+
+
+def totals_grid(status: Status) -> Grid:
+    """Rates and totals; causes of drops that happened."""
+    rows = [
+        ("engine, program", f"{status.get('engine', '?')}, {status.get('program', '?')}"),
+        ("rate", rate_text(status)),
+        ("received", count(status.get("rx_packets"))),
+        ("sent", count(status.get("tx_packets"))),
+        ("dropped", count(dropped(status))),
+        *((f"  {cause}", count(number)) for cause, number in status.get("drops", {}).items() if number),
+        ("in flight", count(status.get("in_flight"))),
+    ]
+    if status.get("device") != "wire":
+        rows.append(("faults", count(status.get("faults"))))
+    columns = (Column("", 20, right=False), Column("", 56, right=False))
+    return make_grid(title_line(status), columns, rows)
+
+
+def sink_grid(status: Status) -> Grid | None:
+    """What came back to the generators; None without one."""
+    sink = status.get("sink")
+    if not sink:
+        return None
+    names = {"sent": 13, "received": 13, "lost": 13, "reordered": 9, "duplicated": 10, "corrupted": 9}
+    columns = [Column(name, width) for name, width in names.items()]
+    return make_grid(
+        f"generators and sinks ({device(status)})",
+        columns,
+        [[count(sink.get(name), width) for name, width in names.items()]],
+    )
+
+
+def workers_grid(status: Status, *, with_pid: bool = False) -> Grid:
+    """A row per worker."""
+    columns = [
+        Column("#", 2),
+        Column("CPU", 4),
+        *([Column("PID", 7)] if with_pid else []),
+        Column("state", 8, right=False),
+        Column("received", 13),
+        Column("sent", 13),
+        Column("ns/pkt", 7),
+        Column("burst", 6),
+        Column("idle", 4),
+        Column("MiB", 5),
+    ]
+    rows = [_worker_row(worker, with_pid) for worker in status.get("workers", ())]
+    return make_grid(f"workers ({device(status)})", columns, rows)
+
+
+def _worker_row(worker: Status, with_pid: bool) -> list[str]:
+    share = worker.get("empty_poll_share")
+    return [
+        str(worker["index"]),
+        str(worker.get("cpu", "-")),
+        *([str(worker.get("pid", "-"))] if with_pid else []),
+        str(worker.get("state", "-")),
+        count(worker.get("rx_packets")),
+        count(worker.get("tx_packets")),
+        figure(worker.get("busy_ns_per_packet")),
+        figure(worker.get("packets_per_burst")),
+        "-" if share is None else f"{100 * share:.0f}%",
+        figure(worker.get("rss_mib")),
+    ]
+
+
+def ports_grid(status: Status) -> Grid:
+    """A row per port."""
+    columns = (
+        Column("port", 8, right=False),
+        Column("device", 13, right=False),
+        Column("link", 9, right=False),
+        Column("received", 13),
+        Column("sent", 13),
+        Column("no room", 9),
+        Column("missed", 7),
+    )
+    rows = [
+        [
+            str(port["name"]),
+            str(port.get("device", "-")),
+            link_text(port.get("link") or {}),
+            count(port.get("rx_packets")),
+            count(port.get("tx_packets")),
+            count(port.get("rx_no_descriptor"), 9),
+            count(port.get("rx_missed"), 7),
+        ]
+        for port in status.get("ports", ())
+    ]
+    return make_grid(f"ports ({device(status)})", columns, rows)
+
+
+def link_text(link: Status) -> str:
+    """ "10 Gb/s" or "down"."""
+    if not link.get("up"):
+        return "down"
+    speed_mbps = link.get("speed_mbps") or 0
+    return f"{speed_mbps / 1000:g} Gb/s" if speed_mbps >= 1000 else f"{speed_mbps} Mb/s"

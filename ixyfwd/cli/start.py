@@ -1,0 +1,94 @@
+"""`ixyfwd start`."""
+
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ixyfwd.cli.live import watcher_for
+from ixyfwd.cli.output import Lines
+from ixyfwd.cli.render import Status, ports_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.config.default import default_config
+from ixyfwd.config.ending import check_ends
+from ixyfwd.config.load import load_config
+from ixyfwd.config.machine import Machine, check, this_machine
+from ixyfwd.config.problems import ConfigErrors
+from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config
+from ixyfwd.errors import UsageError
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """The options of `ixyfwd start`. `begun_ns`: CLOCK_MONOTONIC when the process began, if known."""
+
+    config: Path | None
+    duration_s: float | None
+    until_done: bool
+    json: bool
+    instance: str | None
+    quiet: bool
+    begun_ns: int | None
+
+
+def start_command(options: StartOptions) -> int:
+    """Run the forwarder; returns the exit code that its report asks for."""
+    if options.duration_s is not None and not 0 < options.duration_s < math.inf:
+        raise UsageError(f"--duration: found {options.duration_s:g}, expected a number of seconds above 0")
+    config = ready_config(options.config, this_machine())
+    if options.instance is not None:
+        check_instance_name(options.instance)
+        config = config.named(options.instance)
+    if options.until_done:
+        check_ends(config)
+    report = _run(config, options)
+    _print_report(report, options.json)
+    return int(report.get("exit_code", 0))
+
+
+def ready_config(path: Path | None, machine: Machine) -> Config:
+    """The configuration in a file (None: the default one), checked against the machine. Raises ConfigErrors."""
+    if path is None:
+        return default_config(sorted(machine.allowed))
+    config = load_config(path)
+    problems = check(config, machine)
+    if problems:
+        raise ConfigErrors(problems)
+    return config
+
+
+def check_instance_name(name: str) -> None:
+    """Raises UsageError for what cannot be an instance's name."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"--instance: found {name!r}, expected {NAME_EXPECTED}")
+
+
+def _run(config: Config, options: StartOptions) -> dict[str, Any]:
+    from ixyfwd.supervisor.run import run_forwarder  # noqa: PLC0415 - the driver and psutil, after the options are right
+
+    with watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr) as watcher:
+        report: dict[str, Any] = run_forwarder(
+            config,
+            duration_s=options.duration_s,
+            until_done=options.until_done,
+            observer=watcher,
+            begun_ns=options.begun_ns,
+        )
+    return report
+
+
+def _print_report(report: Status, json: bool) -> None:
+    if report.get("error"):
+        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+    out = Lines(sys.stdout)
+    if json:
+        out.write_json(report)
+    else:
+        out.write(*summary_lines(report))
+
+
+def summary_lines(report: Status) -> list[str]:
+    """The final report as tables."""
+    sink = sink_grid(report)
+    grids = [totals_grid(report), *([sink] if sink else []), ports_grid(report), workers_grid(report)]
+    return [line for grid in grids for line in grid.lines()]

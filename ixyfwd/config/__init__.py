@@ -1,0 +1,1 @@
+"""The configuration file: parsed, checked whole, and handed on as frozen dataclasses."""

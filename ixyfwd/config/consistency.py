@@ -1,0 +1,126 @@
+"""Whether the parts of a configuration fit together. Each check stands alone and notes all that it finds."""
+
+import os
+from collections.abc import Collection, Iterable
+
+from ixyfwd.config.cpus import format_cpu_list
+from ixyfwd.config.problems import Path
+from ixyfwd.config.reader import Notes, one_of, shown
+from ixyfwd.config.schema import Config
+from ixyfwd.model.spec import CableWire, PcapWire, TapWire
+
+
+def check_consistency(config: Config, notes: Notes) -> None:
+    """Note everything that is wrong between keys. A value that was wrong by itself is not blamed again."""
+    _check_unique(config, notes)
+    _check_pcap_files(config, notes)
+    _check_cables(config, notes)
+    _check_links(config, notes)
+    _check_cpus(config, notes)
+
+
+def _note_repeated(notes: Notes, what: str, places: Iterable[tuple[Path, str | None]]) -> None:
+    first: dict[str, Path] = {}
+    for path, value in places:
+        if value in first:
+            line = notes.source.line(first[value])
+            notes.add(path, f"found {shown(_file_name(value))} again (line {line} has it), expected {what} of its own")
+        elif value:
+            first[value] = path
+
+
+def _file_name(text: str) -> str:
+    """The last part of an absolute path, which would be cut before the interesting part; anything else unchanged."""
+    return os.path.basename(text) if text.startswith("/") else text
+
+
+def _check_unique(config: Config, notes: Notes) -> None:
+    ports = list(enumerate(config.ports))
+    _note_repeated(notes, "a name", ((("port", i, "name"), port.name) for i, port in ports))
+    _note_repeated(notes, "a device", ((("port", i, "device"), port.device) for i, port in ports))
+    _note_repeated(
+        notes,
+        "an interface",
+        (
+            (("port", i, "wire", "interface"), port.wire.interface)
+            for i, port in ports
+            if isinstance(port.wire, TapWire)
+        ),
+    )
+
+
+def _check_pcap_files(config: Config, notes: Notes) -> None:
+    wires = [(i, port.wire) for i, port in enumerate(config.ports) if isinstance(port.wire, PcapWire)]
+    _note_repeated(notes, "a file", ((("port", i, "wire", "capture"), wire.capture) for i, wire in wires))
+    replayed = {wire.replay for _, wire in wires if wire.replay}
+    for i, wire in wires:
+        if wire.capture and wire.capture in replayed:
+            message = f"found {shown(_file_name(wire.capture))}, which is replayed too, expected another file to write"
+            notes.add(("port", i, "wire", "capture"), message)
+
+
+def _check_cables(config: Config, notes: Notes) -> None:
+    wires = {port.name: port.wire for port in config.ports if port.name}
+    for i, port in enumerate(config.ports):
+        if not isinstance(port.wire, CableWire) or not port.wire.to:
+            continue
+        to, path = port.wire.to, ("port", i, "wire", "to")
+        far = wires.get(to)
+        if to == port.name:
+            notes.add(path, f"found {shown(to)}, the port itself, expected another port")
+        elif to not in wires:
+            extra = f" ({one_of(wires)})" if wires else ""
+            notes.add(path, f"found {shown(to)}, expected the name of a port{extra}")
+        elif not isinstance(far, CableWire) or far.to not in ("", port.name):
+            extra = f'a port whose wire is {{ kind = "cable", to = "{port.name}" }}'
+            notes.add(path, f"found {shown(to)}, whose wire does not lead back, expected {extra}")
+
+
+def _check_links(config: Config, notes: Notes) -> None:
+    """Every port in exactly one link, and every link between two ports."""
+    known = list(dict.fromkeys(port.name for port in config.ports if port.name))
+    first: dict[str, int] = {}
+    for i, names in enumerate(config.links):
+        for j, name in enumerate(names):
+            path: Path = ("link", i, "ports", j)
+            if not name:
+                continue  # blamed already
+            if name not in known:
+                extra = f" ({one_of(known)})" if known else ""
+                notes.add(path, f"found {shown(name)}, expected the name of a port{extra}")
+            elif name in names[:j]:
+                notes.add(path, f"found {shown(name)} twice, expected two different ports")
+            elif name in first:
+                line = notes.source.line(("link", first[name], "ports"))
+                extra = f"each port in one link only (line {line} has it)"
+                notes.add(path, f"found {shown(name)} again, expected {extra}")
+            else:
+                first[name] = i
+    _check_all_linked(config, first, notes)
+
+
+def _check_all_linked(config: Config, linked: Collection[str], notes: Notes) -> None:
+    blamed: set[str] = {""}
+    for i, port in enumerate(config.ports):
+        if port.name not in linked and port.name not in blamed:
+            blamed.add(port.name)
+            notes.add(("port", i, "name"), f"found {shown(port.name)} in no link, expected every port in one [[link]]")
+
+
+def _check_cpus(config: Config, notes: Notes) -> None:
+    cpu = config.cpu
+    if cpu.share:
+        return
+    workers = cpu.workers if isinstance(cpu.workers, tuple) else ()
+    extra = "a CPU of its own (or share = true)"
+    repeated = [one for one in dict.fromkeys(workers) if workers.count(one) > 1]
+    if repeated:
+        text = format_cpu_list(repeated)
+        notes.add(("cpu", "workers"), f"found CPU {text} more than once, expected each CPU once (or share = true)")
+    for key, value in (("main", cpu.main), ("model", cpu.model)):
+        if value is not None and value in workers:
+            line = notes.source.line(("cpu", "workers"))
+            notes.add(("cpu", key), f"found CPU {value}, which workers (line {line}) has too, expected {extra}")
+    if cpu.main is not None and cpu.main == cpu.model:
+        line = notes.source.line(("cpu", "main"))
+        notes.add(("cpu", "model"), f"found CPU {cpu.model}, which main (line {line}) has too, expected {extra}")

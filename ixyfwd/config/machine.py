@@ -1,0 +1,74 @@
+"""What a configuration needs from the machine that it runs on."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ixyfwd.config.cpus import format_cpu_list, parse_cpu_list
+from ixyfwd.config.problems import Path, Problem
+from ixyfwd.config.schema import Config
+from ixyfwd.model.spec import PcapWire
+
+
+@dataclass(frozen=True)
+class Machine:
+    """CPUs that are online, and those of them that this process may use (affinity, cpuset)."""
+
+    online: frozenset[int]
+    allowed: frozenset[int]
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on."""
+    allowed = frozenset(os.sched_getaffinity(0))
+    try:
+        with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+            online = frozenset(parse_cpu_list(file.read().strip()))
+    except (OSError, ValueError):
+        online = frozenset(range(os.cpu_count() or 1))
+    return Machine(online | allowed, allowed)
+
+
+def check(config: Config, machine: Machine) -> list[Problem]:
+    """What a correct configuration asks for and the machine does not have: CPUs, files to replay, places to write."""
+    return [*_check_cpus(config, machine), *_check_files(config)]
+
+
+def _check_cpus(config: Config, machine: Machine) -> Iterator[Problem]:
+    workers = config.cpu.workers if isinstance(config.cpu.workers, tuple) else ()
+    asked: dict[str, tuple[int | None, ...]] = {
+        "main": (config.cpu.main,),
+        "workers": workers,
+        "model": (config.cpu.model,),
+    }
+    for key, values in asked.items():
+        cpus = sorted({cpu for cpu in values if cpu is not None})
+        missing = [cpu for cpu in cpus if cpu not in machine.online]
+        barred = [cpu for cpu in cpus if cpu in machine.online and cpu not in machine.allowed]
+        path: Path = ("cpu", key)
+        if missing:
+            has = format_cpu_list(sorted(machine.online))
+            yield config.source.problem(
+                path, f"found CPU {format_cpu_list(missing)}, expected CPUs that this machine has ({has})"
+            )
+        if barred:
+            may = format_cpu_list(sorted(machine.allowed))
+            yield config.source.problem(
+                path,
+                f"found CPU {format_cpu_list(barred)}, which this process may not use, expected CPUs of its affinity "
+                f"({may}; see `taskset -p $$`)",
+            )
+
+
+def _check_files(config: Config) -> Iterator[Problem]:
+    for index, port in enumerate(config.ports):
+        wire = port.wire
+        if not isinstance(wire, PcapWire):
+            continue
+        if wire.replay is not None and not (os.path.isfile(wire.replay) and os.access(wire.replay, os.R_OK)):
+            what = "a file that cannot be read" if os.path.exists(wire.replay) else "no such file"
+            message = f"found {what} at {wire.replay}, expected a capture file to replay"
+            yield config.source.problem(("port", index, "wire", "replay"), message)
+        if wire.capture is not None and not os.path.isdir(os.path.dirname(wire.capture) or "."):
+            message = f"found no directory {os.path.dirname(wire.capture)}, expected one to write the file into"
+            yield config.source.problem(("port", index, "wire", "capture"), message)

@@ -1,0 +1,114 @@
+"""What a configuration says, checked and complete: frozen, with every default filled in.
+
+`config.toml` at the top of the repository documents every key; `load.py` turns a file into these.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from ixyfwd.config.problems import Source
+from ixyfwd.model.spec import Wire
+
+ProgramName = Literal["xconnect", "touch"]
+EngineName = Literal["native", "vector"]
+Idle = Literal["spin", "adaptive", "sleep"]
+RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
+
+PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
+ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
+IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
+
+NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
+NAME_EXPECTED: Final = "1 to 32 of the characters a-z, 0-9, _ and -"
+MAX_WORKERS: Final = 16  # 82599 datasheet 7.1.2.8.1: an RSS index is 4 bits wide
+RING_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
+
+
+@dataclass(frozen=True)
+class CpuConfig:
+    """Who runs where, as asked for; `placement.place` turns it into CPUs.
+
+    `workers`: CPUs in the order of the workers, or how many workers, or None for as many as cores allow.
+    """
+
+    main: int | None = None
+    workers: tuple[int, ...] | int | None = None
+    model: int | None = None
+    share: bool = False
+
+
+@dataclass(frozen=True)
+class PortConfig:
+    """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
+    `device` is `sim:`."""
+
+    name: str
+    device: str
+    promiscuous: bool = True
+    mac_filters: tuple[str, ...] = ()
+    wire: Wire | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the bundled model serves this port."""
+        return self.device.startswith("sim:")
+
+
+@dataclass(frozen=True)
+class ForwardConfig:
+    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors."""
+
+    program: ProgramName = "xconnect"
+    engine: EngineName = "native"
+    ring_size: int = 512
+    batch: int = 64
+    buffers: int = 0
+    idle: Idle = "adaptive"
+
+
+@dataclass(frozen=True)
+class RssConfig:
+    """`key` is "symmetric", "microsoft" or 80 hexadecimal digits in lower case."""
+
+    key: str = "symmetric"
+    fields: tuple[RssField, ...] = RSS_FIELDS
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """`backing` is "auto", "hugepages", "plain" or "hugetlbfs:/MOUNT"."""
+
+    backing: str = "auto"
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """How long a start may take."""
+
+    link_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `links` are pairs of port names; each carries frames both ways."""
+
+    ports: tuple[PortConfig, ...]
+    links: tuple[tuple[str, str], ...]
+    instance: str = "default"
+    cpu: CpuConfig = field(default_factory=CpuConfig)
+    forward: ForwardConfig = field(default_factory=ForwardConfig)
+    rss: RssConfig = field(default_factory=RssConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+    source: Source = field(default_factory=Source, compare=False, repr=False)
+
+    def port_index(self) -> Mapping[str, int]:
+        """Position of each port in `ports`, by name."""
+        return {port.name: index for index, port in enumerate(self.ports)}
+
+    def named(self, instance: str) -> "Config":
+        """The same configuration under another instance name."""
+        return replace(self, instance=instance)
