@@ -1,0 +1,1 @@
+"""One process, one core: rx burst, program, tx burst."""

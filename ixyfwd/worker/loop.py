@@ -1,0 +1,109 @@
+"""The poll loop: for each link rx burst -> program -> tx burst, and now and then a look around."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ixyfwd.telemetry.counters import Command, State, Word
+from ixyfwd.worker.idle import Idle
+
+HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
+
+
+@dataclass(frozen=True)
+class Step:
+    """One direction of a link as three callables; `rx` says how many frames the others will find in the batch."""
+
+    rx: Callable[[], int]
+    program: Callable[[], object] | None
+    tx: Callable[[], int]
+
+
+class PollLoop:
+    """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
+
+    def __init__(self, steps: Sequence[Step], page: memoryview, idle: Idle, clock: Callable[[], int]) -> None:
+        """`page` is the counters page as 'Q' view; `clock` counts ns (of CPU time where the CPU is shared)."""
+        self._steps = tuple(steps)
+        self._page = page
+        self._idle = idle
+        self._clock = clock
+        self._busy_since = 0
+        self._busy = False
+        self._empty_rounds = 0
+
+    def run(self) -> None:
+        """Poll until QUIT. After DRAIN the first empty round is reported as DRAINED: nothing is left in the rings."""
+        page = self._page
+        round_ = self._round_plain if all(step.program is None for step in self._steps) else self._round_program
+        self._busy_since = self._clock()
+        page[Word.STATE] = State.READY
+        while page[Word.COMMAND] != Command.QUIT:
+            draining = page[Word.COMMAND] == Command.DRAIN
+            moved = self._rounds(round_, 1 if draining else HOUSEKEEPING_ROUNDS)
+            self._housekeep()
+            if draining and not moved:
+                page[Word.STATE] = State.DRAINED
+                self._wait_for_quit()
+
+    def _rounds(self, round_: Callable[[], int], rounds: int) -> int:
+        """`rounds` rounds over all links; returns the number of bursts that had frames."""
+        clock, rest, page = self._clock, self._idle.rest, self._page
+        bursts = empty = 0
+        for _ in range(rounds):
+            moved = round_()
+            if moved:
+                bursts += moved
+                self._busy = True
+                self._empty_rounds = 0
+                continue
+            # The clock is read only here, where there is time for it: a busy spell lasts from the last empty round
+            # before it to the first one after it.
+            now = clock()
+            if self._busy:
+                page[Word.BUSY_NS] += now - self._busy_since
+                self._busy = False
+            empty += 1
+            self._empty_rounds += 1
+            rest(self._empty_rounds)
+            self._busy_since = clock()
+        page[Word.POLLS] += rounds
+        page[Word.EMPTY_POLLS] += empty
+        page[Word.BURSTS] += bursts
+        return bursts
+
+    def _round_plain(self) -> int:
+        moved = 0
+        for step in self._steps:
+            if step.rx():
+                step.tx()
+                moved += 1
+        return moved
+
+    def _round_program(self) -> int:
+        moved = 0
+        for step in self._steps:
+            if step.rx():
+                if step.program is not None:
+                    step.program()
+                step.tx()
+                moved += 1
+        return moved
+
+    def _housekeep(self) -> None:
+        page = self._page
+        page[Word.HEARTBEAT] += 1
+        page[Word.SLEEPS] = self._idle.sleeps
+        page[Word.YIELDS] = self._idle.yields
+        if self._busy:
+            now = self._clock()
+            page[Word.BUSY_NS] += now - self._busy_since
+            self._busy_since = now
+        if page[Word.FIRST_TX_NS] == 0 and page[Word.BURSTS]:
+            page[Word.FIRST_TX_NS] = time.monotonic_ns()
+
+    def _wait_for_quit(self) -> None:
+        while self._page[Word.COMMAND] != Command.QUIT:
+            self._page[Word.HEARTBEAT] += 1
+            time.sleep(1e-3)

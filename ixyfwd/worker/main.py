@@ -1,0 +1,77 @@
+"""A worker process from its first statement to its last."""
+
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+
+from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
+from ixyfwd.engine.open import open_engine
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.memory.arena import attach_arena
+from ixyfwd.pci.mmio import map_window, register_view
+from ixyfwd.program.open import open_program
+from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
+from ixyfwd.worker.idle import Idle
+from ixyfwd.worker.loop import PollLoop, Step
+from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
+from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
+
+
+def main() -> None:
+    """`python -c '...main()' SPEC_FD ERROR_FD PARENT_PID`; the error pipe takes one sentence if something is wrong."""
+    spec_fd, error_fd, parent_pid = (int(argument) for argument in sys.argv[1:4])
+    tie_to_parent(parent_pid)
+    with open(spec_fd, encoding="utf-8") as file:
+        spec = WorkerSpec.from_json(json.load(file))
+    settle(f"ixyfwd-w{spec.index}", spec.cpu)
+    try:
+        run(spec)
+    except (IxyfwdError, OSError, MemoryError) as error:
+        os.write(error_fd, str(error).encode())
+        raise SystemExit(1) from None
+
+
+def run(spec: WorkerSpec) -> None:
+    """Map what the spec names, fill the rx rings, poll until told to quit."""
+    with ExitStack() as stack:
+        arena = stack.enter_context(attach_arena(spec.arena_fd, spec.arena_bytes))
+        start = spec.layout.counters
+        page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
+        page[Word.PID] = os.getpid()
+        doorbells = [_map_doorbells(spec_, stack) for spec_ in spec.doorbells]
+        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells)
+        engine = open_engine(spec.engine, memory)
+        stack.callback(engine.close)
+        try:
+            steps = _wire_up(spec, engine, memory)
+            for port in range(len(spec.doorbells)):
+                engine.rx(port).start()
+            # Where the CPU is shared, wall time would charge this worker for the others' turns.
+            clock = time.thread_time_ns if spec.shared_cpu else time.monotonic_ns
+            loop = PollLoop(steps, page, Idle(spec.idle, spec.shared_cpu), clock)
+            freeze_gc()
+            loop.run()
+        except BaseException:
+            page[Word.STATE] = State.FAILED
+            raise
+
+
+def _wire_up(spec: WorkerSpec, engine: Engine, memory: EngineMemory) -> list[Step]:
+    program = open_program(spec.program)
+    steps: list[Step] = []
+    for rx_port, tx_port in spec.links:
+        batch = engine.new_batch(spec.batch)
+        treat = program.bind(engine, memory, batch)
+        steps.append(Step(engine.rx(rx_port).bind(batch), treat, engine.tx(tx_port).bind(batch)))
+    return steps
+
+
+def _map_doorbells(spec: DoorbellSpec, stack: ExitStack) -> Doorbells:
+    rx = stack.enter_context(map_window(spec.rx_window))
+    tx = stack.enter_context(map_window(spec.tx_window))
+    return Doorbells(
+        stack.enter_context(register_view(rx, spec.rx_window, spec.rdt)),
+        stack.enter_context(register_view(tx, spec.tx_window, spec.tdt)),
+    )

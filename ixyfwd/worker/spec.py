@@ -1,0 +1,65 @@
+"""What a worker process is asked to be. Plain data that passes through JSON; descriptors travel by number."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ixyfwd.memory.layout import WorkerLayout, worker_from_json
+from ixyfwd.pci.function import DmaMap, Window
+
+IdlePolicy = Literal["spin", "adaptive", "sleep"]
+
+
+@dataclass(frozen=True)
+class DoorbellSpec:
+    """Where a port's two tail registers are: an inherited window each, and the registers' BAR0 offsets."""
+
+    rx_window: Window
+    rdt: int
+    tx_window: Window
+    tdt: int
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """One worker. `links` are (rx port, tx port) pairs by index; `doorbells` are by port."""
+
+    index: int
+    cpu: int | None
+    shared_cpu: bool  # other busy processes run there: never spin
+    arena_fd: int
+    arena_bytes: int
+    layout: WorkerLayout
+    dma: DmaMap
+    doorbells: tuple[DoorbellSpec, ...]
+    links: tuple[tuple[int, int], ...]
+    engine: str
+    program: str
+    batch: int
+    idle: IdlePolicy
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `from_json` in the worker process."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "WorkerSpec":
+        """The inverse of `as_json`."""
+        doorbells = tuple(
+            DoorbellSpec(Window(**d["rx_window"]), d["rdt"], Window(**d["tx_window"]), d["tdt"])
+            for d in data["doorbells"]
+        )
+        return cls(
+            **{
+                **data,
+                "layout": worker_from_json(data["layout"]),
+                "dma": DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"])),
+                "doorbells": doorbells,
+                "links": tuple((a, b) for a, b in data["links"]),
+            }
+        )
+
+    def inherited_fds(self) -> tuple[int, ...]:
+        """Descriptors that must be open in the worker under the same numbers."""
+        windows = [w for d in self.doorbells for w in (d.rx_window, d.tx_window)]
+        return tuple(sorted({self.arena_fd, *(w.fd for w in windows)}))
