@@ -8,7 +8,7 @@ from ixyfwd.config.schema import MAX_WORKERS, Config
 
 @dataclass(frozen=True)
 class Placement:
-    """CPU numbers. `main` None: the supervisor is not pinned. `model` None: there is no simulated port.
+    """CPU numbers. `main` None: the supervisor is not pinned (some CPU has nothing to poll, or there is no model). `model` None: there is no simulated port.
 
     `workers[i]` is the CPU of worker i. `shared`: some CPU has two of the processes that poll (workers, model), so
     that spinning would take time from the other.
@@ -43,7 +43,12 @@ def place(config: Config, allowed_cpus: Collection[int]) -> Placement:
         count = workers if workers is not None else min(MAX_WORKERS, len(left))
         workers = tuple(left[i % len(left)] for i in range(count))
     busy = [*workers, *([] if model is None else [model])]
-    return Placement(cpu.main, workers, model, len(set(busy)) < len(busy))
+    main = cpu.main
+    if main is None and model is not None and set(allowed) <= set(busy):
+        # A supervisor that interrupts a worker costs frames: a ring fills in 34 us. One that interrupts the model
+        # costs none, for the wires stand still as well.
+        main = model
+    return Placement(main, workers, model, len(set(busy)) < len(busy))
 
 
 def _left(allowed: list[int], taken: Collection[int | None], avoided: Collection[int | None]) -> list[int]:

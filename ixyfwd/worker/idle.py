@@ -35,6 +35,11 @@ class Idle:
         }
         self.rest = rests[policy]
 
+    def give_way(self) -> None:
+        """Let another process have its turn on this CPU."""
+        self.yields += 1
+        os.sched_yield()
+
     def _spin(self, empty_rounds: int) -> None:
         pass
 
@@ -42,8 +47,7 @@ class Idle:
         if empty_rounds <= self._spin_rounds:
             return
         if empty_rounds <= self._sleep_after:
-            self.yields += 1
-            os.sched_yield()
+            self.give_way()
         else:
             self._sleep(empty_rounds)
 

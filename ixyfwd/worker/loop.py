@@ -9,6 +9,7 @@ from ixyfwd.telemetry.counters import Command, State, Word
 from ixyfwd.worker.idle import Idle
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
+SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class Step:
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
-    def __init__(self, steps: Sequence[Step], page: memoryview, idle: Idle, clock: Callable[[], int]) -> None:
-        """`page` is the counters page as 'Q' view; `clock` counts ns (of CPU time where the CPU is shared)."""
+    def __init__(self, steps: Sequence[Step], page: memoryview, idle: Idle, shared_cpu: bool) -> None:
+        """`page` is the counters page as 'Q' view."""
         self._steps = tuple(steps)
         self._page = page
         self._idle = idle
-        self._clock = clock
+        self._shared_cpu = shared_cpu
+        self._turn_rounds = SHARED_CPU_ROUNDS if shared_cpu else HOUSEKEEPING_ROUNDS
+        # Where the CPU is shared, wall time would charge this worker for the others' turns.
+        self._clock: Callable[[], int] = time.thread_time_ns if shared_cpu else time.monotonic_ns
         self._busy_since = 0
         self._busy = False
         self._empty_rounds = 0
@@ -41,8 +45,12 @@ class PollLoop:
         page[Word.STATE] = State.READY
         while page[Word.COMMAND] != Command.QUIT:
             draining = page[Word.COMMAND] == Command.DRAIN
-            moved = self._rounds(round_, 1 if draining else HOUSEKEEPING_ROUNDS)
+            moved = self._rounds(round_, 1 if draining else self._turn_rounds)
             self._housekeep()
+            if moved and self._shared_cpu:
+                # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
+                # overflow within tens of microseconds.
+                self._idle.give_way()
             if draining and not moved:
                 page[Word.STATE] = State.DRAINED
                 self._wait_for_quit()

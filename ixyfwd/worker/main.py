@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from contextlib import ExitStack
 
 from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
@@ -48,9 +47,7 @@ def run(spec: WorkerSpec) -> None:
             steps = _wire_up(spec, engine, memory)
             for port in range(len(spec.doorbells)):
                 engine.rx(port).start()
-            # Where the CPU is shared, wall time would charge this worker for the others' turns.
-            clock = time.thread_time_ns if spec.shared_cpu else time.monotonic_ns
-            loop = PollLoop(steps, page, Idle(spec.idle, spec.shared_cpu), clock)
+            loop = PollLoop(steps, page, Idle(spec.idle, spec.shared_cpu), spec.shared_cpu)
             freeze_gc()
             loop.run()
         except BaseException:

@@ -1,0 +1,1 @@
+"""Process lifecycle: ports up, workers started, watched and stopped."""

@@ -1,0 +1,91 @@
+"""The model process behind the `sim:` ports of a configuration."""
+
+import json
+from pathlib import Path
+
+from ixyfwd.config.schema import Config
+from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.model.client import ModelClient
+from ixyfwd.model.spec import ModelSpec, PortSpec, Wire
+from ixyfwd.supervisor.children import Child, wait_until
+from ixyfwd.supervisor.instance import Instance
+
+READY_TIMEOUT_S = 10.0
+_ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
+
+
+def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: bool) -> ModelSpec | None:
+    """The one model process that serves all `sim:` ports, or None if there are none."""
+    ports = tuple(
+        PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=_mac(index), wire=port.wire)
+        for index, port in enumerate(config.ports)
+        if port.wire is not None
+    )
+    if not ports:
+        return None
+    return ModelSpec(ports, str(instance.socket("model")), cpu, share_cpu)
+
+
+def _mac(index: int) -> str:
+    return f"02:69:78:79:00:{index:02x}"  # locally administered; "ixy"
+
+
+class ModelProcess:
+    """A running model with the client that steers its wires."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Start it and wait until it listens. Raises what it reported, in its own words."""
+        self.spec = spec
+        self.child = Child(
+            "model",
+            lambda spec_fd, ready_fd: [
+                "-m",
+                "ixyfwd.model",
+                "--spec-fd",
+                str(spec_fd),
+                "--ready-fd",
+                str(ready_fd),
+            ],
+            spec.as_json(),
+        )
+        words = ""
+
+        def answered() -> bool:
+            nonlocal words
+            words += self.child.words()
+            return words.endswith("\n") or not self.child.alive()
+
+        try:
+            if not wait_until(answered, READY_TIMEOUT_S):
+                raise IxyfwdError(f"the model (pid {self.child.pid}) did not listen after {READY_TIMEOUT_S:g} s")
+            words += self.child.words()
+            self._judge(words)
+            self.client = ModelClient(spec.control)
+        except BaseException:
+            self.child.end(0)
+            raise
+
+    def _judge(self, words: str) -> None:
+        try:
+            answer = json.loads(words.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            raise IxyfwdError(f"the model {self.child.obituary()} before it listened") from None
+        if "error" in answer:
+            raise _ERRORS.get(answer.get("exit_code", 1), IxyfwdError)(answer["error"])
+
+    def end(self) -> None:
+        """Ask it to quit, then insist; remove its sockets. Harmless when called twice."""
+        if self.child.alive():
+            try:
+                self.client.quit()
+            except (IxyfwdError, OSError):
+                self.child.end(0)
+        self.child.end(0.5)
+        self.client.close()
+        for path in (self.spec.control, *(port.socket for port in self.spec.ports)):
+            Path(path).unlink(missing_ok=True)
+
+
+def wires(config: Config) -> dict[str, Wire]:
+    """Wire by port name, for the ports that have one."""
+    return {port.name: port.wire for port in config.ports if port.wire is not None}

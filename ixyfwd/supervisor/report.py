@@ -1,0 +1,160 @@
+"""The numbers of a run: what `status` prints while it lasts and what `start` prints when it ends.
+
+Every frame is in one of four places, and the report says how many are in each:
+
+    rx_packets = tx_packets + sum(drops.values()) + in_flight
+
+rx_packets: frames that passed a port's filters while it received (delivered to a ring, or dropped for lack of room).
+tx_packets: frames that a port has sent. Both are the ports' own counters. drops come from the ports (no descriptor,
+packet buffer full) and from the workers' counters (error frames, tx ring full, lost with a dead worker). in_flight is
+read from the rings' heads and tails: received but not taken by a worker, or queued but not sent. After an orderly
+stop the sum is exact; while frames move the parts are read one after the other, and in_flight is what is left.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ixyfwd.config.schema import Config
+from ixyfwd.supervisor.observer import Status
+from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.workers import Worker
+from ixyfwd.telemetry.counters import PortWord, Word
+
+SINK_SUMS = ("received", "lost", "reordered", "duplicated", "corrupted", "foreign", "touched")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Totals at one moment (CLOCK_MONOTONIC): the base of a rate."""
+
+    at_s: float
+    rx_packets: int
+    tx_packets: int
+
+    def rates_since(self, before: "Moment") -> tuple[float, float]:
+        """Received and sent Mpps between two moments."""
+        seconds = max(self.at_s - before.at_s, 1e-9)
+        return (
+            (self.rx_packets - before.rx_packets) / seconds / 1e6,
+            (self.tx_packets - before.tx_packets) / seconds / 1e6,
+        )
+
+
+def device_kind(config: Config) -> str:
+    """ "model", "wire" or "mixed": a figure on the model must never look like one on the wire."""
+    kinds = {"model" if p.device.startswith(("sim:", "vfio-user:")) else "wire" for p in config.ports}
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str, int]:
+    """Dropped frames by cause; the causes are the README's."""
+    totals = [worker.totals() for worker in workers]
+    drops = {
+        "rx_no_descriptor": sum(port.driver.statistics.rx_no_descriptor for port in ports),
+        "rx_missed": sum(port.driver.statistics.rx_missed for port in ports),
+        "rx_error": sum(total.rx_errors for total in totals),
+        "tx_full": sum(total.tx_full for total in totals),
+    }
+    # A dead worker's page tells what it had in its hands.
+    died = sum(
+        total.in_hand for worker, total in zip(workers, totals, strict=True) if worker.pid and not worker.alive()
+    )
+    return {**drops, "worker_died": died}
+
+
+def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
+    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
+    total = 0
+    for port in ports:
+        for worker in workers:
+            rx, tx = worker.spec.layout.rx[port.index], worker.spec.layout.tx[port.index]
+            total += (port.driver.rx_head(worker.index) - worker.ring_state(rx, 0)) % rx.entries
+            total += (worker.ring_state(tx, 1) - port.driver.tx_head(worker.index)) % tx.entries
+    return total
+
+
+def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[Status]:
+    """A row per port."""
+    wires = {row["name"]: row for row in model["ports"]} if model else {}
+    rows: list[Status] = []
+    for port in ports:
+        link, statistics = port.driver.link(), port.driver.statistics
+        rows.append(
+            {
+                "name": port.name,
+                "device": port.config.device,
+                "mac": port.driver.mac,
+                "link": {"up": link.up, "speed_mbps": link.speed_mbps},
+                "rx_packets": statistics.rx_packets,
+                "rx_bytes": statistics.rx_bytes,
+                "tx_packets": statistics.tx_packets,
+                "tx_bytes": statistics.tx_bytes,
+                "rx_no_descriptor": statistics.rx_no_descriptor,
+                "rx_missed": statistics.rx_missed,
+                "rx_errors": statistics.rx_errors,
+                "wire": wires.get(port.name, {}).get("wire"),
+                "faults": wires.get(port.name, {}).get("faults"),
+            }
+        )
+    return rows
+
+
+def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Status]:
+    """A row per worker. `busy_ns_per_packet` is time in rounds that found frames, over frames received."""
+    rows: list[Status] = []
+    for worker in workers:
+        totals = worker.totals()
+        polls, empty = worker.word(Word.POLLS), worker.word(Word.EMPTY_POLLS)
+        bursts, busy_ns = worker.word(Word.BURSTS), worker.word(Word.BUSY_NS)
+        rows.append(
+            {
+                "index": worker.index,
+                "cpu": worker.spec.cpu,
+                "pid": worker.pid,
+                "state": worker.state.name.lower() if worker.alive() else "dead",
+                "rx_packets": totals.rx_packets,
+                "tx_packets": totals.tx_packets,
+                "tx_full": totals.tx_full,
+                "rx_no_buffer": _over_ports(worker, PortWord.RX_NO_BUFFER),
+                "busy_ns_per_packet": round(busy_ns / totals.rx_packets, 2) if totals.rx_packets else None,
+                "packets_per_burst": round(totals.rx_packets / bursts, 1) if bursts else None,
+                "empty_poll_share": round(empty / polls, 4) if polls else None,
+                "rss_mib": round(worker.own_memory_mib(), 1) if with_memory else None,
+            }
+        )
+    return rows
+
+
+def _over_ports(worker: Worker, word: PortWord) -> int:
+    return sum(worker.port_word(port, word) for port in range(len(worker.spec.doorbells)))
+
+
+def fault_count(model: Mapping[str, Any] | None) -> int:
+    """Misuses that the model has recorded, over all ports."""
+    return sum(row["faults"]["total"] for row in model["ports"]) if model else 0
+
+
+def sink_sums(model: Mapping[str, Any] | None, final: bool) -> Status | None:
+    """What the sinks saw, summed; None without a generator. `lost` is final only when nothing is on its way: then it is
+    sent minus received, before that the sinks' gaps."""
+    rows = [row["wire"] for row in model["ports"] if row["wire"].get("sink")] if model else []
+    if not rows:
+        return None
+    sums: Status = {key: sum(row["sink"].get(key, 0) for row in rows) for key in SINK_SUMS}
+    sent = sum(row["generator"]["sent"] for row in rows)
+    if final:
+        sums["lost"] = sent - (sums["received"] - sums["duplicated"] - sums["foreign"] - sums["corrupted"])
+    sums["sent"] = sent
+    sums["shortfall"] = sum(row["generator"].get("shortfall", 0) for row in rows)
+    return sums
+
+
+def flow_summary(flows: Mapping[str, Sequence[int]]) -> Status | None:
+    """How many generator flows arrived, and how many of them through more than one queue, both directions together.
+
+    Queue number is worker number: a flow on several queues was handled by several workers.
+    """
+    if not flows:
+        return None
+    return {"seen": len(flows), "on_several_queues": sum(len(queues) > 1 for queues in flows.values())}

@@ -1,0 +1,120 @@
+"""Watching a running forwarder: processes, signals, the control socket, the clock."""
+
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.supervisor.control import ControlServer, Waiting
+from ixyfwd.supervisor.instance import Instance
+from ixyfwd.supervisor.observer import Observer
+from ixyfwd.supervisor.signals import StopSignals
+from ixyfwd.supervisor.state import Forwarder
+from ixyfwd.supervisor.workers import Worker
+
+TICK_S = 1.0
+DONE_CHECK_S = 0.05  # how often a finite wire is asked whether it is done
+SETTLE_S = 0.05  # time for the last frames to pass before the stop begins; the drain would catch them anyway
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a run ends. `error` is a sentence if something went wrong."""
+
+    why: str
+    error: str | None = None
+
+
+class Server:
+    """The supervisor's loop. One per run; `close` removes the control socket."""
+
+    def __init__(self, forwarder: Forwarder, instance: Instance, signals: StopSignals) -> None:
+        self._forwarder = forwarder
+        self._reason: Reason | None = None
+        self._selector = selectors.DefaultSelector()
+        self._control = ControlServer(instance.socket("control"), self._selector, self._handle)
+        self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
+        for worker in forwarder.workers:
+            self._watch(worker.pidfd, self._died(worker))
+        if forwarder.model is not None:
+            child = forwarder.model.child
+            self._watch(child.pidfd, lambda: self._fail(f"the model (pid {child.pid}) {child.obituary()}"))
+
+    def _watch(self, fd: int, call: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, call)
+
+    def _stop(self, why: str, error: str | None = None) -> None:
+        self._reason = self._reason or Reason(why, error)
+
+    def _died(self, worker: Worker) -> Callable[[], None]:
+        return lambda: self._fail(worker.obituary())
+
+    def _fail(self, error: str) -> None:
+        self._stop("failure", error)
+
+    def _handle(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        match request.get("do"):
+            case "status":
+                # Fresh counters: worker and sink counters are of this moment too.
+                self._forwarder.read_ports()
+                return self._forwarder.status()
+            case "stop":
+                self._stop("stop command")
+                return None  # answered with the final report
+            case other:
+                return {"error": f"unknown command {other!r}; known are 'status' and 'stop'"}
+
+    def serve(self, observer: Observer, duration_s: float | None, until_done: bool) -> Reason:
+        """Until a signal, the stop command, the end of the duration or of the finite wires, or a death."""
+        begun = time.monotonic()
+        end = begun + duration_s if duration_s is not None else float("inf")
+        next_tick = begun + TICK_S
+        try:
+            while self._reason is None:
+                now = time.monotonic()
+                if now >= end:
+                    return Reason("duration over")
+                if until_done and self._done():
+                    return Reason("all wires done")
+                if now >= next_tick:
+                    observer.tick(self._forwarder.tick())
+                    next_tick = max(next_tick + TICK_S, now)
+                wait = min(next_tick, end, now + DONE_CHECK_S if until_done else end) - now
+                self.dispatch(max(wait, 0))
+        except IxyfwdError as error:
+            self.dispatch(0.1)  # a death explains more than its consequence
+            return self._reason or Reason("failure", str(error))
+        return self._reason
+
+    def dispatch(self, timeout_s: float) -> None:
+        """Let everything that is ready have its say."""
+        for key, _ in self._selector.select(timeout_s):
+            key.data()
+
+    def interrupted(self) -> bool:
+        """Whether there is already a reason to stop."""
+        self.dispatch(0)
+        return self._reason is not None
+
+    def _done(self) -> bool:
+        stats = self._forwarder.model_stats()
+        if stats is None or not stats["feeds_done"]:
+            return False
+        time.sleep(SETTLE_S)
+        return True
+
+    def waiting(self) -> Waiting:
+        """Those who asked for the stop; they are answered when everything is down."""
+        return self._control.detach_waiting()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._control.close()
+        self._selector.close()

@@ -1,0 +1,106 @@
+"""A forwarder that has come up: its parts, and its status at any moment."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ixyfwd.config.schema import Config
+from ixyfwd.supervisor.modelproc import ModelProcess
+from ixyfwd.supervisor.observer import Status
+from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.report import (
+    Moment,
+    device_kind,
+    drops_by_cause,
+    fault_count,
+    port_rows,
+    sink_sums,
+    worker_rows,
+)
+from ixyfwd.supervisor.workers import Worker
+from ixyfwd.telemetry.counters import Word
+
+
+@dataclass
+class Forwarder:
+    """The parts of a run between its bring-up and its stop."""
+
+    config: Config
+    ports: Sequence[Port]
+    workers: Sequence[Worker]
+    model: ModelProcess | None
+    notices: list[str]
+    command_begun_ns: int
+    state: str = "starting"
+    begun: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
+    last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
+    rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
+
+    def begin(self) -> None:
+        """Frames flow from now on."""
+        self.state = "running"
+        self.begun = self.last = Moment(time.monotonic(), 0, 0)
+
+    def read_ports(self) -> None:
+        """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""
+        for port in self.ports:
+            port.driver.read_statistics()
+
+    def moment(self) -> Moment:
+        """The totals as of the last `read_ports`."""
+        rx = sum(port.driver.statistics.rx_packets for port in self.ports)
+        tx = sum(port.driver.statistics.tx_packets for port in self.ports)
+        return Moment(time.monotonic(), rx, tx)
+
+    def tick(self) -> Status:
+        """Read the counters, refresh the rates."""
+        self.read_ports()
+        now = self.moment()
+        self.rates = now.rates_since(self.last)
+        self.last = now
+        return self.status()
+
+    def status(self) -> Status:
+        """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""
+        now = self.moment()
+        drops = drops_by_cause(self.ports, self.workers)
+        model = self.model_stats()
+        return {
+            **self.head(),
+            "uptime_s": round(time.monotonic() - self.begun.at_s, 3),
+            "rx_packets": now.rx_packets,
+            "tx_packets": now.tx_packets,
+            "drops": drops,
+            "in_flight": max(0, now.rx_packets - now.tx_packets - sum(drops.values())),
+            "faults": fault_count(model),
+            "rate_mpps": round(self.rates[1], 3),
+            "rate_rx_mpps": round(self.rates[0], 3),
+            "workers": worker_rows(self.workers),
+            "ports": port_rows(self.ports, model),
+            "sink": sink_sums(model, final=False),
+            "notices": self.notices,
+        }
+
+    def head(self) -> Status:
+        """What does not change while it runs."""
+        return {
+            "instance": self.config.instance,
+            "state": self.state,
+            "device": device_kind(self.config),
+            "engine": self.config.forward.engine,
+            "program": self.config.forward.program,
+        }
+
+    def model_stats(self) -> Mapping[str, Any] | None:
+        """What the model says of its wires and faults; None without a model."""
+        return None if self.model is None else self.model.client.stats()
+
+    def model_flows(self) -> Mapping[str, Sequence[int]]:
+        """Which queues each generator flow came out of; empty without a model."""
+        return {} if self.model is None else self.model.client.flows()
+
+    def first_packet_s(self) -> float | None:
+        """From the beginning of the command to the first frame handed to a tx ring; None before that."""
+        stamps = [stamp for worker in self.workers if (stamp := worker.word(Word.FIRST_TX_NS))]
+        return round((min(stamps) - self.command_begun_ns) / 1e9, 3) if stamps else None

@@ -1,0 +1,120 @@
+"""The orderly stop: no new frames, rings drained, everything counted, queues off, bus-master off. Then memory may go.
+
+A step that fails (a dead worker, a model that is gone) is noted and the next one is tried: a stop always ends.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.supervisor.children import wait_until
+from ixyfwd.supervisor.observer import Status
+from ixyfwd.supervisor.report import (
+    drops_by_cause,
+    fault_count,
+    flow_summary,
+    in_rings,
+    port_rows,
+    sink_sums,
+    worker_rows,
+)
+from ixyfwd.supervisor.serve import Reason
+from ixyfwd.supervisor.state import Forwarder
+from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
+from ixyfwd.telemetry.counters import Command, State
+
+TX_DRAIN_TIMEOUT_S = 0.3  # 8192 frames of 1518 bytes take 10 ms on the wire; a link that is down takes for ever
+
+
+def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
+    """Stop, and return the final report: exact, because nothing moves any more when it is made."""
+    troubles: list[str] = []
+
+    def attempt(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except IxyfwdError as error:
+            if str(error) not in troubles:
+                troubles.append(str(error))
+
+    forwarder.state = "stopping"
+    running_until = forwarder.moment().at_s
+    if forwarder.model is not None:
+        attempt(forwarder.model.client.stop)
+    for port in forwarder.ports:
+        attempt(port.driver.stop_receive)
+    attempt(lambda: _drain(forwarder.workers))
+    attempt(lambda: _wait_sent(forwarder))
+    # Before the workers are told to quit: a worker that ended by itself must not look like one that died.
+    report = {**forwarder.head(), **_count(forwarder, running_until, attempt)}
+    for port in forwarder.ports:
+        port.driver.stop()
+        troubles.extend(trouble for trouble in port.driver.stop_problems if trouble not in troubles)
+    if forwarder.model is not None:
+        attempt(lambda: report.update(faults=fault_count(forwarder.model_stats())))
+    for worker in forwarder.workers:
+        worker.command(Command.QUIT)
+    for worker in forwarder.workers:
+        worker.end(QUIT_TIMEOUT_S)
+    forwarder.state = report["state"] = "stopped"
+    error = reason.error or (troubles[0] if troubles else None)
+    if error is None and report["faults"]:
+        error = f"the model recorded {report['faults']} faults; the ports' rows in the report say which"
+    return {
+        **report,
+        "reason": reason.why,
+        "error": error,
+        "troubles": troubles,
+        "exit_code": 1 if error else 0,
+    }
+
+
+def _drain(workers: Sequence[Worker]) -> None:
+    alive = [worker for worker in workers if worker.alive()]
+    for worker in alive:
+        worker.command(Command.DRAIN)
+    wait_until(lambda: all(w.state == State.DRAINED or not w.alive() for w in alive), DRAIN_TIMEOUT_S)
+    for worker in alive:
+        if worker.alive() and worker.state != State.DRAINED:
+            raise IxyfwdError(f"{worker.name} (pid {worker.pid}) did not drain its rings within {DRAIN_TIMEOUT_S:g} s")
+
+
+def _wait_sent(forwarder: Forwarder) -> None:
+    """What the workers queued leaves the ports that have a link; the rest is reported as in flight."""
+    up = [port for port in forwarder.ports if port.driver.link().up]
+
+    def sent() -> bool:
+        return all(
+            port.driver.tx_head(worker.index) == worker.ring_state(worker.spec.layout.tx[port.index], 1)
+            for port in up
+            for worker in forwarder.workers
+        )
+
+    wait_until(sent, TX_DRAIN_TIMEOUT_S)
+
+
+def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callable[[], None]], None]) -> Status:
+    """The numbers. Those of a port that is gone stay at their last reading."""
+    found: Status = {"in_flight": 0, "faults": 0, "sink": None, "ports": []}
+    attempt(forwarder.read_ports)
+    attempt(lambda: found.update(in_flight=in_rings(forwarder.ports, forwarder.workers)))
+
+    def from_model() -> None:
+        model = forwarder.model_stats()
+        found.update(faults=fault_count(model), sink=sink_sums(model, final=True))
+        found.update(ports=port_rows(forwarder.ports, model), flows=flow_summary(forwarder.model_flows()))
+
+    attempt(from_model)
+    totals = forwarder.moment()
+    seconds = max(running_until - forwarder.begun.at_s, 1e-9)
+    return {
+        "uptime_s": round(seconds, 3),
+        "first_packet_s": forwarder.first_packet_s(),
+        "rx_packets": totals.rx_packets,
+        "tx_packets": totals.tx_packets,
+        "drops": drops_by_cause(forwarder.ports, forwarder.workers),
+        "rate_mpps": round(totals.tx_packets / seconds / 1e6, 3),
+        "rate_rx_mpps": round(totals.rx_packets / seconds / 1e6, 3),
+        "workers": worker_rows(forwarder.workers),
+        "notices": forwarder.notices,
+        **found,
+    }

@@ -1,0 +1,157 @@
+"""The worker processes and what they say of themselves in shared memory."""
+
+import os
+from dataclasses import dataclass
+
+import psutil
+
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.memory.arena import Arena
+from ixyfwd.memory.layout import RingLayout
+from ixyfwd.supervisor.children import Child, wait_until
+from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
+from ixyfwd.worker.spec import WorkerSpec
+
+READY_TIMEOUT_S = 10.0  # numpy on a crowded machine takes its time
+DRAIN_TIMEOUT_S = 1.0
+QUIT_TIMEOUT_S = 0.5
+_MAIN = "from ixyfwd.worker.main import main; main()"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """One worker's counters at one moment, summed over its ports."""
+
+    rx_packets: int
+    rx_errors: int
+    tx_packets: int
+    tx_full: int
+
+    @property
+    def in_hand(self) -> int:
+        """Frames taken from a ring and neither sent nor dropped; 0 unless the worker is inside a burst."""
+        return self.rx_packets - self.rx_errors - self.tx_packets - self.tx_full
+
+
+class Worker:
+    """One worker process with its counters page."""
+
+    def __init__(self, spec: WorkerSpec, arena: Arena) -> None:
+        self.spec = spec
+        self.index = spec.index
+        self._arena = arena
+        start = spec.layout.counters
+        self._page = arena.view[start : start + PAGE_BYTES].cast("Q")
+        self._child: Child | None = None
+        self._pid = 0
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"worker {self.index}"
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before the start."""
+        return self._pid
+
+    @property
+    def pidfd(self) -> int:
+        """Readable when the process ends."""
+        return -1 if self._child is None else self._child.pidfd
+
+    def start(self) -> None:
+        """Start the process; `wait_ready` says when it polls."""
+
+        def arguments(order_fd: int, words_fd: int) -> list[str]:
+            return ["-c", _MAIN, str(order_fd), str(words_fd), str(os.getpid())]
+
+        self._child = Child(self.name, arguments, self.spec.as_json(), self.spec.inherited_fds())
+        self._pid = self._child.pid
+
+    def wait_ready(self) -> None:
+        """Wait until its rx rings are filled. Raises IxyfwdError with the worker's own words if it failed."""
+        child = self._started()
+        if not wait_until(lambda: self.state in (State.READY, State.FAILED) or not child.alive(), READY_TIMEOUT_S):
+            raise IxyfwdError(f"{self.name} (pid {self.pid}) was not ready after {READY_TIMEOUT_S:g} s")
+        if self.state != State.READY:
+            child.wait(1.0)
+            raise IxyfwdError(f"{self.name} (pid {self.pid}) {child.words() or child.obituary()}")
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._child is not None and self._child.alive()
+
+    def obituary(self) -> str:
+        """One sentence on how it ended."""
+        words = self._started().words()
+        return f"{self.name} (pid {self.pid}) {self._started().obituary()}{': ' + words if words else ''}"
+
+    @property
+    def state(self) -> State:
+        """What it says of itself."""
+        return State(self._page[Word.STATE])
+
+    def command(self, command: Command) -> None:
+        """Write the word that the worker looks at every 128 rounds."""
+        self._page[Word.COMMAND] = command
+
+    def word(self, word: Word) -> int:
+        """One word of its page."""
+        return self._page[word]
+
+    def port_word(self, port: int, word: PortWord) -> int:
+        """One per-port word of its page."""
+        return self._page[port_word(port, word)]
+
+    def totals(self) -> Totals:
+        """Its counters now. tx before rx: a frame in between is seen as in hand, never as sent but not received."""
+        ports = range(len(self.spec.doorbells))
+
+        def total(word: PortWord) -> int:
+            return sum(self.port_word(port, word) for port in ports)
+
+        tx_packets, tx_full = total(PortWord.TX_PACKETS), total(PortWord.TX_FULL)
+        return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full)
+
+    def ring_state(self, ring: RingLayout, word: int) -> int:
+        """A word of a ring's state: 0 next, 1 tail, 2 clean."""
+        return int.from_bytes(self._arena.view[ring.state + 4 * word : ring.state + 4 * word + 4], "little")
+
+    def own_memory_mib(self) -> float:
+        """Resident memory without the arena and the doorbell pages (which are shared files)."""
+        try:
+            memory = psutil.Process(self.pid).memory_info()
+        except psutil.Error:
+            return 0.0
+        arena = 0 if self._arena.kind.startswith("huge") else _resident_shared_bytes(self.pid)
+        return (memory.rss - arena) / 2**20
+
+    def end(self, grace_s: float = QUIT_TIMEOUT_S) -> None:
+        """QUIT, then wait, then kill; let the counters page go. Harmless when called twice."""
+        if self._child is None:
+            return
+        self.command(Command.QUIT)
+        self._child.end(grace_s)
+
+    def close(self) -> None:
+        """Let the counters page go, so that the arena can be unmapped."""
+        self._page.release()
+
+    def _started(self) -> Child:
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._child
+
+
+def _resident_shared_bytes(pid: int) -> int:
+    """Resident pages of memfds: the arena as ordinary pages counts in RSS, as hugepages it does not."""
+    total = 0
+    counting = False
+    with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as smaps:
+        for line in smaps:
+            if "-" in line.split(" ", 1)[0]:
+                counting = "/memfd:" in line
+            elif counting and line.startswith("Rss:"):
+                total += int(line.split()[1]) * 1024
+    return total

@@ -1,0 +1,40 @@
+"""What all tests share: who may run, and how a test talks to a real ixyfwd."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import HUGEPAGES, Instance
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root say so and are skipped with that reason elsewhere; CI runs as root."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root (TAP, network namespaces, hugepages)"))
+
+
+@pytest.fixture
+def instance(request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """An instance name of this test's own; whatever still runs under it at the end is killed."""
+    found = Instance(f"t{os.getpid()}-{abs(hash(request.node.name)) % 10**6}")
+    yield found
+    found.clean_up()
+
+
+@pytest.fixture
+def hugepages() -> Iterator[int]:
+    """At least 64 free 2 MiB pages, put back afterwards; yields the number that is free."""
+    before = int(HUGEPAGES.read_text())
+    HUGEPAGES.write_text(str(before + 64))
+    from ixyfwd.memory.hugepages import hugepages_free
+
+    free = hugepages_free()
+    if free < 64:
+        HUGEPAGES.write_text(str(before))
+        pytest.fail(f"this machine gave only {free} of 64 hugepages")
+    yield free
+    HUGEPAGES.write_text(str(before))

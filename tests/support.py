@@ -1,0 +1,140 @@
+"""Running the real `ixyfwd` from a test: as a user would, in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+TIMEOUT_S = 60.0
+IXYFWD = (sys.executable, "-m", "ixyfwd")
+
+
+def eventually(condition: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
+    """Wait for a truth; fails with `what` if it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"never came true: {what}")
+
+
+def run(*arguments: str, timeout_s: float = TIMEOUT_S, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Any command, output captured."""
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=timeout_s, check=False, **options)
+
+
+class Instance:
+    """One named instance of ixyfwd."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._started: list[subprocess.Popen[str]] = []
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`ixyfwd ARGUMENTS --instance NAME`, to its end."""
+        return run(*IXYFWD, *arguments, "--instance", self.name)
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """`ixyfwd start ARGUMENTS` in the background; returns when it forwards."""
+        process = self.launch(*arguments, **options)
+        eventually(lambda: self.running() or process.poll() is not None, "the instance runs")
+        if process.poll() is not None:
+            out, err = process.communicate()
+            raise AssertionError(f"ixyfwd start ended with {process.returncode}: {out}{err}")
+        return process
+
+    def launch(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """`ixyfwd start ARGUMENTS` in the background, whatever becomes of it."""
+        command = [*IXYFWD, "start", "--instance", self.name, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        self._started.append(process)
+        return process
+
+    def running(self) -> dict[str, Any] | None:
+        """Its status if it forwards."""
+        answer = self.command("status", "--json")
+        if answer.returncode != 0:
+            return None
+        status: dict[str, Any] = json.loads(answer.stdout)
+        return status if status["state"] == "running" else None
+
+    def status(self) -> dict[str, Any]:
+        """Its status; it must be running."""
+        status = self.running()
+        assert status is not None
+        return status
+
+    def clean_up(self) -> None:
+        """Kill what is left of it."""
+        for process in self._started:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.send_signal(signal.SIGKILL)
+                process.kill()
+            process.communicate()
+
+
+def report_of(output: str) -> dict[str, Any]:
+    """The JSON object on the last line."""
+    report: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return report
+
+
+def start_for_report(*arguments: str, instance: str, exit_code: int = 0) -> dict[str, Any]:
+    """`ixyfwd start --json ARGUMENTS` to its end; its report. It must end with `exit_code`."""
+    done = run(*IXYFWD, "start", "--json", "--instance", instance, *arguments)
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    return report_of(done.stdout)
+
+
+def assert_exact(report: dict[str, Any]) -> None:
+    """Every frame is in one place, the model has nothing to complain of, and the flows arrived as they left."""
+    assert report["faults"] == 0, [port["faults"] for port in report["ports"]]
+    assert report["error"] is None
+    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    workers_rx = sum(worker["rx_packets"] for worker in report["workers"])
+    chip_drops = report["drops"]["rx_no_descriptor"] + report["drops"]["rx_missed"]
+    assert report["rx_packets"] == workers_rx + chip_drops + report["in_flight"]
+    if report["sink"] is not None:
+        for trouble in ("reordered", "duplicated", "corrupted", "foreign"):
+            assert report["sink"][trouble] == 0, report["sink"]
+        assert report["sink"]["received"] == report["tx_packets"]
+        assert report["sink"]["lost"] == sum(report["drops"].values()) + report["in_flight"]
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes below one."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def worker_pids(status: dict[str, Any]) -> list[int]:
+    """Process ids of the workers in a status."""
+    return [worker["pid"] for worker in status["workers"]]
+
+
+def write_config(path: Path, text: str) -> str:
+    """A configuration file; its name."""
+    path.write_text(text)
+    return str(path)
+
+
+def config_text(wires: Sequence[str], forward: str = "", cpu: str = "", more: str = "") -> str:
+    """A configuration of two linked `sim:` ports; `wires` are inline tables."""
+    ports = "".join(f'[[port]]\nname = "p{i}"\ndevice = "sim:p{i}"\nwire = {wire}\n' for i, wire in enumerate(wires))
+    return f'{ports}[[link]]\nports = ["p0", "p1"]\n[cpu]\n{cpu}\n[forward]\n{forward}\n{more}\n'
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment with changes."""
+    return {**os.environ, **changes}

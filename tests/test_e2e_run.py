@@ -1,0 +1,164 @@
+"""The whole forwarder, for real: processes, shared memory, the model, traffic. Every frame is accounted for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.all import Ether, PcapReader, Raw, wrpcap
+
+from tests.support import Instance, assert_exact, config_text, start_for_report, write_config
+
+GENERATOR = '{ kind = "generator" }'
+
+
+def run_config(tmp_path: Path, instance: Instance, *arguments: str, **config: Any) -> dict[str, Any]:
+    config.setdefault("wires", [GENERATOR, GENERATOR])
+    path = write_config(tmp_path / "config.toml", config_text(**config))
+    return start_for_report("-c", path, *arguments, instance=instance.name)
+
+
+def assert_flows_kept_their_worker(report: dict[str, Any]) -> None:
+    """Every flow was handled by one worker, the same in both directions."""
+    flows = report["flows"]
+    assert flows["seen"] > 0
+    assert flows["on_several_queues"] == 0, flows
+
+
+def test_without_a_config(instance: Instance) -> None:
+    report = start_for_report("--duration", "1", instance=instance.name)
+    assert_exact(report)
+    assert_flows_kept_their_worker(report)
+    assert report["device"] == "model"
+    assert report["engine"] == "native"
+    assert report["tx_packets"] > 10_000
+    assert report["in_flight"] == 0
+    for worker in report["workers"]:
+        assert worker["rx_packets"] > 0
+        assert worker["cpu"] is not None
+        assert worker["busy_ns_per_packet"] > 0
+    for port in report["ports"]:
+        assert port["link"] == {"up": True, "speed_mbps": 10_000}
+        assert port["wire"]["generator"]["sent"] > 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize("engine", ["native", "vector"])
+def test_workers_share_the_flows(tmp_path: Path, instance: Instance, engine: str, workers: int) -> None:
+    """More workers than cores included: slower, never wrong."""
+    report = run_config(
+        tmp_path, instance, "--duration", "1", cpu=f"workers = {workers}", forward=f'engine = "{engine}"'
+    )
+    assert_exact(report)
+    assert_flows_kept_their_worker(report)
+    assert report["engine"] == engine
+    assert len(report["workers"]) == workers
+    assert all(worker["rx_packets"] > 0 for worker in report["workers"])
+    assert all(worker["rss_mib"] < 40 for worker in report["workers"])
+
+
+@pytest.mark.parametrize("engine", ["native", "vector"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_counted_run_loses_nothing(tmp_path: Path, instance: Instance, engine: str, workers: int) -> None:
+    """At rate "max" the wire waits for room: every frame that was sent arrives, in both directions."""
+    wire = '{ kind = "generator", rate = "max", count = 100_000, flows = 100, frame = "imix" }'
+    report = run_config(
+        tmp_path,
+        instance,
+        "--until-done",
+        wires=[wire, wire],
+        cpu=f"workers = {workers}",
+        forward=f'engine = "{engine}"\nbatch = 32\nring_size = 256',
+    )
+    assert_exact(report)
+    assert report["rx_packets"] == report["tx_packets"] == 200_000
+    assert report["sink"]["received"] == report["sink"]["sent"] == 200_000
+    assert sum(report["drops"].values()) == 0
+    assert report["reason"] == "all wires done"
+
+
+@pytest.mark.parametrize("engine", ["native", "vector"])
+def test_touch_changes_one_byte_of_every_frame(tmp_path: Path, instance: Instance, engine: str) -> None:
+    wire = '{ kind = "generator", rate = "max", count = 50_000 }'
+    report = run_config(
+        tmp_path,
+        instance,
+        "--until-done",
+        wires=[wire, wire],
+        forward=f'engine = "{engine}"\nprogram = "touch"',
+    )
+    assert_exact(report)
+    assert report["sink"]["touched"] == report["sink"]["received"] == 100_000
+
+
+def test_xconnect_touches_nothing(tmp_path: Path, instance: Instance) -> None:
+    wire = '{ kind = "generator", rate = "max", count = 50_000 }'
+    report = run_config(tmp_path, instance, "--until-done", wires=[wire, wire])
+    assert_exact(report)
+    assert report["sink"]["touched"] == 0
+
+
+@pytest.mark.parametrize("idle", ["spin", "adaptive", "sleep"])
+def test_idle_policies_forward_a_trickle(tmp_path: Path, instance: Instance, idle: str) -> None:
+    wire = '{ kind = "generator", rate = 2000, count = 500 }'
+    report = run_config(
+        tmp_path, instance, "--until-done", wires=[wire, wire], cpu="workers = 1", forward=f'idle = "{idle}"'
+    )
+    assert_exact(report)
+    assert report["tx_packets"] == 1000
+    assert 0 < report["workers"][0]["empty_poll_share"] <= 1
+
+
+def test_an_overloaded_worker_drops_and_says_so(tmp_path: Path, instance: Instance) -> None:
+    """Line rate into sleeping workers with the smallest rings: many drops, all of them counted."""
+    report = run_config(
+        tmp_path,
+        instance,
+        "--duration",
+        "1",
+        cpu="workers = 8",
+        forward='engine = "vector"\nring_size = 64\nbatch = 8\nidle = "sleep"',
+    )
+    assert_exact(report)
+    assert report["drops"]["rx_no_descriptor"] > 0
+
+
+def test_mac_filters_without_promiscuous_mode(tmp_path: Path, instance: Instance) -> None:
+    """Only broadcast, the port's own address and the listed ones pass; the rest is not received, hence not lost."""
+    wanted = ["02:69:78:79:00:00", "02:aa:00:00:00:01", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:05"]
+    others = ["02:69:78:79:00:01", "02:aa:00:00:00:02", "01:00:5e:00:00:06", "33:33:00:00:00:01"]
+    frames = [Ether(dst=dst, src="02:00:00:00:00:09") / Raw(bytes(60)) for dst in [*wanted, *others] * 10]
+    wrpcap(str(tmp_path / "in.pcap"), frames)
+    path = write_config(
+        tmp_path / "config.toml",
+        '[[port]]\nname = "p0"\ndevice = "sim:p0"\npromiscuous = false\n'
+        'mac_filters = ["02:aa:00:00:00:01", "01:00:5e:00:00:05"]\nwire = { kind = "pcap", replay = "in.pcap" }\n'
+        '[[port]]\nname = "p1"\ndevice = "sim:p1"\nwire = { kind = "pcap", capture = "out.pcap" }\n'
+        '[[link]]\nports = ["p0", "p1"]\n[cpu]\nworkers = 1\n',
+    )
+    report = start_for_report("-c", path, "--until-done", instance=instance.name)
+    assert report["faults"] == 0
+    assert report["rx_packets"] == report["tx_packets"] == 10 * len(wanted)
+    with PcapReader(str(tmp_path / "out.pcap")) as reader:
+        assert {packet[Ether].dst for packet in reader} == set(wanted)
+
+
+def test_cable_and_two_links(tmp_path: Path, instance: Instance) -> None:
+    """Four ports: a generator's frames cross link one, a cable, link two, and come back the same way."""
+    wires = {
+        "a": '{ kind = "generator", rate = 200_000, count = 20_000 }',
+        "b": '{ kind = "cable", to = "c" }',
+        "c": '{ kind = "cable", to = "b" }',
+        "d": '{ kind = "generator", rate = 200_000, count = 20_000 }',
+    }
+    ports = "".join(f'[[port]]\nname = "{n}"\ndevice = "sim:{n}"\nwire = {w}\n' for n, w in wires.items())
+    path = write_config(
+        tmp_path / "config.toml",
+        f'{ports}[[link]]\nports = ["a", "b"]\n[[link]]\nports = ["c", "d"]\n[cpu]\nworkers = 2\n',
+    )
+    report = start_for_report("-c", path, "--until-done", instance=instance.name)
+    assert report["faults"] == 0
+    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert report["sink"]["received"] == 40_000
+    assert report["tx_packets"] == 80_000
+    for trouble in ("lost", "reordered", "duplicated", "corrupted"):
+        assert report["sink"][trouble] == 0

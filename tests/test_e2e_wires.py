@@ -1,0 +1,271 @@
+"""Traffic that nobody here made: the kernel's own, across namespaces, and capture files, byte for byte."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, PcapReader, Raw, wrpcap
+
+from tests.support import Instance, config_text, eventually, report_of, run, start_for_report, write_config
+
+ADDRESSES = ("10.99.0.1", "10.99.0.2")
+
+
+class Hosts:
+    """Two network namespaces with one end each of a pair of TAPs."""
+
+    def __init__(self, tag: str) -> None:
+        self.names = (f"ixa{tag}", f"ixb{tag}")
+        self.taps = (f"ita{tag}", f"itb{tag}")
+
+    def __enter__(self) -> "Hosts":
+        for name in self.names:
+            self._ip("netns", "add", name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.names:
+            run("ip", "netns", "del", name)
+
+    @staticmethod
+    def _ip(*arguments: str) -> None:
+        done = run("ip", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def adopt(self) -> None:
+        """Move the TAPs in and give them addresses."""
+        for name, tap, address in zip(self.names, self.taps, ADDRESSES, strict=True):
+            self._ip("link", "set", tap, "netns", name)
+            inside = ("-n", name)
+            self._ip(*inside, "addr", "add", f"{address}/24", "dev", tap)
+            self._ip(*inside, "link", "set", tap, "up")
+
+    def on(self, host: int, *command: str) -> "subprocess.CompletedProcess[str]":
+        """A command inside one of the two."""
+        return run("ip", "netns", "exec", self.names[host], *command)
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    with Hosts(str(os.getpid())) as found:
+        yield found
+
+
+def lost_pings(done: "subprocess.CompletedProcess[str]") -> int:
+    """From ping's summary: transmitted minus received."""
+    (summary,) = [line for line in done.stdout.splitlines() if "packets transmitted" in line]
+    words = summary.split()
+    return int(words[0]) - int(words[3])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_kernels_own_traffic(tmp_path: Path, instance: Instance, hosts: Hosts, workers: int) -> None:
+    taps = [f'{{ kind = "tap", interface = "{tap}" }}' for tap in hosts.taps]
+    config = write_config(tmp_path / "config.toml", config_text(taps, cpu=f"workers = {workers}"))
+    process = instance.start("-c", config, "--json")
+    hosts.adopt()
+    eventually(lambda: hosts.on(0, "ping", "-c1", "-W1", ADDRESSES[1]).returncode == 0, "the first ping is answered")
+
+    flood = hosts.on(0, "ping", "-f", "-q", "-c", "10000", ADDRESSES[1])
+    assert lost_pings(flood) == 0, flood.stdout
+
+    # 9000 bytes: refused when they must not be fragmented, carried in fragments when they may.
+    refused = hosts.on(0, "ping", "-c1", "-W1", "-M", "do", "-s", "8972", ADDRESSES[1])
+    assert refused.returncode != 0
+    assert "too long" in (refused.stdout + refused.stderr).lower()
+    fragmented = hosts.on(0, "ping", "-c5", "-i0.01", "-s", "8972", ADDRESSES[1])
+    assert lost_pings(fragmented) == 0
+
+    assert_tagged_frames_pass_untouched(hosts, tmp_path)
+    assert_iperf3_completes(hosts)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    report = report_of(out)
+    assert process.returncode == 0, err
+    assert report["faults"] == 0
+    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert report["tx_packets"] > 20_000
+
+
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
+    out.bind((sys.argv[1], 0))
+    for line in sys.stdin:
+        out.send(bytes.fromhex(line))
+"""
+
+
+def assert_tagged_frames_pass_untouched(hosts: Hosts, tmp_path: Path) -> None:
+    """802.1Q and 802.1ad, one tag and two, with priorities: what tcpdump sees is what was sent, to the byte."""
+    mac = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+    body = IP(src="10.98.0.1", dst="10.98.0.2") / UDP(sport=1, dport=2) / Raw(bytes(range(40)))
+    sent = [bytes(mac / Dot1Q(vlan=vlan, prio=prio) / body) for vlan, prio in ((1, 0), (100, 7), (4094, 3), (0, 5))] + [
+        bytes(mac / Dot1Q(vlan=5) / Dot1Q(vlan=6) / body),
+        bytes(mac / Dot1AD(vlan=7) / Dot1Q(vlan=8) / body),
+    ]
+    seen = tmp_path / "tagged.pcap"
+    command = ["ip", "netns", "exec", hosts.names[1], "tcpdump", "-i", hosts.taps[1], "-U", "-w", str(seen)]
+    listener = subprocess.Popen(
+        [*command, "-c", str(len(sent)), "ether", "src", "02:00:00:00:00:01"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert listener.stderr is not None
+        assert "listening" in listener.stderr.readline()
+        lines = "\n".join(frame.hex() for frame in sent)
+        inside = ("ip", "netns", "exec", hosts.names[0])
+        done = run(*inside, sys.executable, "-c", SEND, hosts.taps[0], input=lines)
+        assert done.returncode == 0, done.stderr
+        listener.wait(15)
+    finally:
+        listener.terminate()
+        listener.communicate()
+    assert read(seen) == sent
+
+
+def assert_iperf3_completes(hosts: Hosts) -> None:
+    """A TCP transfer both ways. It goes through a queue of its own size and a loaded machine: it may retransmit."""
+    server = subprocess.Popen(
+        ["ip", "netns", "exec", hosts.names[1], "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        eventually(lambda: "5201" in hosts.on(1, "ss", "-ltn").stdout, "iperf3 listens")
+        done = hosts.on(0, "iperf3", "-c", ADDRESSES[1], "--bidir", "-t", "2", "--json")
+    finally:
+        server.terminate()
+        server.wait()
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, result.get("error")
+    assert result["end"]["sum_received"]["bytes"] > 1_000_000
+    assert result["end"]["sum_received_bidir_reverse"]["bytes"] > 1_000_000
+
+
+@pytest.mark.root
+def test_a_tap_that_exists_already(tmp_path: Path, instance: Instance) -> None:
+    taken = f"itx{os.getpid()}"
+    assert run("ip", "tuntap", "add", taken, "mode", "tap").returncode == 0
+    try:
+        config = write_config(
+            tmp_path / "config.toml", config_text([f'{{ kind = "tap", interface = "{taken}" }}', '{ kind = "none" }'])
+        )
+        failed = instance.command("start", "-c", config)
+    finally:
+        run("ip", "link", "del", taken)
+    assert failed.returncode in (1, 3)
+    assert taken in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def frames() -> list[bytes]:
+    """Mixed sizes and protocols, 60 to 1514 bytes, tagged and not, IP and not."""
+    mac = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+    flows = [
+        mac / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / Raw(b"u"),
+        mac / IP(src="10.0.0.1", dst="10.0.0.3") / TCP(sport=3, dport=4, flags="S"),
+        mac / IP(src="10.0.0.1", dst="10.0.0.3", flags="MF") / UDP() / Raw(b"first fragment"),
+        mac / IP(src="10.0.0.1", dst="10.0.0.3", frag=100) / Raw(b"later fragment"),
+        mac / IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=5, dport=6),
+        mac / IPv6(src="2001:db8::1", dst="2001:db8::3") / UDP(sport=7, dport=8) / DNS(),
+        mac / Dot1Q(vlan=5) / IP(src="10.0.0.4", dst="10.0.0.5") / ICMP(),
+        mac / Dot1Q(vlan=6) / Dot1Q(vlan=7) / IP(dst="10.0.0.6") / UDP(),
+        mac / IP(dst="10.0.0.7") / SCTP(),
+        mac / IP(dst="10.0.0.8") / GRE() / IP(dst="10.0.0.9") / UDP(),
+        Ether(dst="ff:ff:ff:ff:ff:ff") / ARP(pdst="10.0.0.1"),
+        Ether(dst="01:80:c2:00:00:0e", type=0x88CC) / Raw(b"lldp"),
+        Ether(dst="33:33:00:00:00:01") / IPv6(dst="ff02::1") / UDP(),
+    ]
+    found: list[bytes] = []
+    for number, size in enumerate([*range(60, 1515, 7), 60, 61, 1513, 1514]):
+        frame = bytes(flows[number % len(flows)])
+        filler = bytes((number + i) % 256 for i in range(max(0, size - len(frame))))
+        found.append((frame + filler)[: max(size, 60)])
+    return found
+
+
+def read(path: Path) -> list[bytes]:
+    with PcapReader(str(path)) as reader:
+        return [bytes(packet) for packet in reader]
+
+
+@pytest.mark.parametrize(("engine", "workers"), [("native", 1), ("vector", 1), ("native", 4)])
+def test_pcap_in_is_pcap_out(tmp_path: Path, instance: Instance, engine: str, workers: int) -> None:
+    sent = frames()
+    wrpcap(str(tmp_path / "in.pcap"), [Ether(frame) for frame in sent])
+    assert read(tmp_path / "in.pcap") == sent
+    config = write_config(
+        tmp_path / "config.toml",
+        config_text(
+            ['{ kind = "pcap", replay = "in.pcap" }', '{ kind = "pcap", capture = "out.pcap" }'],
+            cpu=f"workers = {workers}",
+            forward=f'engine = "{engine}"\nring_size = 64\nbatch = 16',
+        ),
+    )
+    report = start_for_report("-c", config, "--until-done", instance=instance.name)
+    assert report["faults"] == 0
+    assert report["rx_packets"] == report["tx_packets"] == len(sent)
+    got = read(tmp_path / "out.pcap")
+    if workers == 1:
+        assert got == sent
+    else:  # each flow keeps its order; between flows there is none
+        assert Counter(got) == Counter(sent)
+    assert (tmp_path / "out.pcap").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    assert run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)).returncode == 0
+    yield disk
+    run("umount", str(disk))
+
+
+@pytest.mark.root
+def test_a_full_disk_is_said_and_does_not_stop_the_forwarder(
+    tmp_path: Path, instance: Instance, small_disk: Path
+) -> None:
+    wrpcap(str(tmp_path / "in.pcap"), [Ether(frame) for frame in frames()])
+    config = write_config(
+        tmp_path / "config.toml",
+        config_text(
+            ['{ kind = "pcap", replay = "in.pcap" }', '{ kind = "pcap", capture = "disk/out.pcap" }'], cpu="workers = 1"
+        ),
+    )
+    report = start_for_report("-c", config, "--until-done", instance=instance.name)
+    assert report["rx_packets"] == report["tx_packets"] == len(frames())
+    assert "No space left" in json.dumps(report["ports"][1]["wire"])
+
+
+def test_a_capture_file_that_cannot_be_made(tmp_path: Path, instance: Instance) -> None:
+    config = write_config(
+        tmp_path / "config.toml",
+        config_text(['{ kind = "none" }', '{ kind = "pcap", capture = "/dev/full" }'], cpu="workers = 1"),
+    )
+    failed = instance.command("start", "-c", config)
+    assert failed.returncode in (1, 2)
+    assert failed.stderr.count("/dev/full") == 1
+    assert "No space left" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "in.pcap"), (b"", "in.pcap"), (b"no capture file at all, but some text", "in.pcap")],
+)
+def test_a_bad_capture_file(tmp_path: Path, instance: Instance, content: bytes | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / "in.pcap").write_bytes(content)
+    config = write_config(
+        tmp_path / "config.toml", config_text(['{ kind = "pcap", replay = "in.pcap" }', '{ kind = "none" }'])
+    )
+    failed = instance.command("start", "-c", config)
+    assert failed.returncode in (1, 2)
+    assert says in failed.stderr
+    assert "Traceback" not in failed.stderr

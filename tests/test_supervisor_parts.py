@@ -1,0 +1,209 @@
+"""The supervisor's parts, each for itself: instance lock, control socket, children, signals."""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ixyfwd.errors import IxyfwdError, RefusedError
+from ixyfwd.supervisor import instance as instance_module
+from ixyfwd.supervisor.children import Child, wait_until
+from ixyfwd.supervisor.client import request
+from ixyfwd.supervisor.control import ControlServer
+from ixyfwd.supervisor.instance import Instance
+from ixyfwd.supervisor.signals import StopSignals
+from tests.support import eventually
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run-time directories below a temporary one."""
+    monkeypatch.setattr(instance_module, "runtime_dir", lambda name: tmp_path / "run" / name)
+    return tmp_path / "run"
+
+
+def test_one_instance_per_name(runtime: Path) -> None:
+    first = Instance("a")
+    with pytest.raises(RefusedError, match=rf"'a' is already running \(pid {os.getpid()}\)"):
+        Instance("a")
+    Instance("b").close()
+    first.close()
+    Instance("a").close()
+
+
+def test_instance_directory_is_private_and_swept(runtime: Path) -> None:
+    first = Instance("a")
+    assert stat.S_IMODE(first.dir.stat().st_mode) == 0o700
+    left = first.socket("p0")
+    left.touch()
+    first.close()
+    assert not left.exists()
+    left.touch()  # as a killed owner would leave it
+    Instance("a").close()
+    assert not left.exists()
+
+
+def test_instance_refuses_a_directory_others_can_write(runtime: Path) -> None:
+    (runtime / "a").mkdir(parents=True)
+    (runtime / "a").chmod(0o777)
+    with pytest.raises(RefusedError, match="only this user can write"):
+        Instance("a")
+
+
+def test_instance_says_that_a_path_is_too_long(runtime: Path) -> None:
+    with pytest.raises(IxyfwdError, match="too long for a Unix socket"):
+        Instance("x" * 90)
+
+
+class Desk:
+    """A control server driven by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.selector = selectors.DefaultSelector()
+        self.requests: list[Any] = []
+        self.server = ControlServer(path, self.selector, self.handle)
+
+    def handle(self, request: Any) -> Any:
+        self.requests.append(request)
+        return None if request.get("do") == "later" else {"echo": request}
+
+    def dispatch(self) -> None:
+        for key, _ in self.selector.select(0.005):
+            key.data()
+
+    def ask(self, data: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.path))
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            for _ in range(4):
+                self.dispatch()
+            client.settimeout(1)
+            try:
+                return client.recv(65536)
+            except ConnectionResetError:  # hung up on with bytes unread
+                return b""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    found = Desk(tmp_path / "control.sock")
+    yield found
+    found.server.close()
+    assert not found.path.exists()
+
+
+def test_control_answers_line_by_line(desk: Desk) -> None:
+    assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
+    lines = desk.ask(b'{"do": "a"}\n{"do": "b"}\n').splitlines()
+    assert [json.loads(line)["echo"]["do"] for line in lines] == ["a", "b"]
+
+
+@pytest.mark.parametrize("garbage", [b"\n", b"[]\n", b"nonsense\n", b"\xff\xfe\n", b'{"do":\n', b"12\n"])
+def test_control_answers_garbage_with_an_error(desk: Desk, garbage: bytes) -> None:
+    assert "one JSON object" in json.loads(desk.ask(garbage))["error"]
+    assert not desk.requests
+
+
+def test_control_hangs_up_on_an_endless_line(desk: Desk) -> None:
+    assert desk.ask(b"x" * 10_000) == b""
+    assert desk.ask(b'{"do": "a"}\n')
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=300))
+def test_control_survives_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    desk = Desk(tmp_path_factory.mktemp("c") / "control.sock")
+    try:
+        desk.ask(data)
+        assert json.loads(desk.ask(b'{"do": "still there"}\n'))["echo"] == {"do": "still there"}
+    finally:
+        desk.server.close()
+
+
+def test_control_can_answer_later(desk: Desk) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(desk.path))
+        client.sendall(b'{"do": "later"}\n')
+        desk.dispatch()
+        desk.dispatch()
+        waiting = desk.server.detach_waiting()
+        waiting.answer({"done": True})
+        assert json.loads(client.recv(1000)) == {"done": True}
+
+
+def test_request_says_that_nobody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ixyfwd.supervisor.client.control_socket", lambda name: tmp_path / "none.sock")
+    with pytest.raises(IxyfwdError, match="no ixyfwd instance 'x' is running"):
+        request("x", "status")
+
+
+def test_request_says_that_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deaf.sock"
+    monkeypatch.setattr("ixyfwd.supervisor.client.control_socket", lambda name: path)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(path))
+        deaf.listen()
+        with pytest.raises(IxyfwdError, match="did not answer"):
+            request("x", "status", timeout_s=0.05)
+
+
+def child(code: str) -> Child:
+    return Child("child", lambda order, words: ["-c", code, str(order), str(words)], {"n": 7})
+
+
+def test_child_gets_its_order_and_says_its_words() -> None:
+    read = "import sys, os, json; order = json.load(open(int(sys.argv[1])))"
+    found = child(f"{read}; os.write(int(sys.argv[2]), str(order['n'] * 6).encode())")
+    assert found.wait(10)
+    assert found.words() == "42"
+    assert found.obituary() == "ended with exit code 0"
+    found.end(0)
+    found.end(0)
+
+
+def test_a_killed_child_is_known_as_such() -> None:
+    found = child("import time; time.sleep(60)")
+    assert found.alive()
+    assert found.obituary() == "is still running"
+    os.kill(found.pid, signal.SIGKILL)
+    with selectors.DefaultSelector() as selector:
+        selector.register(found.pidfd, selectors.EVENT_READ)
+        assert selector.select(10)
+    assert found.obituary() == "was killed by SIGKILL"
+    found.end(0)
+
+
+def test_end_kills_a_child_that_does_not_listen() -> None:
+    found = child("import time; time.sleep(60)")
+    found.end(0.01)
+    eventually(lambda: not os.path.exists(f"/proc/{found.pid}"), "the child is gone")
+
+
+def test_wait_until_is_bounded() -> None:
+    begun = time.monotonic()
+    assert not wait_until(lambda: False, 0.02)
+    assert wait_until(lambda: True, 0)
+    assert time.monotonic() - begun >= 0.02
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_only_noted(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with StopSignals() as signals:
+        assert signals.received is None
+        os.kill(os.getpid(), number)
+        assert signals.received == number.name
+        assert os.read(signals.fd, 1) == b"!"
+    assert signal.getsignal(number) == before

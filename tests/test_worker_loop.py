@@ -1,0 +1,125 @@
+"""The poll loop and the idle policies, with rings made of lists."""
+
+import mmap
+from collections.abc import Callable
+
+import pytest
+
+from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
+from ixyfwd.worker.idle import SPIN_ROUNDS, YIELD_ROUNDS, Idle
+from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, PollLoop, Step
+
+
+class Bench:
+    """A counters page, a clock that moves by itself, and a script of what each rx finds."""
+
+    def __init__(self) -> None:
+        self.page = memoryview(mmap.mmap(-1, PAGE_BYTES)).cast("Q")
+        self.now_ns = 0
+        self.sent: list[str] = []
+
+    def clock(self) -> int:
+        self.now_ns += 10
+        return self.now_ns
+
+    def step(self, name: str, script: list[int], program: Callable[[], object] | None = None) -> Step:
+        """Finds what `script` says; when it is used up, asks the loop to drain and finds nothing."""
+
+        def rx() -> int:
+            if script:
+                return script.pop(0)
+            if self.page[Word.COMMAND] == Command.RUN:
+                self.page[Word.COMMAND] = Command.DRAIN
+            elif self.page[Word.STATE] == State.DRAINED:
+                raise AssertionError("polled after it said that it is drained")
+            return 0
+
+        def tx() -> int:
+            self.sent.append(name)
+            return 1
+
+        return Step(rx, program, tx)
+
+    def run(self, *steps: Step, shared_cpu: bool = False) -> Idle:
+        """Run the loop to DRAINED; then it waits for QUIT, which a sleep gives."""
+        idle = Idle("spin", shared_cpu)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ixyfwd.worker.loop.time.sleep", lambda _: self.page.__setitem__(Word.COMMAND, Command.QUIT))
+            for clock in ("monotonic_ns", "thread_time_ns"):
+                patch.setattr(f"ixyfwd.worker.loop.time.{clock}", self.clock)
+            PollLoop(steps, self.page, idle, shared_cpu).run()
+        return idle
+
+
+def test_sends_what_was_received_and_only_then() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [3, 0, 2]), bench.step("b", [0, 0, 1]))
+    assert bench.sent == ["a", "a", "b"]
+
+
+def test_program_runs_between_rx_and_tx_only_for_frames() -> None:
+    bench = Bench()
+    bench.run(bench.step("tx", [1, 0, 5], program=lambda: bench.sent.append("program")), bench.step("plain", [1]))
+    assert bench.sent == ["program", "tx", "plain", "program", "tx"]
+
+
+def test_states_and_counters() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [1] * 300))
+    page = bench.page
+    assert page[Word.STATE] == State.DRAINED
+    assert page[Word.BURSTS] == 300
+    assert page[Word.POLLS] == page[Word.EMPTY_POLLS] + 300
+    assert page[Word.HEARTBEAT] >= 300 // HOUSEKEEPING_ROUNDS
+    assert page[Word.FIRST_TX_NS] > 0
+
+
+def test_busy_time_is_the_rounds_that_found_something() -> None:
+    """Each spell costs one clock step (from the last empty round to the first one after it), idling nothing."""
+    bench = Bench()
+    bench.run(bench.step("a", [0, 0, 0, 1, 1, 1, 0, 0, 1, 0]))
+    assert bench.page[Word.BUSY_NS] == 20  # two spells of one step
+
+
+def test_busy_time_is_counted_while_the_spell_lasts() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [1] * (10 * HOUSEKEEPING_ROUNDS)))
+    assert bench.page[Word.BUSY_NS] >= 9 * 10  # one step per housekeeping at least
+
+
+def test_a_busy_worker_takes_turns_where_the_cpu_is_shared() -> None:
+    script = [1] * (5 * SHARED_CPU_ROUNDS)
+    bench = Bench()
+    assert bench.run(bench.step("a", list(script)), shared_cpu=True).yields == 5
+    alone = Bench()
+    assert alone.run(alone.step("a", list(script)), shared_cpu=False).yields == 0
+
+
+def test_drain_stops_at_the_first_empty_round() -> None:
+    bench = Bench()
+    bench.page[Word.COMMAND] = Command.DRAIN
+    bench.run(bench.step("a", [2, 2]))
+    assert bench.sent == ["a", "a"]
+    assert bench.page[Word.POLLS] == 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "shared", "rounds", "yields", "sleeps"),
+    [
+        ("spin", False, 10_000, 0, 0),
+        ("adaptive", False, SPIN_ROUNDS, 0, 0),
+        ("adaptive", False, SPIN_ROUNDS + 5, 5, 0),
+        ("adaptive", False, SPIN_ROUNDS + YIELD_ROUNDS + 7, YIELD_ROUNDS, 7),
+        ("adaptive", True, 3, 2, 0),
+        ("sleep", False, 4, 0, 4),
+    ],
+)
+def test_idle_policies(policy: str, shared: bool, rounds: int, yields: int, sleeps: int) -> None:
+    slept: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ixyfwd.worker.idle.time.sleep", slept.append)
+        idle = Idle(policy, shared)  # type: ignore[arg-type]
+        for empty_rounds in range(1, rounds + 1):
+            idle.rest(empty_rounds)
+    assert (idle.yields, idle.sleeps, len(slept)) == (yields, sleeps, sleeps)
+    assert all(0 < seconds < 1e-3 for seconds in slept)
