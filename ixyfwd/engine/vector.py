@@ -1,0 +1,119 @@
+"""The `vector` engine: bursts in numpy, without a compiler. The readable reference for `native`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from ixyfwd.engine.batch import Batch
+from ixyfwd.engine.contract import EngineMemory
+from ixyfwd.engine.queue import Rx, Tx
+from ixyfwd.engine.startup import adopt, device_addresses, start_rx
+from ixyfwd.engine.vector_rx import RxBurst
+from ixyfwd.engine.vector_touch import TouchBurst
+from ixyfwd.engine.vector_tx import TxBurst, TxRing
+from ixyfwd.engine.vector_views import (
+    DESCRIPTOR,
+    BatchViews,
+    Closable,
+    Descriptors,
+    PoolViews,
+    RingViews,
+    port_counters,
+)
+from ixyfwd.errors import IxyfwdError
+
+Holder = TypeVar("Holder", bound=Closable)
+
+
+class VectorEngine:
+    """See `engine.contract.Engine`."""
+
+    name = "vector"
+
+    def __init__(self, memory: EngineMemory) -> None:
+        """Raises IxyfwdError if the memory does not fit the layout."""
+        adopt(memory)
+        self._memory = memory
+        self._open: list[Closable] = []  # everything that holds a view of the arena
+        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout))
+        table = np.zeros((memory.layout.buffers, 2), np.uint64)
+        table[:, 0] = device_addresses(memory)
+        self._descriptors_by_id: Descriptors = table.view(DESCRIPTOR)[:, 0]
+        ports = range(len(memory.layout.rx))
+        self._rx = [Rx(partial(self._bind_rx, port), partial(self._start_rx, port)) for port in ports]
+        self._tx = [self._new_tx(port) for port in ports]
+
+    def rx(self, port: int) -> Rx:
+        """The receive ring of a port."""
+        return self._rx[port]
+
+    def tx(self, port: int) -> Tx:
+        """The transmit ring of a port."""
+        return self._tx[port]
+
+    def new_batch(self, capacity: int) -> Batch:
+        """A batch of `capacity` frames. Raises ValueError outside 1..4096."""
+        return Batch(capacity)
+
+    def free_buffers(self) -> int:
+        """Buffers in the free stack."""
+        return self._open_pool().state[0]
+
+    def close(self) -> None:
+        """Drop every view of the arena. Bound callables must not be called any more."""
+        self._pool = None
+        for queue in (*self._rx, *self._tx):
+            queue.forget()
+        for holder in self._open:
+            holder.close()
+        self._open.clear()
+
+    def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
+        """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
+        self._open_pool()
+        offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
+        return self._keep(TouchBurst(self._memory.arena, offsets, BatchViews(batch), at)).run
+
+    def _bind_rx(self, port: int, batch: Batch) -> Callable[[], int]:
+        memory, pool = self._memory, self._open_pool()
+        ring = self._keep(RingViews(memory.arena, memory.layout.rx[port]))
+        counters = port_counters(memory.arena, memory.layout, port)
+        rdt = memory.doorbells[port].rdt
+        burst = RxBurst(
+            ring, pool, BatchViews(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, rdt=rdt
+        )
+        return self._keep(burst).run
+
+    def _bind_tx(self, ring: TxRing, port: int, batch: Batch) -> Callable[[], int]:
+        memory = self._memory
+        self._open_pool()
+        counters = port_counters(memory.arena, memory.layout, port)
+        tdt = memory.doorbells[port].tdt
+        burst = TxBurst(ring, BatchViews(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, tdt=tdt)
+        return self._keep(burst).run
+
+    def _new_tx(self, port: int) -> Tx:
+        memory = self._memory
+        views = self._keep(RingViews(memory.arena, memory.layout.tx[port]))
+        ring = self._keep(TxRing(views, self._open_pool()))
+        return Tx(partial(self._bind_tx, ring, port), partial(self._clean, ring))
+
+    def _start_rx(self, port: int) -> None:
+        self._open_pool()
+        start_rx(self._memory, port)
+
+    def _clean(self, ring: TxRing) -> int:
+        self._open_pool()
+        return ring.clean()
+
+    def _open_pool(self) -> PoolViews:
+        """The pool, or IxyfwdError after `close`."""
+        if self._pool is None:
+            raise IxyfwdError(f"worker {self._memory.layout.index}: the vector engine was closed")
+        return self._pool
+
+    def _keep(self, holder: Holder) -> Holder:
+        self._open.append(holder)
+        return holder

@@ -1,0 +1,201 @@
+"""The arena: one shared file, mapped by the supervisor, its workers and simulated devices.
+
+Its pages are there before anybody uses them, so that too few of them is an error at once and never a SIGBUS later.
+They are zeroed. Memory goes with the last descriptor and mapping, whatever way the processes end; only a named file
+(see `hugetlbfs`) is removed by its owner or swept by the next.
+"""
+
+import contextlib
+import errno
+import fcntl
+import gc
+import mmap
+import os
+import sys
+from types import TracebackType
+from typing import Final, Literal
+
+from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.memory.hugepages import shortage
+from ixyfwd.memory.hugetlbfs import create_file
+from ixyfwd.memory.layout import ARENA_PAGE_BYTES
+
+Kind = Literal["hugepages", "plain"]
+_NAME: Final = "ixyfwd-arena"
+_NAMED_PREFIX: Final = "hugetlbfs:"
+
+
+class Arena:
+    """`view` is the whole arena as writable bytes, `kind` the pages it consists of, `fd` the file: owned by this object.
+
+    `notice` is a sentence for the user, or "". `path` is the file's name, or None if it has none.
+    """
+
+    def __init__(self, fd: int, size: int, kind: Kind, *, path: str | None = None, notice: str = "") -> None:
+        """Map `size` bytes of `fd` and take it over. Raises OSError (ENOMEM) if the pages are not there."""
+        self._mapping = mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        self.view = memoryview(self._mapping)
+        self.fd = fd
+        self.size = size
+        self.kind: Kind = kind
+        self.path = path
+        self.notice = notice
+        self._owner = os.getpid()
+
+    def set_inheritable(self, inheritable: bool = True) -> None:
+        """Whether child processes started with `close_fds=False` or `pass_fds` keep `fd`."""
+        os.set_inheritable(self.fd, inheritable)
+
+    def close(self) -> None:
+        """Unmap, close `fd`, remove the named file. Harmless when called twice.
+
+        Raises BufferError, and leaves the arena open, while somebody still holds a view; the message says which.
+        """
+        if self.fd < 0:
+            return
+        try:
+            self.view.release()
+        except BufferError:
+            raise BufferError(
+                "the arena cannot be unmapped: an object made of the whole view (numpy, cffi) still holds it"
+            ) from None
+        try:
+            self._mapping.close()
+        except BufferError:
+            self.view = memoryview(self._mapping)
+            raise BufferError(f"the arena cannot be unmapped: still held by {self._holders()}") from None
+        # A process that merely inherited the object must not take the file away from its owner.
+        if self.path is not None and self._owner == os.getpid():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
+        os.close(self.fd)
+        self.fd = -1
+
+    def __enter__(self) -> "Arena":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _holders(self) -> str:
+        views = [o for o in gc.get_objects() if isinstance(o, memoryview) and o is not self.view]
+        mine = [v for v in views if _object_of(v) is self._mapping]
+        words = sorted({f"a view of {v.nbytes} bytes (format {v.format!r})" for v in mine})
+        return ", ".join(words) or "a view that the collector does not know of (gc.freeze hides them)"
+
+
+def create_arena(size: int, backing: str = "auto") -> Arena:
+    """A new arena of `size` bytes, a multiple of 2 MiB.
+
+    `backing`: "auto" (hugepages, else ordinary pages and a notice), "hugepages", "plain", or "hugetlbfs:/MOUNT" (a
+    named file, see `hugetlbfs`). Raises IxyfwdError if the pages are not there, UsageError for another `backing`.
+    """
+    if size <= 0 or size % ARENA_PAGE_BYTES:
+        raise ValueError(f"an arena is a multiple of {ARENA_PAGE_BYTES} bytes, not {size}")
+    if backing == "plain":
+        return _plain(size, notice="")
+    if backing == "hugepages":
+        try:
+            return _hugepages(size)
+        except OSError as error:
+            raise IxyfwdError(_why(error, size)) from None
+    if backing == "auto":
+        try:
+            return _hugepages(size)
+        except OSError as error:
+            return _plain(size, notice=f"using ordinary memory pages, which is slower: {_why(error, size)}")
+    if backing.startswith(_NAMED_PREFIX):
+        return _named(size, backing.removeprefix(_NAMED_PREFIX))
+    raise UsageError(
+        f"memory backing {backing!r} is none of: auto, hugepages, plain, hugetlbfs:/MOUNT (a mounted hugetlbfs)"
+    )
+
+
+def attach_arena(fd: int, size: int) -> Arena:
+    """Map an arena that another process made; takes over `fd`. Raises IxyfwdError if it is not one of `size` bytes."""
+    try:
+        found = os.fstat(fd)
+    except OSError as error:
+        raise IxyfwdError(f"descriptor {fd} is not the arena: {error.strerror}") from None
+    if found.st_size < size:
+        raise IxyfwdError(f"descriptor {fd} is a file of {found.st_size} bytes, not an arena of {size}")
+    kind: Kind = "hugepages" if found.st_blksize == ARENA_PAGE_BYTES else "plain"
+    try:
+        return Arena(fd, size, kind)
+    except OSError as error:
+        raise IxyfwdError(f"cannot map the arena of {size} bytes: {error.strerror}") from None
+
+
+def _hugepages(size: int) -> Arena:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | os.MFD_HUGETLB | os.MFD_HUGE_2MB
+    return _anonymous(size, flags, "hugepages", "")
+
+
+def _plain(size: int, notice: str) -> Arena:
+    available = _memory_available()
+    try:
+        # Asking the kernel for more than there is would not fail: it would kill a process of its choice.
+        if size > available:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return _anonymous(size, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING, "plain", notice)
+    except OSError as error:
+        raise IxyfwdError(
+            f"cannot get {size >> 20} MiB of memory for the arena, {available >> 20} MiB are available "
+            f"({error.strerror}); use fewer workers, smaller rings or fewer buffers"
+        ) from None
+
+
+def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
+    fd = os.memfd_create(_NAME, flags)
+    try:
+        os.fchmod(fd, 0o600)
+        _allocate(fd, size)
+        # Nobody who gets the descriptor can take pages away under the others.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return Arena(fd, size, kind, notice=notice)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _named(size: int, mount: str) -> Arena:
+    fd, path = create_file(mount)
+    try:
+        _allocate(fd, size)
+        return Arena(fd, size, "hugepages", path=path)
+    except BaseException as error:
+        os.unlink(path)
+        os.close(fd)
+        if isinstance(error, OSError):
+            raise IxyfwdError(f"{mount}: {_why(error, size)}") from None
+        raise
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Every page now. Also finds what a reservation does not: the limit of a control group."""
+    os.ftruncate(fd, size)
+    os.posix_fallocate(fd, 0, size)
+
+
+def _why(error: OSError, size: int) -> str:
+    if error.errno in (errno.ENOMEM, errno.ENOSPC):
+        return shortage(size)
+    return f"no hugepages of 2 MiB can be had here ({error.strerror})"
+
+
+def _memory_available() -> int:
+    """Bytes that can be had without swapping, as the kernel estimates it."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return sys.maxsize
+
+
+def _object_of(view: memoryview) -> object:
+    try:
+        return view.obj
+    except ValueError:  # a released view belongs to nobody
+        return None
