@@ -8,7 +8,8 @@ from ixyfwd.config.schema import MAX_WORKERS, Config
 
 @dataclass(frozen=True)
 class Placement:
-    """CPU numbers. `main` None: the supervisor is not pinned (some CPU has nothing to poll, or there is no model). `model` None: there is no simulated port.
+    """CPU numbers. `main` None: the supervisor is not pinned (some CPU has nothing to poll, or there is no model).
+    `model` None: there is no simulated port.
 
     `workers[i]` is the CPU of worker i. `shared`: some CPU has two of the processes that poll (workers, model), so
     that spinning would take time from the other.

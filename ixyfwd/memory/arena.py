@@ -26,7 +26,7 @@ _NAMED_PREFIX: Final = "hugetlbfs:"
 
 
 class Arena:
-    """`view` is the whole arena as writable bytes, `kind` the pages it consists of, `fd` the file: owned by this object.
+    """`view` is the whole arena as bytes, `kind` its pages, `fd` the file (owned by this object).
 
     `notice` is a sentence for the user, or "". `path` is the file's name, or None if it has none.
     """

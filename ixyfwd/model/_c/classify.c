@@ -1,0 +1,238 @@
+/* What the receive path makes of a frame: filters (7.1.1), packet type, checksums (7.1.11), RSS (7.1.2.8). */
+#include "datapath.h"
+#include "registers.h"
+
+#include <string.h>
+
+enum { ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86DD, ETHERTYPE_QINQ = 0x88A8, ETHERTYPE_VLAN = 0x8100 };
+enum { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_SCTP = 132 };
+enum rss_type { RSS_NONE, RSS_TCP4, RSS_IP4, RSS_TCP6, RSS_IP6 = 5, RSS_UDP4 = 7, RSS_UDP6 = 8 };
+
+static uint16_t be16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
+
+/* Ones' complement sum, not yet inverted. */
+static uint16_t checksum(const uint8_t *data, size_t length, uint64_t sum)
+{
+    for (; length >= 2; data += 2, length -= 2)
+        sum += be16(data);
+    if (length)
+        sum += (uint64_t)data[0] << 8;
+    while (sum >> 16)
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/* IP header as found; `l4` is NULL if the frame has no complete TCP, UDP or SCTP header that belongs to one packet. */
+struct ip {
+    const uint8_t *header, *addresses, *l4;
+    unsigned version, address_bytes, l4_bytes, protocol;
+    bool options, fragment;
+};
+
+static bool parse_ipv4(const uint8_t *at, uint32_t length, struct ip *ip)
+{
+    unsigned header_bytes = length >= 20 ? 4 * (at[0] & 15u) : 0;
+    if (header_bytes < 20 || at[0] >> 4 != 4 || length < header_bytes)
+        return false;
+    unsigned total = be16(at + 2);
+    if (total < header_bytes || total > length)
+        return false;
+    *ip = (struct ip){.header = at, .addresses = at + 12, .version = 4, .address_bytes = 8, .protocol = at[9]};
+    ip->options = header_bytes > 20;
+    ip->fragment = be16(at + 6) & 0x3FFF; /* MF or an offset */
+    ip->l4_bytes = total - header_bytes;
+    ip->l4 = at + header_bytes;
+    return true;
+}
+
+static bool parse_ipv6(const uint8_t *at, uint32_t length, struct ip *ip)
+{
+    if (length < 40 || at[0] >> 4 != 6)
+        return false;
+    unsigned payload = be16(at + 4);
+    if (payload > length - 40)
+        return false;
+    *ip = (struct ip){.header = at, .addresses = at + 8, .version = 6, .address_bytes = 32, .protocol = at[6]};
+    ip->l4_bytes = payload;
+    ip->l4 = at + 40;
+    /* Headers between IPv6 and L4: hop-by-hop, routing, fragment, destination options. They are not skipped here, so
+     * such a packet is hashed by its addresses. */
+    ip->options = at[6] == 0 || at[6] == 43 || at[6] == 44 || at[6] == 60;
+    return true;
+}
+
+/* The L4 protocol if its header is whole and its own, else 0. */
+static unsigned l4_protocol(const struct ip *ip)
+{
+    if (ip->fragment)
+        return 0;
+    static const uint8_t header_bytes[] = {[PROTOCOL_TCP] = 20, [PROTOCOL_UDP] = 8, [PROTOCOL_SCTP] = 12};
+    if (ip->protocol >= sizeof header_bytes || !header_bytes[ip->protocol])
+        return 0;
+    return ip->l4_bytes >= header_bytes[ip->protocol] ? ip->protocol : 0;
+}
+
+static uint32_t packet_type(const struct ip *ip, unsigned protocol)
+{
+    uint32_t type = ip->version == 4 ? PTYPE_IPV4 : PTYPE_IPV6;
+    if (ip->options)
+        type |= ip->version == 4 ? PTYPE_IPV4_OPTIONS : PTYPE_IPV6_EXTENSION;
+    if (protocol == PROTOCOL_TCP)
+        type |= PTYPE_TCP;
+    else if (protocol == PROTOCOL_UDP)
+        type |= PTYPE_UDP;
+    else if (protocol == PROTOCOL_SCTP)
+        type |= PTYPE_SCTP;
+    return type;
+}
+
+static uint32_t l4_status(const struct ip *ip, unsigned protocol)
+{
+    unsigned bytes = ip->l4_bytes;
+    if (protocol == PROTOCOL_UDP) {
+        if (be16(ip->l4 + 6) == 0) /* no checksum: nothing checked, nothing wrong */
+            return 0;
+        unsigned own = be16(ip->l4 + 4);
+        if (own < 8 || own > bytes)
+            return RXD_L4CS | RXD_UDPCS | RXD_L4E;
+        bytes = own;
+    } else if (protocol != PROTOCOL_TCP) {
+        return 0;
+    }
+    uint64_t pseudo = checksum(ip->addresses, ip->address_bytes, (uint64_t)protocol + bytes);
+    uint32_t status = RXD_L4CS | (protocol == PROTOCOL_UDP ? RXD_UDPCS : 0);
+    return status | (checksum(ip->l4, bytes, pseudo) == 0xFFFF ? 0 : RXD_L4E);
+}
+
+static enum rss_type rss_type(uint32_t mrqc, const struct ip *ip, unsigned protocol)
+{
+    bool v4 = ip->version == 4;
+    if (protocol == PROTOCOL_TCP && (mrqc & (v4 ? MRQC_TCP_IPV4 : MRQC_TCP_IPV6)))
+        return v4 ? RSS_TCP4 : RSS_TCP6;
+    if (protocol == PROTOCOL_UDP && (mrqc & (v4 ? MRQC_UDP_IPV4 : MRQC_UDP_IPV6)))
+        return v4 ? RSS_UDP4 : RSS_UDP6;
+    if (mrqc & (v4 ? MRQC_IPV4 : MRQC_IPV6))
+        return v4 ? RSS_IP4 : RSS_IP6;
+    return RSS_NONE;
+}
+
+static uint32_t rss(struct config *c, const struct ip *ip, unsigned protocol, enum rss_type *type)
+{
+    *type = (c->mrqc & 15) == 1 ? rss_type(c->mrqc, ip, protocol) : RSS_NONE;
+    if (*type == RSS_NONE)
+        return 0;
+    uint8_t input[36];
+    unsigned length = ip->address_bytes;
+    memcpy(input, ip->addresses, length);
+    if (*type != RSS_IP4 && *type != RSS_IP6) {
+        memcpy(input + length, ip->l4, 4);
+        length += 4;
+    }
+    return toeplitz(c, input, length);
+}
+
+/* Dword 1 when RXCSUM.PCSD is 0: IP identification, and the unfinished sum over the payload of a fragment. */
+static uint32_t fragment_dword(const struct config *c, const struct ip *ip)
+{
+    if (ip->version != 4)
+        return 0;
+    uint32_t dword = be16(ip->header + 4);
+    if (c->fragment_checksum && ip->fragment)
+        dword |= (uint32_t)checksum(ip->l4, ip->l4_bytes, 0) << 16;
+    return dword;
+}
+
+static void classify_ip(struct port *p, const struct ip *ip, struct rx_class *out)
+{
+    struct config *c = &p->config;
+    unsigned protocol = l4_protocol(ip);
+    enum rss_type type;
+    uint32_t hash = rss(c, ip, protocol, &type);
+    if (type != RSS_NONE)
+        out->queue = c->reta[hash & 127];
+    uint32_t dword = c->pcsd ? hash : fragment_dword(c, ip);
+    out->q0 = packet_type(ip, protocol) | type | (uint64_t)dword << 32;
+    if (ip->version == 4) {
+        out->status |= RXD_IPCS;
+        if (checksum(ip->header, (size_t)(ip->l4 - ip->header), 0) != 0xFFFF)
+            out->status |= RXD_IPE;
+    }
+    out->status |= l4_status(ip, protocol);
+}
+
+static bool exact_match(const struct config *c, uint64_t destination)
+{
+    for (unsigned i = 0; i < c->address_count; i++)
+        if (c->addresses[i] == destination)
+            return true;
+    return false;
+}
+
+/* MCSTCTRL.MO selects which 12 bits of the address index the table (8.2.3.7.3). */
+static bool multicast_table_match(struct port *p, const uint8_t *data)
+{
+    static const uint8_t down[4] = {4, 3, 2, 0}, up[4] = {4, 5, 6, 8};
+    unsigned mo = p->config.mcstctrl & 3;
+    unsigned vector = ((unsigned)data[4] >> down[mo] | (unsigned)data[5] << up[mo]) & 0xFFF;
+    return REGISTER(p, MTA + 4 * (vector >> 5)) >> (vector & 31) & 1;
+}
+
+/* 7.1.1.1 to 7.1.1.3; sets PIF for a multicast frame that only the inexact table let in. */
+static bool address_passes(struct port *p, const uint8_t *data, struct rx_class *out)
+{
+    const struct config *c = &p->config;
+    uint64_t destination = 0;
+    memcpy(&destination, data, 6);
+    if (out->cast == BROADCAST)
+        return c->fctrl & FCTRL_BAM;
+    if (exact_match(c, destination))
+        return true;
+    if (out->cast == UNICAST)
+        return c->fctrl & FCTRL_UPE;
+    if ((c->mcstctrl & MCSTCTRL_MFE) && multicast_table_match(p, data)) {
+        out->status |= RXD_PIF;
+        return true;
+    }
+    return c->fctrl & FCTRL_MPE;
+}
+
+static enum cast cast_of(const uint8_t *data)
+{
+    static const uint8_t broadcast[6] = {255, 255, 255, 255, 255, 255};
+    if (!(data[0] & 1))
+        return UNICAST;
+    return memcmp(data, broadcast, 6) == 0 ? BROADCAST : MULTICAST;
+}
+
+static bool is_tag(const struct config *c, uint16_t type)
+{
+    return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ;
+}
+
+/* `length` without CRC, at least MIN_FRAME. */
+void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out)
+{
+    const struct config *c = &p->config;
+    *out = (struct rx_class){.verdict = RX_PASS, .cast = (uint8_t)cast_of(data)};
+    uint16_t type = be16(data + 12);
+    unsigned tags = is_tag(c, type) ? 1 + is_tag(c, be16(data + 16)) : 0, at = 14;
+    if (length + CRC_BYTES > c->max_frame + 4 * tags) {
+        out->verdict = RX_OVERSIZE;
+        return;
+    }
+    if (!address_passes(p, data, out))
+        out->verdict = RX_FILTERED;
+    if (type == c->vet) {
+        out->vlan = be16(data + 14);
+        out->status |= RXD_VP;
+        unsigned vid = out->vlan & 0xFFF;
+        if (c->vlan_filter && !(REGISTER(p, VFTA + 4 * (vid >> 5)) >> (vid & 31) & 1))
+            out->verdict = RX_FILTERED;
+        type = be16(data + 16);
+        at = 18;
+    }
+    struct ip ip;
+    if (out->verdict == RX_PASS && ((type == ETHERTYPE_IPV4 && parse_ipv4(data + at, length - at, &ip)) ||
+                                    (type == ETHERTYPE_IPV6 && parse_ipv6(data + at, length - at, &ip))))
+        classify_ip(p, &ip, out);
+}

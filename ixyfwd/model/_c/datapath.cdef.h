@@ -1,0 +1,138 @@
+/* What Python sees of the data path. cffi reads this file, and datapath.h includes it: one definition for both. */
+
+typedef struct dp dp_t;
+typedef struct port port_t;
+
+/* Statistics of 82599.md section 4; numbers that only grow. */
+typedef struct dp_stats {
+    uint64_t crcerrs, rlec, mspdc, ruc, rfc, roc, rjc, xec;
+    uint64_t prc64, prc127, prc255, prc511, prc1023, prc1522;
+    uint64_t gprc, bprc, mprc, gorc, tor, tpr, rxnfgpc, rxnfgbc, rxdgpc, rxdgbc;
+    uint64_t gptc, gotc, tpt, mptc, bptc;
+    uint64_t ptc64, ptc127, ptc255, ptc511, ptc1023, ptc1522;
+    uint64_t txdgpc, txdgbc;
+    uint64_t rxmpc[8];
+    uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
+    /* Not of the chip: where else a frame can end, so that the accounts close. */
+    uint64_t rx_filtered, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
+} dp_stats;
+
+typedef struct dp_fault {
+    uint64_t address, time_ns;
+    uint32_t index;
+    uint16_t queue;
+    uint8_t kind, tx;
+} dp_fault;
+
+typedef struct dp_faults {
+    uint64_t total, by_kind[8];
+    dp_fault recent[64]; /* ring: number i is recent[i % 64] */
+} dp_faults;
+
+dp_t *dp_new(unsigned ports);
+void dp_free(dp_t *dp);
+port_t *dp_port(dp_t *dp, unsigned index, void *store);
+/* 1 = budget used up, 2 = epoll_fd readable, 3 = a capture buffer wants to be written out */
+int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu);
+
+dp_stats *dp_port_stats(port_t *p);
+dp_faults *dp_port_faults(port_t *p);
+int dp_map(port_t *p, uint64_t iova, uint64_t size, int fd, uint64_t offset, int readable, int writable);
+int dp_unmap(port_t *p, uint64_t iova, uint64_t size);
+void dp_unmap_all(port_t *p);
+void dp_set_bus_master(port_t *p, int on);
+void dp_set_tail_mapped(port_t *p, int on);
+void dp_set_link(port_t *p, int up);
+void dp_reconfigure(port_t *p);
+void dp_reset(port_t *p);
+int dp_start_rx(port_t *p, unsigned queue);
+void dp_stop_rx(port_t *p, unsigned queue);
+int dp_start_tx(port_t *p, unsigned queue);
+void dp_stop_tx(port_t *p, unsigned queue);
+void dp_tail_written(port_t *p, int rx, unsigned queue);
+int dp_head_written(port_t *p, int rx, unsigned queue);
+uint32_t dp_rx_head(port_t *p, unsigned queue);
+uint32_t dp_tx_head(port_t *p, unsigned queue);
+void dp_feed(port_t *p, int on);
+int dp_feed_done(port_t *p);
+
+/* How fast a feeding wire offers frames. */
+typedef struct dp_pace {
+    uint64_t frame_ps;   /* picoseconds from frame to frame, plus ... */
+    uint64_t byte_ps;    /* ... picoseconds for each byte on the wire, preamble, gap and CRC included */
+    uint64_t shortfall;  /* frames not sent because the model fell behind */
+    uint64_t due_ps;     /* when the next frame is due; CLOCK_MONOTONIC */
+    uint8_t max;         /* as fast as the port has room */
+    uint8_t recorded;    /* by the time stamps of a capture file */
+} dp_pace;
+
+/* generator and sink */
+typedef struct dp_generator {
+    uint64_t sent, sent_bytes; /* bytes incl. CRC */
+    dp_pace pace;
+} dp_generator;
+typedef struct dp_sink {
+    uint64_t received, bytes, lost, reordered, duplicated, corrupted, foreign, touched;
+    uint64_t latency_count, latency_max;
+    uint32_t sampled_every; /* the thinnest sampling so far */
+    uint32_t flows_seen, flows_on_several_queues;
+    uint64_t latency[896]; /* log-linear: 32 steps to each power of two */
+} dp_sink;
+/* sizes: bytes without CRC; schedule: indices into sizes; templates: flows * size_count * 64 bytes. 0 or -ENOMEM. */
+int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint16_t *sizes, uint32_t schedule_length,
+                      const uint8_t *schedule, const uint8_t *templates, uint64_t count, int verify_frame,
+                      const dp_pace *pace);
+dp_generator *dp_port_generator(port_t *p);
+dp_sink *dp_port_sink(port_t *p);
+/* Queues (two words of 64) that a flow came out of at this port, whoever generated it; 0 if not seen. */
+int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2]);
+uint32_t dp_flows(dp_t *dp); /* the largest number of flows of any generator */
+
+/* tap */
+typedef struct dp_tap {
+    uint64_t received, received_bytes, sent, sent_bytes; /* received: from the kernel into the port */
+    uint64_t send_errors, interface_down;
+    int fd;
+} dp_tap;
+int dp_plug_tap(port_t *p, int fd);
+dp_tap *dp_port_tap(port_t *p);
+
+/* pcap */
+typedef struct dp_record {
+    uint64_t time_ns; /* since the first record */
+    uint64_t offset;  /* into the blob */
+    uint32_t length;
+} dp_record;
+typedef struct dp_replay {
+    uint64_t sent, sent_bytes, too_long, rounds;
+    dp_pace pace;
+} dp_replay;
+typedef struct dp_capture {
+    uint64_t captured, captured_bytes, lost; /* lost: frames after the file could not be written any more */
+    uint64_t used, size;
+    uint8_t *buffer;
+    uint8_t failed;
+} dp_capture;
+int dp_plug_replay(port_t *p, const dp_record *records, uint64_t count, const uint8_t *blob, int loop,
+                   const dp_pace *pace);
+int dp_plug_capture(port_t *p, uint64_t buffer_bytes);
+dp_replay *dp_port_replay(port_t *p);
+dp_capture *dp_port_capture(port_t *p);
+
+/* cable, none */
+typedef struct dp_far_end {
+    uint64_t sent, sent_bytes, received, received_bytes; /* received: from the cable into this port */
+} dp_far_end;
+void dp_plug_cable(port_t *p, port_t *peer);
+void dp_plug_none(port_t *p);
+dp_far_end *dp_port_far_end(port_t *p);
+
+/* For tests and the benchmark: a driver that swaps every received buffer into the other port's tx ring. */
+typedef struct dp_turner dp_turner_t;
+dp_turner_t *dp_turner_new(dp_t *dp, uint8_t *memory, uint64_t iova, uint32_t ring_size, uint32_t queues);
+void dp_turner_free(dp_turner_t *t);
+uint64_t dp_turner_run(dp_turner_t *t, uint64_t frames, uint32_t batch); /* returns nanoseconds */
+uint64_t dp_turner_frames(dp_turner_t *t);   /* forwarded so far */
+uint64_t dp_turner_model_ns(dp_turner_t *t); /* time spent in the model for them, two clock readings a round included */
+uint32_t dp_crc32(const uint8_t *data, uint64_t length);
+uint32_t dp_rss_hash(port_t *p, const uint8_t *input, uint32_t length);

@@ -1,0 +1,286 @@
+/* The 82599's data path in software: internal structures. Section numbers are those of the 82599 datasheet. */
+#ifndef IXYFWD_DATAPATH_H
+#define IXYFWD_DATAPATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "datapath.cdef.h"
+
+enum {
+    QUEUES = 128,
+    RX_BURST = 64,       /* descriptors written back together, per queue */
+    SLOT_MARGIN = 8,     /* unused entries behind the last rx slot, so that looking ahead needs no wrap */
+    TX_BURST = 64,       /* frames handed to a wire together */
+    FRAME_MAX = 15872,   /* 15.5 KiB: what the tx packet path takes in one frame (7.2.3.2.4) */
+    SCRATCH_BYTES = 16384 + 64,
+    CRC_BYTES = 4,
+    MIN_FRAME = 60,      /* without CRC */
+    PLAIN_FRAME_MAX = 2048, /* longer ones take the general way through transmit */
+    MIN_TX_FRAME = 17,   /* shorter ones hang the chip: TXPADEN pads from 17 bytes on (7.2.3) */
+    MAX_TX_BUFFERS = 40, /* descriptors of one frame (7.2.3.3) */
+    TLB_ENTRIES = 256,
+    TLB_SHIFT = 21,
+};
+
+enum fault_kind {
+    FAULT_DMA_UNMAPPED,
+    FAULT_DMA_NO_BUS_MASTER,
+    FAULT_TAIL_OUT_OF_RANGE,
+    FAULT_DESCRIPTOR_REWRITTEN,
+    FAULT_BUFFER_REUSED,
+    FAULT_BAD_DESCRIPTOR,
+    FAULT_RING_INVALID,
+    FAULT_UNSUPPORTED_OFFLOAD,
+};
+
+enum { DMA_READ = 1, DMA_WRITE = 2 };
+
+#define NO_TAIL UINT64_MAX
+
+struct desc {
+    uint64_t q0, q1;
+};
+
+/* A file that DMA mappings show parts of. `owned` has one bit for each 64-byte granule: set while an rx buffer that
+ * starts there is with the device. Shared by all ports, so that a buffer posted at two ports is seen. */
+struct backing {
+    struct backing *next;
+    uint64_t device, inode;
+    uint64_t *owned;
+    uint64_t owned_bytes;
+    unsigned references;
+};
+
+struct dma_map {
+    uint64_t iova, size;
+    uint8_t *host;
+    struct backing *backing;
+    uint64_t file_offset;
+    void *mapped; /* what mmap returned; starts at or before `host` */
+    size_t mapped_bytes;
+    unsigned access;
+};
+
+/* What is known of an rx descriptor that the device owns. */
+struct rx_slot {
+    uint8_t *host;    /* NULL: the buffer is not mapped for writing */
+    uint64_t address; /* q0 as fetched */
+    uint64_t *owner;  /* word of backing.owned to clear, or NULL */
+    uint32_t room;    /* bytes from `host` to the end of its mapping, at most the buffer size */
+    uint32_t unread;  /* 1: the descriptor itself could not be fetched */
+};
+
+struct rx_queue {
+    struct desc *ring; /* NULL: not in one mapping, go through dma_host for each descriptor */
+    struct rx_slot *slots;
+    volatile uint32_t *tail_register;
+    uint32_t entries, head, ready, pend; /* head: next to fill; ready: fetched from head on; pend: filled before head */
+    uint32_t tail, buffer_bytes, looks_skipped; /* tail: as written when trapped */
+    uint64_t bad_tail, refused_tail;            /* already reported, or NO_TAIL */
+    uint32_t most, reserve; /* most: ready at its fullest; reserve: what a wire that can wait leaves ready */
+    uint64_t base;
+    uint16_t number;
+    bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
+    struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
+};
+
+struct tx_queue {
+    struct desc *ring;
+    volatile uint32_t *tail_register;
+    uint32_t entries, head, tail;
+    uint64_t bad_tail, refused_tail;
+    uint64_t base, head_writeback; /* address of the head value, 0 = descriptors are written back */
+    uint16_t number;
+    bool running, begun;
+    struct desc contexts[2];
+};
+
+/* Registers in the form that the frame path wants. */
+struct config {
+    uint32_t generation; /* bumped whenever a cached classification may have become wrong */
+    uint32_t fctrl, mcstctrl, mrqc, key[10];
+    uint32_t max_frame; /* incl. CRC, without tags */
+    uint16_t vet;
+    bool rxen, te, crc_strip, tx_pad, vlan_filter, pcsd, fragment_checksum, key_known;
+    unsigned address_count;
+    uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
+    uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
+    uint32_t toeplitz[36][256];
+};
+
+/* What the filters made of a frame. */
+struct rx_class {
+    uint64_t q0;     /* RSS type, packet type, hash: the first half of an advanced write-back */
+    uint32_t status; /* extended status and errors without DD and EOP */
+    uint16_t vlan, queue;
+    uint8_t verdict; /* enum rx_verdict */
+    uint8_t cast;    /* enum cast */
+};
+enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
+enum cast { UNICAST, MULTICAST, BROADCAST };
+
+/* What became of a frame that was offered to a port. */
+enum rx_result {
+    RX_TAKEN,   /* delivered, filtered or dropped: it is gone and counted */
+    RX_NO_ROOM, /* only with RX_WAIT: nothing happened, offer it again */
+};
+enum rx_wait { RX_DROP, RX_WAIT_ROOM, RX_WAIT_READY }; /* READY: wait also for RXEN and the queue's ENABLE */
+
+struct frame {
+    uint8_t *data;
+    uint32_t length; /* without CRC */
+};
+
+enum wire_kind { WIRE_UNPLUGGED, WIRE_GENERATOR, WIRE_TAP, WIRE_PCAP, WIRE_CABLE, WIRE_NONE };
+
+struct generator;
+struct sink;
+struct tap;
+struct pcap;
+
+struct port {
+    dp_t *dp;
+    unsigned index;
+    volatile uint32_t *store;
+    bool bus_master, tail_mapped, link, dirty, feeding;
+    uint8_t wire;
+    unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
+    uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
+    struct dma_map *tlb[TLB_ENTRIES];
+    struct dma_map **maps; /* sorted by iova */
+    struct generator *generator;
+    struct sink *sink;
+    struct tap *tap;
+    struct pcap *pcap;
+    struct port *peer;
+    dp_far_end far_end;
+    dp_stats stats;
+    dp_faults faults;
+    struct config config;
+    struct rx_queue rx[QUEUES];
+    struct tx_queue tx[QUEUES];
+    uint8_t gather[SCRATCH_BYTES]; /* tx frames of several buffers */
+    uint8_t edit[SCRATCH_BYTES];   /* rx frames that change on the way in: padding, tag, CRC */
+};
+
+/* How long nothing has moved; see run.c. */
+struct idle {
+    unsigned rounds;
+    uint64_t since_ns, sleep_ns;
+};
+
+struct dp {
+    unsigned port_count;
+    struct idle idle;
+    uint64_t start_ns, now_ns, realtime_offset_ns;
+    bool capture_full;
+    struct backing *backings;
+    struct dma_map no_map; /* what empty TLB entries point to */
+    uint8_t *pattern;      /* position-dependent filling of generated frames */
+    struct port *ports[];
+};
+
+uint64_t clock_ns(void);
+unsigned dp_round(struct dp *dp);
+static inline uint64_t clock_ps(const struct dp *dp) { return (dp->now_ns - dp->start_ns) * 1000; }
+
+/* port.c */
+void fault(struct port *p, enum fault_kind kind, bool tx, unsigned queue, uint32_t index, uint64_t address);
+
+/* dma.c */
+struct dma_map *dma_search(struct port *p, uint64_t address);
+uint8_t *dma_host(struct port *p, uint64_t address, uint64_t length, unsigned access);
+bool dma_reachable(struct port *p, uint64_t address, uint64_t length, unsigned access);
+void dma_copy_out(struct port *p, uint64_t address, const uint8_t *data, uint64_t length);
+void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t length);
+void dma_init(struct port *p);
+
+static inline struct dma_map *dma_find(struct port *p, uint64_t address)
+{
+    struct dma_map *map = p->tlb[(address >> TLB_SHIFT) & (TLB_ENTRIES - 1)];
+    return __builtin_expect(address - map->iova < map->size, 1) ? map : dma_search(p, address);
+}
+static inline uint64_t *owner_word(const struct dma_map *map, uint64_t address)
+{
+    return &map->backing->owned[(map->file_offset + (address - map->iova)) >> 12];
+}
+/* Part of a mapping in registers, for loops over descriptors: `limit` start addresses from `iova` on have the wanted room
+ * behind them and the wanted access. */
+struct dma_cursor {
+    uint64_t iova, limit;
+    uint8_t *host;
+    uint64_t *owned;
+};
+static inline bool dma_aim(struct port *p, struct dma_cursor *c, uint64_t address, uint64_t room, unsigned access)
+{
+    const struct dma_map *map = dma_find(p, address);
+    c->limit = 0;
+    if (!map || (map->access & access) != access || map->size < room)
+        return false;
+    *c = (struct dma_cursor){map->iova, map->size - room + 1, map->host,
+                             map->backing->owned + (map->file_offset >> 12)};
+    return address - c->iova < c->limit;
+}
+/* Mappings are congruent with their files modulo 4096, so the host address tells the bit. */
+static inline uint64_t owner_bit(const uint8_t *host) { return 1ull << (((uintptr_t)host >> 6) & 63); }
+
+/* config.c, classify.c */
+void config_load(struct port *p);
+uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
+void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
+uint32_t crc32_of(const uint8_t *data, size_t length);
+
+/* rx.c, rx_frame.c */
+void rx_fetch(struct port *p, struct rx_queue *q);
+void rx_fetch_all(struct port *p, bool urgent);
+void rx_flush(struct port *p, struct rx_queue *q);
+void rx_flush_all(struct port *p);
+void rx_forget_map(struct port *p, const struct dma_map *map);
+void rx_locate_rings(struct port *p);
+enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, enum rx_wait wait);
+enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
+                                   enum rx_wait wait);
+void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
+void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
+
+/* Put one finished descriptor in line for write-back; the payload is written already. */
+static inline void rx_finish(struct port *p, struct rx_queue *q, uint64_t q0, uint64_t q1)
+{
+    if (q->pend == 0)
+        p->flush[p->flush_count++] = (uint8_t)q->number;
+    q->done[q->pend] = (struct desc){q0, q1};
+    q->pend++;
+    q->ready--;
+    if (++q->head == q->entries)
+        q->head = 0;
+}
+
+/* tx.c */
+unsigned tx_poll_all(struct port *p);
+void tx_locate_rings(struct port *p);
+
+/* wires */
+unsigned wire_feed(struct port *p);
+void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+void wire_free(struct port *p);
+void wire_restart_clock(struct port *p);
+uint64_t wire_due_ps(struct port *p);
+int wire_wake_fd(struct port *p);
+unsigned generator_feed(struct port *p, struct generator *g);
+bool generator_done(const struct generator *g);
+void generator_free(struct generator *g);
+void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+void sink_free(struct sink *s);
+struct sink *sink_new(struct dp *dp, bool verify_frame);
+unsigned tap_feed(struct port *p, struct tap *t);
+void tap_consume(struct tap *t, const struct frame *frames, unsigned count);
+bool tap_waits(const struct tap *t);
+void tap_free(struct tap *t);
+unsigned pcap_feed(struct port *p, struct pcap *w);
+void pcap_consume(struct port *p, struct pcap *w, const struct frame *frames, unsigned count);
+bool pcap_done(const struct pcap *w);
+void pcap_free(struct pcap *w);
+
+#endif

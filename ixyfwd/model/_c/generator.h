@@ -1,0 +1,45 @@
+/* The generator's frames, which the sink has to know too. */
+#ifndef IXYFWD_GENERATOR_H
+#define IXYFWD_GENERATOR_H
+
+#include "datapath.h"
+
+enum {
+    TEMPLATE_BYTES = 64,  /* the first MIN_FRAME bytes of a frame; the rest is dp->pattern */
+    AT_MARK = 42,         /* generator number, then MARK */
+    AT_FLOW = 44,         /* u32 */
+    AT_TOUCH = 48,        /* the byte that the `touch` program increments, then three zeros */
+    AT_SEQUENCE = 52,     /* u32, counts within the flow */
+    AT_STAMP = 56,        /* u32, low bits of CLOCK_MONOTONIC in ns */
+    MARK = 0xA5,
+    NO_SIZE = 255,
+};
+
+/* One flow at one size: how it is delivered. Two to a cache line. */
+struct lane {
+    struct rx_queue *queue; /* where it goes, and the write-back there, while plain_generation is the present one: */
+    uint64_t q0, q1;        /* then it goes into one buffer as it is */
+    uint32_t plain_generation;
+    uint32_t generation; /* of the configuration that its entry in `classes` was made with */
+};
+
+struct flow {
+    uint32_t sequence, step; /* step: position in the size schedule */
+};
+
+struct generator {
+    dp_generator public;
+    uint32_t flows, size_count, schedule_length, next_flow;
+    uint64_t left; /* frames still to send; UINT64_MAX: no end */
+    uint64_t mean_frame_ps, min_frame_ps;
+    uint16_t sizes[NO_SIZE];
+    uint8_t *schedule, *templates;
+    struct flow *flow;
+    struct lane *lanes;
+    struct rx_class *classes; /* of each lane */
+    uint8_t number;
+    uint8_t size_of_length[FRAME_MAX + 1]; /* index into sizes, or NO_SIZE */
+    uint8_t slow[FRAME_MAX];               /* a frame that cannot be composed in the rx buffer */
+};
+
+#endif

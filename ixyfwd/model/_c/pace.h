@@ -1,0 +1,36 @@
+/* When a wire's next frame is due. Times are picoseconds since the data path was made. */
+#ifndef IXYFWD_PACE_H
+#define IXYFWD_PACE_H
+
+#include "datapath.h"
+
+enum { WIRE_OVERHEAD_BYTES = 24 /* CRC, preamble and gap, on top of the frame without CRC */ };
+#define CATCH_UP_PS 16000000u /* how much of a delay is made good by frames back to back */
+#define GROUP_FRAMES 8u       /* a fast wire is served in groups, so that descriptors go back in whole lines ... */
+#define GROUP_LIMIT_PS 600000u /* ... unless collecting a group would take longer than this */
+
+static inline uint64_t pace_frame_ps(const dp_pace *pace, uint32_t length)
+{
+    return pace->frame_ps + pace->byte_ps * (length + WIRE_OVERHEAD_BYTES);
+}
+
+static inline bool pace_due(const dp_pace *pace, uint64_t now_ps) { return pace->max || pace->due_ps <= now_ps; }
+
+/* Whether a group of frames, typically of this duration each, is due. */
+static inline bool pace_group_due(const dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
+{
+    uint64_t group_ps = GROUP_FRAMES * frame_ps;
+    return pace->max || pace->due_ps + (group_ps <= GROUP_LIMIT_PS ? group_ps : 0) <= now_ps;
+}
+
+/* Give up whole frames, of `frame_ps` each, that cannot be caught up; returns how many. */
+static inline uint64_t pace_give_up(dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
+{
+    if (pace->max || pace->due_ps + CATCH_UP_PS >= now_ps)
+        return 0;
+    uint64_t frames = (now_ps - CATCH_UP_PS - pace->due_ps) / frame_ps;
+    pace->due_ps += frames * frame_ps;
+    return frames;
+}
+
+#endif

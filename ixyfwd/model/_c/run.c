@@ -1,0 +1,133 @@
+/* The loop: all ports, round after round, until something outside wants attention. */
+#define _GNU_SOURCE
+#include "datapath.h"
+#include "registers.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <time.h>
+
+enum {
+    CHECK_EVERY_NS = 50000,
+    SPIN_ROUNDS = 32,         /* empty rounds before the CPU is offered to others */
+    YIELD_NS = 200000,        /* how long it is only offered before the loop sleeps */
+    SLEEP_SHORTEST_NS = 50000,
+    SLEEP_LONGEST_NS = 1000000,
+    MAX_FDS = 34,
+};
+
+enum { RUN_BUDGET = 1, RUN_READABLE = 2, RUN_CAPTURE_FULL = 3 };
+
+/* Every port once. Transmit first: what is fed in a round is seen again in a later one, so stamps are never ahead. */
+unsigned dp_round(struct dp *dp)
+{
+    unsigned moved = 0;
+    for (unsigned i = 0; i < dp->port_count; i++)
+        moved += tx_poll_all(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++) {
+        struct port *p = dp->ports[i];
+        rx_fetch_all(p, false);
+        moved += wire_feed(p);
+    }
+    return moved;
+}
+
+/* Sleep until `epoll_fd` or a TAP is readable, at most `ns`. True if it is epoll_fd. */
+static bool wait_readable(struct dp *dp, int epoll_fd, uint64_t ns, bool taps)
+{
+    struct pollfd fds[MAX_FDS] = {{.fd = epoll_fd, .events = POLLIN}};
+    nfds_t count = 1;
+    for (unsigned i = 0; taps && i < dp->port_count && count < MAX_FDS; i++)
+        if (wire_wake_fd(dp->ports[i]) >= 0)
+            fds[count++] = (struct pollfd){.fd = wire_wake_fd(dp->ports[i]), .events = POLLIN};
+    struct timespec timeout = {.tv_sec = 0, .tv_nsec = (long)ns};
+    int ready = ppoll(fds, count, &timeout, NULL);
+    return (ready > 0 && fds[0].revents) || (ready < 0 && errno == EINTR);
+}
+
+static uint64_t ns_to_next_due(const struct dp *dp)
+{
+    uint64_t next = UINT64_MAX, now = clock_ps(dp);
+    for (unsigned i = 0; i < dp->port_count; i++) {
+        uint64_t due = wire_due_ps(dp->ports[i]);
+        if (due < next)
+            next = due;
+    }
+    return next <= now ? 0 : (next - now) / 1000;
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+/* Nothing moved. True if epoll_fd became readable meanwhile. */
+static bool give_way(struct dp *dp, int epoll_fd)
+{
+    struct idle *idle = &dp->idle;
+    if (idle->rounds++ == 0) {
+        idle->since_ns = dp->now_ns;
+        idle->sleep_ns = SLEEP_SHORTEST_NS;
+    }
+    if (idle->rounds < SPIN_ROUNDS)
+        return false;
+    uint64_t longest = ns_to_next_due(dp);
+    if (dp->now_ns - idle->since_ns < YIELD_NS || longest < SLEEP_SHORTEST_NS) {
+        sched_yield();
+        return false;
+    }
+    uint64_t ns = idle->sleep_ns < longest ? idle->sleep_ns : longest;
+    if (idle->sleep_ns < SLEEP_LONGEST_NS)
+        idle->sleep_ns *= 2;
+    return wait_readable(dp, epoll_fd, ns < SLEEP_LONGEST_NS ? ns : SLEEP_LONGEST_NS, true);
+}
+
+static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share_cpu)
+{
+    dp->now_ns = clock_ns();
+    uint64_t end_ns = dp->now_ns + budget_ns, check_ns = dp->now_ns + CHECK_EVERY_NS;
+    for (;;) {
+        unsigned moved = dp_round(dp);
+        if (dp->capture_full)
+            return RUN_CAPTURE_FULL;
+        dp->now_ns = clock_ns();
+        if (dp->now_ns >= end_ns)
+            return RUN_BUDGET;
+        if (dp->now_ns >= check_ns) {
+            if (epoll_fd >= 0 && wait_readable(dp, epoll_fd, 0, false))
+                return RUN_READABLE;
+            check_ns = dp->now_ns + CHECK_EVERY_NS;
+        }
+        if (moved)
+            dp->idle.rounds = 0;
+        else if (!share_cpu)
+            relax();
+        else if (give_way(dp, epoll_fd))
+            return RUN_READABLE;
+    }
+}
+
+/* What a reader of the store finds between runs: heads up to date, every posted descriptor looked at. */
+static void publish(struct port *p)
+{
+    rx_fetch_all(p, true);
+    for (unsigned k = 0; k < p->rx_active_count; k++)
+        REGISTER(p, rx_window(p->rx_active[k]) + RDH) = p->rx[p->rx_active[k]].head;
+    for (unsigned k = 0; k < p->tx_active_count; k++)
+        REGISTER(p, tx_window(p->tx_active[k]) + RDH) = p->tx[p->tx_active[k]].head;
+}
+
+int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
+{
+    dp->capture_full = false;
+    for (unsigned i = 0; i < dp->port_count; i++)
+        if (dp->ports[i]->dirty)
+            config_load(dp->ports[i]);
+    int why = run_until(dp, epoll_fd, budget_ns, share_cpu);
+    for (unsigned i = 0; i < dp->port_count; i++)
+        publish(dp->ports[i]);
+    return why;
+}

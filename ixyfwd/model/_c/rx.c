@@ -1,0 +1,239 @@
+/* Receive rings: descriptors in, write-backs out (7.1.4 to 7.1.6). */
+#include "datapath.h"
+#include "registers.h"
+
+enum { LOOK_EVERY = 16, FETCH_AHEAD = 16, PAUSE_MIN_RING = 63, RS_INTERVAL = 32 };
+
+/* The i-th descriptor when the ring is not in one mapping; NULL if it cannot be reached. */
+static struct desc *ring_desc(struct port *p, const struct rx_queue *q, uint32_t i)
+{
+    if (__builtin_expect(q->ring != NULL, 1))
+        return &q->ring[i];
+    return (struct desc *)dma_host(p, q->base + sizeof(struct desc) * i, sizeof(struct desc), DMA_READ | DMA_WRITE);
+}
+
+/* One descriptor in every case that is not the usual one. */
+static void fetch_odd(struct port *p, struct rx_queue *q, uint32_t i)
+{
+    struct rx_slot *slot = &q->slots[i];
+    const struct desc *d = ring_desc(p, q, i);
+    if (!d) {
+        *slot = (struct rx_slot){.address = q->base + sizeof *d * i, .unread = 1};
+        return;
+    }
+    uint64_t address = *(const volatile uint64_t *)&d->q0;
+    const struct dma_map *map = dma_find(p, address);
+    if (!map || !(map->access & DMA_WRITE)) {
+        *slot = (struct rx_slot){.address = address};
+        return;
+    }
+    uint64_t within = address - map->iova, left = map->size - within;
+    uint8_t *host = map->host + within;
+    uint64_t *owner = owner_word(map, address), bit = owner_bit(host);
+    if (*owner & bit) {
+        fault(p, FAULT_BUFFER_REUSED, false, q->number, i, address);
+        owner = NULL;
+    } else {
+        *owner |= bit;
+    }
+    *slot = (struct rx_slot){host, address, owner, left < q->buffer_bytes ? (uint32_t)left : q->buffer_bytes, 0};
+}
+
+/* A run of descriptors that does not wrap: those whose buffers lie whole in a mapping and are nobody's, at full speed. */
+static void fetch_run(struct port *p, struct rx_queue *q, uint32_t i, uint32_t count)
+{
+    struct dma_cursor c = {0, 0, NULL, NULL};
+    struct rx_slot *const slots = q->slots; /* locals: the compiler must assume that stores change what q points to */
+    const struct desc *const ring = q->ring;
+    uint32_t room = q->buffer_bytes, end = i + count;
+    for (; i < end; i++) {
+        if (__builtin_expect(!ring, 0)) {
+            fetch_odd(p, q, i);
+            continue;
+        }
+        if ((i & 3) == 0)
+            __builtin_prefetch(&ring[i + FETCH_AHEAD], 1);
+        uint64_t address = *(const volatile uint64_t *)&ring[i].q0;
+        if (__builtin_expect(address - c.iova >= c.limit, 0) && !dma_aim(p, &c, address, room, DMA_WRITE)) {
+            fetch_odd(p, q, i);
+            continue;
+        }
+        uint64_t within = address - c.iova, *owner = &c.owned[within >> 12], bit = 1ull << (within >> 6 & 63);
+        if (__builtin_expect((*owner & bit) != 0, 0)) {
+            fetch_odd(p, q, i);
+            continue;
+        }
+        *owner |= bit;
+        slots[i] = (struct rx_slot){c.host + within, address, owner, room, 0};
+    }
+}
+
+/* Whether the tail is a place to which the ring may be given; each bad value is recorded once. */
+static bool rx_tail_ok(struct port *p, struct rx_queue *q, uint32_t tail, uint32_t owned)
+{
+    if (tail >= q->entries || owned < q->ready) { /* outside, or back into what was given already */
+        if (q->bad_tail != tail)
+            fault(p, FAULT_TAIL_OUT_OF_RANGE, false, q->number, tail, q->base);
+        q->bad_tail = tail;
+        return false;
+    }
+    q->bad_tail = NO_TAIL;
+    if (!p->bus_master) {
+        if (q->refused_tail != tail)
+            fault(p, FAULT_DMA_NO_BUS_MASTER, false, q->number, tail, q->base);
+        q->refused_tail = tail;
+        return false;
+    }
+    q->refused_tail = NO_TAIL;
+    return true;
+}
+
+/* A wire that can wait holds back like a link partner that honours pause frames, while about half a ring is with the
+ * driver: what a forwarder has in hand then always fits its transmit ring of the same size, less the 32 descriptors of
+ * one RS interval, even if it passes on two halves between two looks at that ring. */
+static void pause_threshold(struct rx_queue *q, uint32_t ready)
+{
+    q->most = ready;
+    q->reserve = ready >= PAUSE_MIN_RING ? ready - (ready - RS_INTERVAL + 1) / 2 : 0;
+}
+
+/* Take over the descriptors between what was fetched and the tail. */
+void rx_fetch(struct port *p, struct rx_queue *q)
+{
+    uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    uint32_t i = q->head + q->ready;
+    if (i >= q->entries)
+        i -= q->entries;
+    if (tail == i)
+        return;
+    uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
+    if (!rx_tail_ok(p, q, tail, owned))
+        return;
+    if (q->pend) /* a wrong tail may reach slots that are not written back yet */
+        rx_flush_all(p);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* descriptors were written before the tail */
+    q->begun = true;
+    uint32_t count = owned - q->ready, straight = q->entries - i < count ? q->entries - i : count;
+    fetch_run(p, q, i, straight);
+    fetch_run(p, q, 0, count - straight);
+    q->ready = owned;
+    if (owned > q->most)
+        pause_threshold(q, owned);
+}
+
+/* Looks at the tails. While half a ring, and a burst before any pause, is in hand a queue is looked at less often: every
+ * look takes the doorbell's cache line away from the driver that writes it. */
+void rx_fetch_all(struct port *p, bool urgent)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        struct rx_queue *q = &p->rx[p->rx_active[k]];
+        if (q->ready > q->reserve + RX_BURST && q->ready >= q->entries / 2 && !urgent && ++q->looks_skipped < LOOK_EVERY)
+            continue;
+        q->looks_skipped = 0;
+        rx_fetch(p, q);
+    }
+}
+
+/* Legacy write-back (7.1.5): address untouched, the rest in the second half. */
+static uint64_t legacy_q1(uint64_t q1)
+{
+    uint64_t status = q1 & 0xFF, errors = (q1 >> 29 & 1) | (q1 >> 30 & 3) << 6;
+    return (q1 >> 32 & 0xFFFF) | status << 32 | errors << 40 | (q1 >> 48) << 48;
+}
+
+/* One descriptor in every case that is not the usual one. */
+static void write_back_odd(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done)
+{
+    struct rx_slot *slot = &q->slots[i];
+    struct desc *d = ring_desc(p, q, i);
+    if (slot->owner)
+        *slot->owner &= ~owner_bit(slot->host);
+    if (!d) {
+        fault(p, FAULT_DMA_UNMAPPED, false, q->number, i, q->base + sizeof *d * i);
+        return;
+    }
+    if (d->q0 != slot->address)
+        fault(p, FAULT_DESCRIPTOR_REWRITTEN, false, q->number, i, d->q0);
+    if (q->legacy) {
+        __atomic_store_n(&d->q1, legacy_q1(done->q1), __ATOMIC_RELEASE);
+        return;
+    }
+    d->q0 = done->q0;
+    __atomic_store_n(&d->q1, done->q1, __ATOMIC_RELEASE);
+}
+
+/* Write back a run of pending descriptors that does not wrap, in order: neighbours share lines, so a line changes hands
+ * once. Returns the bytes delivered and adds to *frames. */
+static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
+                               uint64_t *frames)
+{
+    const struct rx_slot *slot = q->slots + i;
+    struct desc *d = q->ring + i;
+    bool usual = q->ring && !q->legacy;
+    uint64_t bytes = 0, all = RXD_EOP;
+    for (uint32_t k = 0; k < count; k++, slot++, d++) {
+        all &= done[k].q1;
+        bytes += (uint16_t)(done[k].q1 >> 32);
+        if (__builtin_expect(!usual || !slot->owner || d->q0 != slot->address, 0)) {
+            write_back_odd(p, q, i + k, &done[k]);
+            continue;
+        }
+        *slot->owner &= ~owner_bit(slot->host);
+        d->q0 = done[k].q0;
+        /* One aligned 8-byte store, last: drivers look at DD or at the length, both are in here. */
+        __atomic_store_n(&d->q1, done[k].q1, __ATOMIC_RELEASE);
+    }
+    *frames += count;
+    for (uint32_t k = 0; !all && k < count; k++)
+        *frames -= !(done[k].q1 & RXD_EOP);
+    return bytes;
+}
+
+/* Write back what is pending. */
+void rx_flush(struct port *p, struct rx_queue *q)
+{
+    uint32_t count = q->pend, i = q->head >= count ? q->head - count : q->head + q->entries - count;
+    uint32_t straight = q->entries - i < count ? q->entries - i : count;
+    uint64_t frames = 0;
+    uint64_t bytes = write_back_run(p, q, i, q->done, straight, &frames);
+    if (straight < count)
+        bytes += write_back_run(p, q, 0, q->done + straight, count - straight, &frames);
+    q->pend = 0;
+    unsigned counter = p->config.rx_counter[q->number];
+    p->stats.qprc[counter] += frames;
+    p->stats.qbrc[counter] += bytes;
+    p->stats.rxdgpc += frames;
+    p->stats.rxdgbc += bytes;
+}
+
+void rx_flush_all(struct port *p)
+{
+    for (unsigned k = 0; k < p->flush_count; k++)
+        rx_flush(p, &p->rx[p->flush[k]]);
+    p->flush_count = 0;
+}
+
+/* A mapping goes away under posted buffers: they are unmapped from now on, and nobody's. */
+void rx_forget_map(struct port *p, const struct dma_map *map)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        struct rx_queue *q = &p->rx[p->rx_active[k]];
+        for (uint32_t i = 0; i < q->entries; i++) {
+            struct rx_slot *slot = &q->slots[i];
+            if (!slot->host || (uint64_t)(slot->host - map->host) >= map->size)
+                continue;
+            uint32_t distance = i >= q->head ? i - q->head : i + q->entries - q->head;
+            if (slot->owner && distance < q->ready)
+                *slot->owner &= ~owner_bit(slot->host);
+            *slot = (struct rx_slot){.address = slot->address};
+        }
+    }
+}
+
+void rx_locate_rings(struct port *p)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        struct rx_queue *q = &p->rx[p->rx_active[k]];
+        q->ring = (struct desc *)dma_host(p, q->base, sizeof(struct desc) * q->entries, DMA_READ | DMA_WRITE);
+    }
+}

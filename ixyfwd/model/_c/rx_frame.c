@@ -1,0 +1,196 @@
+/* A frame's way from the wire into a ring (7.1.1 to 7.1.3), and what is counted on it (8.2.3.23). */
+#include "datapath.h"
+#include "registers.h"
+
+#include <string.h>
+
+static uint64_t *size_bin(dp_stats *s, uint32_t bytes)
+{
+    if (bytes <= 64)
+        return &s->prc64;
+    if (bytes < 128)
+        return &s->prc127;
+    if (bytes < 256)
+        return &s->prc255;
+    if (bytes < 512)
+        return &s->prc511;
+    return bytes < 1024 ? &s->prc1023 : &s->prc1522;
+}
+
+/* `frames` frames of `length` bytes without CRC, up to the end of the MAC and its filters. */
+void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast)
+{
+    dp_stats *s = &p->stats;
+    uint64_t octets = frames * (length + (p->config.crc_strip ? 0 : CRC_BYTES));
+    s->tpr += frames;
+    s->tor += frames * (length + CRC_BYTES);
+    if (verdict == RX_OVERSIZE) {
+        s->roc += frames;
+        return;
+    }
+    s->rxnfgpc += frames;
+    s->rxnfgbc += octets;
+    if (verdict == RX_FILTERED) {
+        s->rx_filtered += frames;
+        return;
+    }
+    s->gprc += frames;
+    s->gorc += octets;
+    *size_bin(s, length + CRC_BYTES) += frames;
+    if (cast == BROADCAST)
+        s->bprc += frames;
+    else if (cast == MULTICAST)
+        s->mprc += frames;
+}
+
+/* DROP_EN: the queue drops and counts. Otherwise the packet buffer would fill, and the MAC counts a miss (8.2.3.23.4). */
+void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames)
+{
+    if (q->drop)
+        p->stats.qprdc[p->config.rx_counter[q->number]] += frames;
+    else
+        p->stats.rxmpc[0] += frames;
+}
+
+static uint32_t delivered_bytes(const struct port *p, const struct rx_queue *q, const struct rx_class *class,
+                                uint32_t length)
+{
+    if (q->strip_vlan && (class->status & RXD_VP))
+        length -= 4;
+    return length + (p->config.crc_strip ? 0 : CRC_BYTES);
+}
+
+/* Tag taken out, CRC put on. The CRC is that of the frame on the wire. */
+static const uint8_t *edited(struct port *p, const struct rx_queue *q, const uint8_t *data, uint32_t length,
+                             const struct rx_class *class)
+{
+    bool strip = q->strip_vlan && (class->status & RXD_VP);
+    if (!strip && p->config.crc_strip)
+        return data;
+    uint32_t crc = p->config.crc_strip ? 0 : crc32_of(data, length);
+    memmove(p->edit, data, length);
+    if (strip) {
+        memmove(p->edit + 12, p->edit + 16, length - 16);
+        length -= 4;
+    }
+    memcpy(p->edit + length, &crc, CRC_BYTES);
+    return p->edit;
+}
+
+static struct rx_slot *slot_at(struct rx_queue *q, uint32_t ahead)
+{
+    uint32_t i = q->head + ahead;
+    return &q->slots[i >= q->entries ? i - q->entries : i];
+}
+
+/* Whether the next descriptors can all be written; those that cannot are faults. */
+static bool slots_usable(struct port *p, struct rx_queue *q, uint32_t count, uint32_t bytes)
+{
+    bool usable = true;
+    for (uint32_t k = 0; k < count; k++) {
+        const struct rx_slot *slot = slot_at(q, k);
+        uint32_t piece = bytes < q->buffer_bytes ? bytes : q->buffer_bytes;
+        bytes -= piece;
+        if (slot->room >= piece || (!slot->unread && dma_reachable(p, slot->address, piece, DMA_WRITE)))
+            continue;
+        fault(p, FAULT_DMA_UNMAPPED, false, q->number, (uint32_t)(slot - q->slots), slot->address);
+        usable = false;
+    }
+    return usable;
+}
+
+/* Pass over descriptors without a write-back. */
+static void skip_slots(struct port *p, struct rx_queue *q, uint32_t count)
+{
+    rx_flush_all(p);
+    for (uint32_t k = 0; k < count; k++) {
+        struct rx_slot *slot = slot_at(q, 0);
+        if (slot->owner)
+            *slot->owner &= ~owner_bit(slot->host);
+        if (++q->head == q->entries)
+            q->head = 0;
+        q->ready--;
+    }
+    p->stats.rx_dma_dropped++;
+}
+
+static void deliver(struct port *p, struct rx_queue *q, const uint8_t *data, uint32_t bytes, uint32_t count,
+                    const struct rx_class *class)
+{
+    if (!slots_usable(p, q, count, bytes)) {
+        skip_slots(p, q, count);
+        return;
+    }
+    if (q->pend + count > RX_BURST)
+        rx_flush_all(p);
+    for (; count; count--) {
+        const struct rx_slot *slot = slot_at(q, 0);
+        uint32_t piece = count > 1 ? q->buffer_bytes : bytes;
+        if (slot->room >= piece)
+            memcpy(slot->host, data, piece);
+        else
+            dma_copy_out(p, slot->address, data, piece);
+        data += piece;
+        bytes -= piece;
+        uint64_t q1 = RXD_DD | (uint64_t)piece << 32;
+        if (count == 1)
+            q1 |= RXD_EOP | class->status | (uint64_t)class->vlan << 48;
+        rx_finish(p, q, count == 1 ? class->q0 : 0, q1);
+    }
+}
+
+/* `reserve`: see pause_threshold; a frame that needs more than is left beside it takes what it needs. */
+static bool has_room(struct port *p, struct rx_queue *q, uint32_t count, uint32_t reserve)
+{
+    if (!p->bus_master)
+        return false;
+    uint32_t needed = count + reserve <= q->most ? count + reserve : count;
+    if (q->ready < needed)
+        rx_fetch(p, q);
+    return q->ready >= needed;
+}
+
+enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
+                                   enum rx_wait wait)
+{
+    struct rx_queue *q = &p->rx[class->queue];
+    bool pass = class->verdict == RX_PASS, ready = pass && p->config.rxen && q->running, room = false;
+    uint32_t bytes = 0, count = 0;
+    if (ready) {
+        bytes = delivered_bytes(p, q, class, length);
+        count = (bytes + q->buffer_bytes - 1) / q->buffer_bytes;
+        room = has_room(p, q, count, wait == RX_DROP ? 0 : q->reserve);
+        if (!room && wait != RX_DROP && count < q->entries) /* what can never fit is dropped, not waited for */
+            return RX_NO_ROOM;
+    } else if (pass && wait == RX_WAIT_READY) {
+        return RX_NO_ROOM;
+    }
+    rx_count_mac(p, length, 1, class->verdict, class->cast);
+    if (!pass)
+        return RX_TAKEN;
+    if (class->status & (RXD_IPE | RXD_L4E))
+        p->stats.xec++;
+    if (!p->config.rxen)
+        p->stats.rx_off++;
+    else if (!q->running)
+        p->stats.rx_queue_off++;
+    else if (!room)
+        rx_count_no_room(p, q, 1);
+    else
+        deliver(p, q, edited(p, q, data, length, class), bytes, count, class);
+    return RX_TAKEN;
+}
+
+/* A frame of any length; the wire pads what is too short. Whoever offers calls rx_flush_all when done. */
+enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, enum rx_wait wait)
+{
+    struct rx_class class;
+    if (length < MIN_FRAME) {
+        memcpy(p->edit, data, length);
+        memset(p->edit + length, 0, MIN_FRAME - length);
+        data = p->edit;
+        length = MIN_FRAME;
+    }
+    classify(p, data, length, &class);
+    return rx_offer_classified(p, data, length, &class, wait);
+}

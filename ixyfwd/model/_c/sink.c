@@ -1,0 +1,315 @@
+/* The sink: every frame that the port sends is compared with what a generator of this process composed. */
+#include "generator.h"
+
+#include <stdlib.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { RATE_WINDOW_NS = 1000000, SPARSE_MASK = 15, MAX_GENERATORS = 256, NO_QUEUE = 0xFFFF };
+#define DENSE_FRAMES_PER_S 2000000u /* below this rate the latency of every frame is taken */
+
+struct sink_flow {
+    uint64_t missing;   /* bit k: sequence number next-1-k has not arrived */
+    uint64_t queues[2]; /* tx queues that the flow came out of */
+    uint32_t next;
+    uint16_t last_queue; /* NO_QUEUE: the flow was not seen yet */
+};
+
+struct sink {
+    dp_sink public;
+    const struct dp *dp;
+    uint32_t sample_mask, sample_phase;
+    uint64_t window_start_ns, window_frames;
+    bool verify_frame;
+    struct sink_flow *flows[MAX_GENERATORS];
+};
+
+struct sink *sink_new(struct dp *dp, bool verify_frame)
+{
+    struct sink *s = calloc(1, sizeof *s);
+    if (s) {
+        s->dp = dp;
+        s->verify_frame = verify_frame;
+        s->public.sampled_every = 1;
+    }
+    return s;
+}
+
+void sink_free(struct sink *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < MAX_GENERATORS; i++)
+        free(s->flows[i]);
+    free(s);
+}
+
+dp_sink *dp_port_sink(port_t *p) { return p->sink ? &p->sink->public : NULL; }
+
+static void count_latency(dp_sink *s, uint32_t ns)
+{
+    unsigned index = ns;
+    if (ns >= 32) {
+        unsigned exponent = 31u - (unsigned)__builtin_clz(ns);
+        index = (exponent - 4) * 32 + (ns >> (exponent - 5) & 31);
+    }
+    s->latency[index]++;
+    s->latency_count++;
+    if (ns > s->latency_max)
+        s->latency_max = ns;
+}
+
+/* A queue that this flow had not used last time. */
+static void flow_queue(dp_sink *s, struct sink_flow *f, unsigned queue)
+{
+    if (f->last_queue == NO_QUEUE)
+        s->flows_seen++;
+    f->last_queue = (uint16_t)queue;
+    int before = __builtin_popcountll(f->queues[0]) + __builtin_popcountll(f->queues[1]);
+    f->queues[queue >> 6] |= 1ull << (queue & 63);
+    int after = __builtin_popcountll(f->queues[0]) + __builtin_popcountll(f->queues[1]);
+    if (before == 1 && after == 2)
+        s->flows_on_several_queues++;
+}
+
+static inline void in_sequence(struct sink_flow *f)
+{
+    f->next++;
+    if (__builtin_expect(f->missing != 0, 0))
+        f->missing <<= 1;
+}
+
+/* A sequence number that is not the next one. What is later than 64 numbers stays counted as lost. */
+static void out_of_sequence(dp_sink *s, struct sink_flow *f, uint32_t sequence)
+{
+    uint32_t ahead = sequence - f->next, back = f->next - 1 - sequence;
+    if (ahead < UINT32_MAX / 2) {
+        s->lost += ahead;
+        f->missing = ahead >= 63 ? ~1ull : (f->missing << ahead | ((1ull << ahead) - 1)) << 1;
+        f->next = sequence + 1;
+    } else if (back < 64 && !(f->missing >> back & 1)) {
+        s->duplicated++;
+    } else {
+        s->reordered++;
+        if (back < 64) {
+            s->lost--;
+            f->missing &= ~(1ull << back);
+        }
+    }
+}
+
+static inline uint32_t load32(const uint8_t *at)
+{
+    uint32_t value;
+    memcpy(&value, at, 4);
+    return value;
+}
+
+static inline uint64_t load64(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, 8);
+    return value;
+}
+
+/* The AT_TOUCH bytes that never change. */
+static inline bool same_head(const uint8_t *a, const uint8_t *b)
+{
+#if defined(__SSE2__)
+    const __m128i *x = (const __m128i *)a, *y = (const __m128i *)b;
+    __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y));
+    same = _mm_and_si128(same, _mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1)));
+    same = _mm_and_si128(same, _mm_cmpeq_epi8(_mm_loadu_si128(x + 2), _mm_loadu_si128(y + 2)));
+    return _mm_movemask_epi8(same) == 0xFFFF;
+#else
+    return memcmp(a, b, AT_TOUCH) == 0;
+#endif
+}
+
+/* The generator whose mark the frame bears, or NULL. */
+static struct generator *origin(const struct sink *s, const struct frame *frame)
+{
+    uint32_t number = frame->data[AT_MARK];
+    if (frame->length < MIN_FRAME || frame->data[AT_MARK + 1] != MARK || number >= s->dp->port_count)
+        return NULL;
+    return s->dp->ports[number]->generator;
+}
+
+static struct sink_flow *sink_flows(struct sink *s, const struct generator *g)
+{
+    struct sink_flow *flows = s->flows[g->number];
+    if (!flows && (flows = s->flows[g->number] = calloc(g->flows, sizeof *flows)))
+        for (uint32_t i = 0; i < g->flows; i++)
+            flows[i].last_queue = NO_QUEUE;
+    return flows;
+}
+
+/* A frame that is not what was sent. Its sequence number counts only if it is the expected one, so that damage is not
+ * counted as loss too. */
+static void corrupted(struct sink *s, const struct generator *g, const struct frame *frame)
+{
+    uint32_t flow = load32(frame->data + AT_FLOW);
+    s->public.corrupted++;
+    if (flow >= g->flows || !s->flows[g->number])
+        return;
+    struct sink_flow *f = &s->flows[g->number][flow];
+    if (load32(frame->data + AT_SEQUENCE) == f->next)
+        in_sequence(f);
+}
+
+/* Whether all bytes are as sent, but for sequence, stamp and the touched byte, which may be one up. */
+static bool intact(const struct sink *s, const struct generator *g, const struct frame *frame, uint32_t flow)
+{
+    uint32_t length = frame->length, size = g->size_of_length[length <= FRAME_MAX ? length : 0];
+    if (flow >= g->flows || size == NO_SIZE)
+        return false;
+    const uint8_t *template = g->templates + (size_t)TEMPLATE_BYTES * (flow * g->size_count + size);
+    if (s->verify_frame && !same_head(frame->data, template))
+        return false;
+    if (load32(frame->data + AT_TOUCH) > 1)
+        return false;
+    return memcmp(frame->data + MIN_FRAME, s->dp->pattern + MIN_FRAME, length - MIN_FRAME) == 0;
+}
+
+/* Any frame. True if it is a whole generated one. */
+static bool check(struct sink *s, unsigned queue, const struct frame *frame)
+{
+    const struct generator *g = origin(s, frame);
+    struct sink_flow *flows = g ? sink_flows(s, g) : NULL;
+    if (!flows) {
+        s->public.foreign++;
+        return false;
+    }
+    uint32_t flow = load32(frame->data + AT_FLOW), sequence = load32(frame->data + AT_SEQUENCE);
+    if (!intact(s, g, frame, flow)) {
+        corrupted(s, g, frame);
+        return false;
+    }
+    struct sink_flow *f = &flows[flow];
+    s->public.touched += frame->data[AT_TOUCH];
+    if (f->last_queue != queue)
+        flow_queue(&s->public, f, queue);
+    if (sequence == f->next)
+        in_sequence(f);
+    else
+        out_of_sequence(&s->public, f, sequence);
+    return true;
+}
+
+/* What a run of the commonest frames has in common: shortest length, one generator. */
+struct run {
+    uint64_t mark; /* as it lies in the 8 bytes before AT_TOUCH, below the flow */
+    const uint8_t *templates;
+    struct sink_flow *flows;
+    uint32_t flow_count, stride;
+};
+
+static bool run_begin(struct sink *s, const struct frame *frame, struct run *run)
+{
+    const struct generator *g = origin(s, frame);
+    if (!g || !s->verify_frame || frame->length != MIN_FRAME || g->size_of_length[MIN_FRAME] == NO_SIZE)
+        return false;
+    run->mark = (uint64_t)(g->number | MARK << 8) << 16;
+    run->templates = g->templates + (size_t)TEMPLATE_BYTES * g->size_of_length[MIN_FRAME];
+    run->flows = sink_flows(s, g);
+    run->flow_count = g->flows;
+    run->stride = TEMPLATE_BYTES * g->size_count;
+    return run->flows != NULL;
+}
+
+/* `check` for frames that are in order and like the first one; returns how many are, the next one is something else. */
+static unsigned check_run(struct sink *s, unsigned queue, const struct frame *frames, unsigned count)
+{
+    struct run run;
+    if (!run_begin(s, &frames[0], &run))
+        return 0;
+    const struct run r = run; /* a copy that no callee can change: stays in registers */
+    uint64_t touched = 0;
+    unsigned k = 0;
+    for (; k < count; k++) {
+        const uint8_t *data = frames[k].data;
+        if (frames[k].length != MIN_FRAME)
+            break;
+        uint64_t marked = load64(data + AT_MARK - 2), middle = load64(data + AT_TOUCH), flow = marked >> 32;
+        if ((marked & 0xFFFF0000) != r.mark || flow >= r.flow_count || (uint32_t)middle > 1 ||
+            !same_head(data, r.templates + r.stride * flow))
+            break;
+        struct sink_flow *f = &r.flows[flow];
+        if (f->last_queue != queue || f->next != middle >> 32 || f->missing)
+            break;
+        f->next++;
+        touched += (uint32_t)middle;
+    }
+    s->public.touched += touched;
+    return k;
+}
+
+/* Latency of every (mask + 1)-th frame, of bursts that are whole generated frames. */
+static void sample(struct sink *s, const struct frame *frames, unsigned count)
+{
+    uint32_t step = s->sample_mask + 1, k = s->sample_phase;
+    for (; k < count; k += step)
+        count_latency(&s->public, (uint32_t)s->dp->now_ns - load32(frames[k].data + AT_STAMP));
+    s->sample_phase = k - count;
+}
+
+/* Fast traffic is sampled, slow traffic measured whole. */
+static void choose_sampling(struct sink *s)
+{
+    uint64_t now = s->dp->now_ns, elapsed = now - s->window_start_ns;
+    if (elapsed < RATE_WINDOW_NS)
+        return;
+    bool fast = s->window_frames * 1000000000u / elapsed > DENSE_FRAMES_PER_S;
+    s->sample_mask = fast ? SPARSE_MASK : 0;
+    s->sample_phase &= s->sample_mask;
+    if (s->sample_mask >= s->public.sampled_every)
+        s->public.sampled_every = s->sample_mask + 1;
+    s->window_start_ns = now;
+    s->window_frames = 0;
+}
+
+/* `bytes`: sum of the lengths. */
+void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
+{
+    unsigned good = 0;
+    for (unsigned k = 0; k < count;) {
+        unsigned plain = check_run(s, queue, frames + k, count - k);
+        k += plain;
+        good += plain;
+        if (k < count)
+            good += check(s, queue, &frames[k++]);
+    }
+    if (good == count)
+        sample(s, frames, count);
+    s->public.received += count;
+    s->public.bytes += bytes + (uint64_t)count * CRC_BYTES;
+    s->window_frames += count;
+    choose_sampling(s);
+}
+
+int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2])
+{
+    bool known = false;
+    queues[0] = queues[1] = 0;
+    for (unsigned i = 0; p->sink && i < p->dp->port_count; i++) {
+        const struct generator *g = p->dp->ports[i]->generator;
+        if (!g || flow >= g->flows || !p->sink->flows[i])
+            continue;
+        const struct sink_flow *f = &p->sink->flows[i][flow];
+        queues[0] |= f->queues[0];
+        queues[1] |= f->queues[1];
+        known |= f->last_queue != NO_QUEUE;
+    }
+    return known;
+}
+
+uint32_t dp_flows(dp_t *dp)
+{
+    uint32_t most = 0;
+    for (unsigned i = 0; i < dp->port_count; i++)
+        if (dp->ports[i] && dp->ports[i]->generator && dp->ports[i]->generator->flows > most)
+            most = dp->ports[i]->generator->flows;
+    return most;
+}

@@ -1,0 +1,193 @@
+/* Transmit rings: single-buffer frames in bursts, write-back of what asked for it (7.2.3). */
+#include "datapath.h"
+#include "registers.h"
+#include "tx.h"
+
+#include <string.h>
+
+/* A whole frame in one advanced data descriptor, no offload: what a forwarder sends. RS and length may vary. */
+static const uint32_t PLAIN_D2 = TXD_DEXT | TXD_DTYP_DATA | TXD_EOP | TXD_IFCS;
+
+static uint64_t *size_bin(dp_stats *s, uint32_t bytes)
+{
+    if (bytes <= 64)
+        return &s->ptc64;
+    if (bytes < 128)
+        return &s->ptc127;
+    if (bytes < 256)
+        return &s->ptc255;
+    if (bytes < 512)
+        return &s->ptc511;
+    return bytes < 1024 ? &s->ptc1023 : &s->ptc1522;
+}
+
+static void count_casts(dp_stats *s, const struct frame *frames, unsigned count)
+{
+    static const uint8_t broadcast[6] = {255, 255, 255, 255, 255, 255};
+    for (unsigned k = 0; k < count; k++)
+        if (memcmp(frames[k].data, broadcast, 6) == 0)
+            s->bptc++;
+        else if (frames[k].data[0] & 1)
+            s->mptc++;
+}
+
+/* `bytes`: sum of the lengths; `mixed`: they differ. */
+void tx_count(struct port *p, const struct tx_queue *q, const struct frame *frames, unsigned count, uint64_t bytes,
+              bool mixed)
+{
+    dp_stats *s = &p->stats;
+    uint8_t group = 0;
+    for (unsigned k = 0; k < count; k++)
+        group |= frames[k].data[0];
+    if (group & 1)
+        count_casts(s, frames, count);
+    if (!mixed)
+        *size_bin(s, frames[0].length + CRC_BYTES) += count;
+    for (unsigned k = 0; mixed && k < count; k++)
+        ++*size_bin(s, frames[k].length + CRC_BYTES);
+    unsigned counter = p->config.tx_counter[q->number];
+    s->gptc += count;
+    s->tpt += count;
+    s->txdgpc += count;
+    s->qptc[counter] += count;
+    s->gotc += bytes + (uint64_t)count * CRC_BYTES;
+    s->txdgbc += bytes;
+    s->qbtc[counter] += bytes;
+}
+
+/* The DD bit where it was asked for. NXTSEQ and the reserved fields of an advanced write-back are zeros here, so a
+ * driver that reuses the old content is found out. */
+void tx_write_back(struct port *p, struct tx_queue *q, uint32_t i)
+{
+    struct desc *d = tx_desc(p, q, i);
+    if (q->head_writeback || !d)
+        return;
+    uint64_t done = (uint64_t)TXD_DD << 32;
+    __atomic_store_n(&d->q1, d->q1 & TXD_DEXT ? done : d->q1 | done, __ATOMIC_RELEASE);
+}
+
+/* TDWBAL: the head itself goes to memory instead of descriptor write-backs (7.2.3.5.2). */
+void tx_write_head(struct port *p, struct tx_queue *q)
+{
+    uint8_t *at = dma_host(p, q->head_writeback, 4, DMA_WRITE);
+    if (at)
+        __atomic_store_n((uint32_t *)at, q->head, __ATOMIC_RELEASE);
+    else
+        fault(p, FAULT_DMA_UNMAPPED, true, q->number, q->head, q->head_writeback);
+}
+
+/* A burst as decoded; bit k of `rs`: descriptor k asked for write-back. */
+struct burst {
+    uint64_t rs, bytes;
+    uint32_t count, differs;
+    struct frame frames[TX_BURST];
+};
+
+/* Decode plain frames from the head on, until one is not plain. */
+static inline void decode_plain(struct port *p, const struct tx_queue *q, uint32_t limit, struct burst *b)
+{
+    const struct desc *d = q->ring + q->head;
+    struct dma_cursor c = {0, 0, NULL, NULL};
+    uint64_t rs = 0, bytes = 0;
+    uint32_t k = 0, differs = 0, first = (uint32_t)d->q1 & TXD_LENGTH;
+    for (; k < limit; k++, d++) {
+        uint64_t address = d->q0, q1 = *(const volatile uint64_t *)&d->q1, length = q1 & TXD_LENGTH;
+        if ((q1 & ~(uint64_t)TXD_RS) != (PLAIN_D2 | length | length << 46) ||
+            length - MIN_FRAME > PLAIN_FRAME_MAX - MIN_FRAME)
+            break;
+        if (__builtin_expect(address - c.iova >= c.limit, 0) && !dma_aim(p, &c, address, PLAIN_FRAME_MAX, DMA_READ))
+            break;
+        uint64_t within = address - c.iova;
+        if (__builtin_expect(c.owned[within >> 12] >> (within >> 6 & 63) & 1, 0))
+            break;
+        __builtin_prefetch(c.host + within);
+        b->frames[k] = (struct frame){c.host + within, (uint32_t)length};
+        bytes += length;
+        differs |= (uint32_t)length ^ first;
+        if (__builtin_expect((q1 & TXD_RS) != 0, 0))
+            rs |= 1ull << k;
+    }
+    b->count = k;
+    b->rs = rs;
+    b->bytes = bytes;
+    b->differs = differs;
+}
+
+/* Sends a burst of plain frames; returns how many, 0 if the one at the head is not plain. */
+static unsigned send_plain(struct port *p, struct tx_queue *q, uint32_t owned)
+{
+    struct burst b;
+    uint32_t first = q->head, limit = q->entries - first < owned ? q->entries - first : owned;
+    decode_plain(p, q, limit < TX_BURST ? limit : TX_BURST, &b);
+    if (!b.count)
+        return 0;
+    wire_consume(p, q->number, b.frames, b.count, b.bytes);
+    tx_count(p, q, b.frames, b.count, b.bytes, b.differs != 0);
+    q->head = first + b.count == q->entries ? 0 : first + b.count;
+    for (uint64_t left = b.rs; left; left &= left - 1)
+        tx_write_back(p, q, first + (uint32_t)__builtin_ctzll(left));
+    if (b.rs && q->head_writeback)
+        tx_write_head(p, q);
+    return b.count;
+}
+
+static bool tx_tail_ok(struct port *p, struct tx_queue *q, uint32_t tail)
+{
+    if (tail >= q->entries) {
+        if (q->bad_tail != tail)
+            fault(p, FAULT_TAIL_OUT_OF_RANGE, true, q->number, tail, q->base);
+        q->bad_tail = tail;
+        return false;
+    }
+    q->bad_tail = NO_TAIL;
+    if (!p->bus_master) {
+        if (q->refused_tail != tail)
+            fault(p, FAULT_DMA_NO_BUS_MASTER, true, q->number, tail, q->base);
+        q->refused_tail = tail;
+        return false;
+    }
+    q->refused_tail = NO_TAIL;
+    return true;
+}
+
+static unsigned tx_poll(struct port *p, struct tx_queue *q)
+{
+    uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    if (tail == q->head || !tx_tail_ok(p, q, tail))
+        return 0;
+    uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    q->begun = true;
+    if (q->ring)
+        for (uint32_t k = 0; k < owned && k < TX_BURST && q->head + k < q->entries; k += 4)
+            __builtin_prefetch(&q->ring[q->head + k]);
+    unsigned sent = 0;
+    while (owned && !p->dp->capture_full) {
+        unsigned count = q->ring ? send_plain(p, q, owned) : 0;
+        if (!count)
+            count = tx_send_any(p, q, owned);
+        if (!count)
+            break; /* the rest of the frame is not there yet */
+        owned -= count;
+        sent += count;
+    }
+    return sent;
+}
+
+unsigned tx_poll_all(struct port *p)
+{
+    unsigned sent = 0;
+    if (!p->link || !p->config.te)
+        return 0;
+    for (unsigned k = 0; k < p->tx_active_count; k++)
+        sent += tx_poll(p, &p->tx[p->tx_active[k]]);
+    return sent;
+}
+
+void tx_locate_rings(struct port *p)
+{
+    for (unsigned k = 0; k < p->tx_active_count; k++) {
+        struct tx_queue *q = &p->tx[p->tx_active[k]];
+        q->ring = (struct desc *)dma_host(p, q->base, sizeof(struct desc) * q->entries, DMA_READ | DMA_WRITE);
+    }
+}

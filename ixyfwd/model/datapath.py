@@ -1,0 +1,350 @@
+"""The model's data path as Python sees it: rings, DMA, MAC and wires of every port, worked by C in `run`.
+
+Nothing here is called while `run` is at work: one process, one thread, no locks. Queue numbers are 0..127.
+"""
+
+import errno
+import mmap
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ixyfwd.errors import UsageError
+from ixyfwd.model._datapath import ffi, lib
+from ixyfwd.model.spec import CableWire, GeneratorWire, NoWire, PcapWire, TapWire, Wire
+from ixyfwd.model.wires.base import FarEndPlug, Plug, Pointer
+from ixyfwd.model.wires.generator import GeneratorPlug
+from ixyfwd.model.wires.pcap import PcapPlug
+from ixyfwd.model.wires.tap import TapPlug
+
+STORE_BYTES = 512 * 1024
+QUEUES = 128
+MAX_PORTS = 32
+FAULTS_KEPT = 64
+FAULT_KINDS = (  # enum fault_kind of datapath.h
+    "dma_unmapped",
+    "dma_no_bus_master",
+    "tail_out_of_range",
+    "descriptor_rewritten",
+    "buffer_reused",
+    "bad_descriptor",
+    "ring_invalid",
+    "unsupported_offload",
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail)."""
+
+    kind: str
+    direction: str
+    queue: int
+    index: int
+    address: int
+    time_ns: int  # CLOCK_MONOTONIC
+
+
+@dataclass(frozen=True)
+class FaultReport:
+    """All faults since the port was made; `recent` holds the last 64, oldest first."""
+
+    total: int
+    by_kind: Mapping[str, int]
+    recent: tuple[Fault, ...]
+
+
+class DatapathPort:
+    """One port. `store` is the register file: an 'I' view of BAR0's 512 KiB, backed by the memfd `store_fd`."""
+
+    name: str
+    store: memoryview
+    store_fd: int
+    stats: Any
+    """The counters of 82599.md section 4 as 64-bit numbers that only grow, by lower-case datasheet name.
+
+    Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
+    crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
+    txdgbc. Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
+    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped.
+    """
+
+    def __init__(self, datapath: "Datapath", handle: Pointer, index: int, name: str) -> None:
+        """Made by `Datapath` only."""
+        self.name = name
+        self.index = index
+        self._datapath = datapath
+        self._plug: Plug | None = None
+        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC)
+        os.ftruncate(self.store_fd, STORE_BYTES)
+        memory = mmap.mmap(self.store_fd, STORE_BYTES)
+        self.store = memoryview(memory).cast("I")
+        self._pinned = ffi.from_buffer(memory)  # C keeps the address
+        self._handle = lib.dp_port(handle, index, self._pinned)
+        if not self._handle:
+            raise MemoryError
+        self.stats = lib.dp_port_stats(self._handle)
+
+    # Memory that the device reaches
+
+    def map_dma(  # noqa: PLR0917  # the fields of vfio-user's DMA_MAP, in its order
+        self, iova: int, size: int, fd: int, offset: int, readable: bool, writable: bool
+    ) -> None:
+        """Map `size` bytes of `fd` at device address `iova`. The descriptor stays the caller's.
+
+        Raises ValueError (not multiples of 4096, empty, beyond 2^64 or beyond the end of the file),
+        FileExistsError (overlaps a mapping), OSError (mmap refused).
+        """
+        text = f"DMA mapping of {size:#x} bytes at {iova:#x}"
+        if not (0 <= iova < 2**64 and 0 < size < 2**63 and 0 <= offset < 2**63):
+            raise ValueError(f"{text}, file offset {offset:#x}: out of range")
+        result = -lib.dp_map(self._handle, iova, size, fd, offset, readable, writable)
+        if result == errno.EINVAL:
+            raise ValueError(f"{text}, file offset {offset:#x}: expected multiples of 4096 within 64 bits")
+        if result == errno.ERANGE:
+            raise ValueError(f"{text}: the file ends before {offset + size:#x}")
+        if result == errno.EEXIST:
+            raise FileExistsError(errno.EEXIST, f"{text} overlaps another")
+        if result:
+            raise OSError(result, f"{text}: {os.strerror(result)}")
+
+    def unmap_dma(self, iova: int, size: int) -> None:
+        """Take back one mapping. Raises LookupError if there is none with exactly this start and size."""
+        known = 0 <= iova < 2**64 and 0 < size < 2**64
+        if not known or lib.dp_unmap(self._handle, iova, size):
+            raise LookupError(f"no DMA mapping of {size:#x} bytes at {iova:#x}")
+
+    def unmap_all(self) -> None:
+        """Take back every mapping."""
+        lib.dp_unmap_all(self._handle)
+
+    def set_bus_master(self, on: bool) -> None:
+        """Command register bit 2: without it no DMA at all."""
+        lib.dp_set_bus_master(self._handle, on)
+
+    # Registers and queues
+
+    def reconfigure(self) -> None:
+        """Have MAC, filter, RSS, CRC, statistics-map and enable registers read from `store` again at the next `run`.
+
+        Canonical offsets only: whoever writes the store mirrors aliases. Cheap; call it as often as you like.
+        """
+        lib.dp_reconfigure(self._handle)
+
+    def start_rx(self, queue: int) -> bool:
+        """Latch RDBAL/H, RDLEN, RDH, SRRCTL, RXDCTL.VME. False and a `ring_invalid` fault if they are unusable."""
+        return bool(lib.dp_start_rx(self._handle, _queue(queue)))
+
+    def stop_rx(self, queue: int) -> None:
+        """Stop; buffers that the device held are the driver's again."""
+        lib.dp_stop_rx(self._handle, _queue(queue))
+
+    def start_tx(self, queue: int) -> bool:
+        """Latch TDBAL/H, TDLEN, TDH, TDWBAL/H. False and a `ring_invalid` fault if they are unusable."""
+        return bool(lib.dp_start_tx(self._handle, _queue(queue)))
+
+    def stop_tx(self, queue: int) -> None:
+        """Stop after the packet at work."""
+        lib.dp_stop_tx(self._handle, _queue(queue))
+
+    def tail_written(self, rx: bool, queue: int) -> None:
+        """A trapped write to RDT/TDT; the value is in `store`."""
+        lib.dp_tail_written(self._handle, rx, _queue(queue))
+
+    def head_written(self, rx: bool, queue: int) -> bool:
+        """A trapped write to RDH/TDH; the value is in `store`.
+
+        Taken over (True) while nothing has been fetched since the queue was started, or when it changes nothing.
+        """
+        return bool(lib.dp_head_written(self._handle, rx, _queue(queue)))
+
+    def rx_head(self, queue: int) -> int:
+        """RDH. Also stored into `store` at the end of every `run` while the queue is started."""
+        return lib.dp_rx_head(self._handle, _queue(queue))
+
+    def tx_head(self, queue: int) -> int:
+        """TDH. Also stored into `store` at the end of every `run` while the queue is started."""
+        return lib.dp_tx_head(self._handle, _queue(queue))
+
+    def set_tail_mapped(self, on: bool) -> None:
+        """True: tails are levels in `store`. False: only `tail_written` counts (82599.md 2.6)."""
+        lib.dp_set_tail_mapped(self._handle, on)
+
+    def set_link(self, up: bool) -> None:
+        """Link down: nothing moves either way. Up at the start."""
+        lib.dp_set_link(self._handle, up)
+
+    def reset(self) -> None:
+        """Stop everything and forget queue state; DMA mappings, the wire, the link and statistics stay.
+
+        Registers are read again at the next `run`.
+        """
+        lib.dp_reset(self._handle)
+
+    def faults(self) -> FaultReport:
+        """What the driver did wrong."""
+        found = lib.dp_port_faults(self._handle)
+        total = int(found.total)
+        numbers = range(max(0, total - FAULTS_KEPT), total)
+        recent = tuple(_fault(found.recent[number % FAULTS_KEPT]) for number in numbers)
+        return FaultReport(total, {kind: int(found.by_kind[i]) for i, kind in enumerate(FAULT_KINDS)}, recent)
+
+    # The wire
+
+    def plug(self, wire: Wire, mac: str | None = None) -> None:
+        """Plug a wire in, once; feeding is off until `start_feed`. `mac`: destination of a generator's frames.
+
+        Raises IxyfwdError (UsageError, RefusedError) with one sentence: TAP refused, file missing or not a capture...
+        """
+        if self._plug:
+            raise UsageError(f"port {self.name}: a {self._plug.kind} wire is plugged in already")
+        try:
+            self._plug = self._make_plug(wire, bytes.fromhex(mac.replace(":", "")) if mac else None)
+        except UsageError as error:
+            raise UsageError(f"port {self.name}: {error}") from None
+
+    def _make_plug(self, wire: Wire, mac: bytes | None) -> Plug:
+        match wire:
+            case GeneratorWire():
+                return GeneratorPlug(self._handle, self.index, wire, mac)
+            case TapWire(interface=interface):
+                return TapPlug(self._handle, interface)
+            case PcapWire():
+                return PcapPlug(self._handle, wire)
+            case CableWire(to=to):
+                lib.dp_plug_cable(self._handle, self._datapath.far_end(self, to))
+            case NoWire():
+                lib.dp_plug_none(self._handle)
+        return FarEndPlug(self._handle, wire.kind)
+
+    def start_feed(self) -> None:
+        """Let the wire's frames in. What the port sends is always taken."""
+        lib.dp_feed(self._handle, True)
+
+    def stop_feed(self) -> None:
+        """Hold the wire's frames back; a capture file is flushed."""
+        lib.dp_feed(self._handle, False)
+        self.flush_wire()
+
+    def flush_wire(self) -> None:
+        """What the wire has to do outside C; `run` calls it."""
+        if self._plug:
+            self._plug.flush()
+
+    def wire_stats(self) -> dict[str, Any]:
+        """JSON-ready account of the wire: `kind`, then
+
+        generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
+        duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
+        p9999, max, count, sampled_every}}; tap: interface, received, sent, ... send_errors, interface_down;
+        pcap: `replay` and `capture`, each a dict or None; cable: sent, received and bytes; none: sent and bytes.
+        Sent and received are the wire's view: a generator sends into the port, a TAP has received from the kernel.
+        """
+        return {"kind": self._plug.kind, **self._plug.stats()} if self._plug else {"kind": "none"}
+
+    def feed_done(self) -> bool:
+        """True if the wire has nothing more to send: a finite count is reached, or the wire is no source."""
+        return bool(lib.dp_feed_done(self._handle))
+
+    def queues_of_flow(self, flow: int) -> tuple[int, ...]:
+        """Tx queues of this port that a generator flow came out of, whichever port's generator sent it."""
+        words = ffi.new("uint64_t[2]")
+        lib.dp_flow_queues(self._handle, flow, words)
+        bits = int(words[0]) | int(words[1]) << 64
+        return tuple(queue for queue in range(QUEUES) if bits >> queue & 1)
+
+    def unplug(self) -> None:
+        """Let go of the wire's files and interfaces and of the register store's descriptor; for `Datapath.close`."""
+        if self._plug:
+            self._plug.close()
+        if self.store_fd >= 0:
+            os.close(self.store_fd)
+            self.store_fd = -1
+
+    @property
+    def handle(self) -> Pointer:
+        """The C side of this port, for the data path's own modules."""
+        return self._handle
+
+    @property
+    def cable_to(self) -> str | None:
+        """Name of the port at the other end of a cable."""
+        return self._datapath.cables.get(self.name)
+
+
+def _queue(queue: int) -> int:
+    if not 0 <= queue < QUEUES:
+        raise ValueError(f"queue {queue}: expected 0 to {QUEUES - 1}")
+    return queue
+
+
+def _fault(record: Any) -> Fault:
+    direction = "tx" if record.tx else "rx"
+    return Fault(
+        FAULT_KINDS[record.kind],
+        direction,
+        int(record.queue),
+        int(record.index),
+        int(record.address),
+        int(record.time_ns),
+    )
+
+
+class Datapath:
+    """All ports of one model process."""
+
+    ports: tuple[DatapathPort, ...]
+
+    def __init__(self, ports: Sequence[str]) -> None:
+        """One port for each name, at most 32. Raises UsageError for a name used twice or too many ports."""
+        if len(set(ports)) != len(ports) or not 1 <= len(ports) <= MAX_PORTS:
+            raise UsageError(f"ports {', '.join(ports)}: expected 1 to {MAX_PORTS} different names")
+        self.cables: dict[str, str] = {}  # port: the port its cable leads to
+        self._handle = lib.dp_new(len(ports))
+        if not self._handle:
+            raise MemoryError
+        self.ports = tuple(DatapathPort(self, self._handle, index, name) for index, name in enumerate(ports))
+
+    def run(self, epoll_fd: int, budget_ns: int, share_cpu: bool) -> None:
+        """Turn all ports for up to `budget_ns`; returns at once when `epoll_fd` (-1: none) becomes readable.
+
+        `share_cpu`: give the CPU away when nothing moves; the budget may then be overrun by a sleep of 1 ms.
+        """
+        lib.dp_run(self._handle, epoll_fd, budget_ns, share_cpu)
+        for port in self.ports:
+            port.flush_wire()
+
+    def far_end(self, port: DatapathPort, to: str) -> Pointer:
+        """Note that a cable leads from `port` to the port named `to`; returns that one's C side. Raises UsageError."""
+        found = next((other for other in self.ports if other.name == to and other is not port), None)
+        if found is None:
+            raise UsageError(f"the cable leads to {to!r}; expected another port of this model")
+        if self.cables.get(to, port.name) != port.name:
+            raise UsageError(f"the cable leads to {to}, but the cable there leads to {self.cables[to]}")
+        self.cables[port.name] = to
+        return found.handle
+
+    def flow_queues(self) -> dict[int, tuple[int, ...]]:
+        """For each generator flow that was seen: the tx queues it came out of, at all ports, both directions."""
+        found: dict[int, tuple[int, ...]] = {}
+        for flow in range(lib.dp_flows(self._handle)):
+            queues = sorted({queue for port in self.ports for queue in port.queues_of_flow(flow)})
+            if queues:
+                found[flow] = tuple(queues)
+        return found
+
+    @property
+    def handle(self) -> Pointer:
+        """The C side, for the data path's own modules."""
+        return self._handle
+
+    def close(self) -> None:
+        """Release everything; TAP interfaces vanish, capture files are complete. Harmless when called twice."""
+        if not self._handle:
+            return
+        for port in self.ports:
+            port.flush_wire()
+            port.unplug()
+        lib.dp_free(self._handle)
+        self._handle = None

@@ -1,0 +1,76 @@
+"""Unix sockets that only their owner may use, and that leave no file behind."""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+
+from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+
+PATH_LIMIT_BYTES = 107  # sockaddr_un
+BACKLOG = 64
+
+
+class Listener:
+    """A listening socket at `path`, mode 0600; `close` removes the file."""
+
+    def __init__(self, path: str) -> None:
+        """Raises RefusedError if somebody listens there, UsageError or IxyfwdError if the path cannot be used."""
+        self.path = path
+        if len(os.fsencode(path)) > PATH_LIMIT_BYTES:
+            raise UsageError(
+                f"the socket path {path} is longer than the {PATH_LIMIT_BYTES} bytes that sockets can have"
+            )
+        _make_way(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        old_mask = os.umask(0o177)
+        try:
+            self._socket.bind(path)
+        except OSError as error:
+            self._socket.close()
+            raise IxyfwdError(f"cannot listen on {path}: {error.strerror}") from None
+        finally:
+            os.umask(old_mask)
+        self._inode = os.stat(path).st_ino
+        self._socket.listen(BACKLOG)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def accept(self) -> Iterator[socket.socket]:
+        """The connections that wait, or as many of them as can be taken now."""
+        with contextlib.suppress(OSError):
+            for _ in range(BACKLOG):
+                yield self._socket.accept()[0]
+
+    def close(self) -> None:
+        """Leaves the file alone if somebody else's socket is there by now."""
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+
+
+def _make_way(path: str) -> None:
+    """Remove a socket file that nobody listens on."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise IxyfwdError(f"cannot listen on {path}: {error.strerror}") from None
+    if not stat.S_ISSOCK(mode):
+        raise UsageError(
+            f"cannot listen on {path}: a file that is not a socket is there; remove it or choose another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError as error:
+            raise IxyfwdError(f"cannot listen on {path}: {error.strerror}") from None
+    raise RefusedError(f"cannot listen on {path}: another process listens there; stop it or choose another path")

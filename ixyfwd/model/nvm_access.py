@@ -1,0 +1,48 @@
+"""Registers through which software reaches the NVM and its locks: EEC, EERD, EEWR, SWSM (82599.md section 1.8)."""
+
+from ixyfwd.model.nvm import WORDS, build_image
+from ixyfwd.model.regfile import RegisterFile
+
+EEC_REQUEST = 1 << 6
+EEC_GRANT = 1 << 7
+START = 1 << 0
+DONE = 1 << 1
+SWSM_SMBI = 1 << 0
+
+
+class NvmAccess:
+    """The image outlives resets and clients, as a flash does."""
+
+    def __init__(self, file: RegisterFile) -> None:
+        self._file = file
+        self.image = build_image()
+        file.bind(
+            {"eec": self._read_eec, "swsm": self._read_swsm},
+            {"eerd": self._write_eerd, "eewr": self._write_eewr},
+        )
+
+    def _read_eec(self, name: str, index: int) -> int:
+        value = self._file.peek(name)
+        return value | EEC_GRANT if value & EEC_REQUEST else value & ~EEC_GRANT
+
+    def _write_eerd(self, name: str, index: int, value: int) -> None:
+        """Address in 15:2, data comes in 31:16; done at once."""
+        if not value & START:
+            self._file.poke(name, index, value & ~DONE)
+            return
+        address = value >> 2 & 0x3FFF
+        word = self.image[address] if address < WORDS else 0xFFFF
+        self._file.poke(name, index, word << 16 | address << 2 | DONE)
+
+    def _write_eewr(self, name: str, index: int, value: int) -> None:
+        address = value >> 2 & 0x3FFF
+        if value & START and address < WORDS:
+            self.image[address] = value >> 16
+        done = DONE if value & START else 0
+        self._file.poke(name, index, value & ~(START | DONE) | done)
+
+    def _read_swsm(self, name: str, index: int) -> int:
+        """Reading takes the semaphore: who reads 0 in SMBI has it."""
+        value = self._file.peek(name)
+        self._file.poke(name, index, value | SWSM_SMBI)
+        return value

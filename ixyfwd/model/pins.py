@@ -1,0 +1,43 @@
+"""Pins and wires that lead out of the chip: ESDP, I2CCTL, MDIO, and the timer (82599.md sections 1.1, 1.12)."""
+
+from collections.abc import Callable
+
+from ixyfwd.model.regfile import RegisterFile
+
+SDP_INPUTS = 0x04  # SDP2 high: the SFP+ cage is occupied; SDP3 low: the laser is on
+I2C_CLK_OUT = 1 << 1
+I2C_DATA_OUT = 1 << 3
+MSCA_COMMAND = 1 << 30
+MSCA_READS = (2, 3)  # operation codes 27:26
+NO_PHY = 0xFFFF
+
+
+class Pins:
+    """No PHY on MDIO and nobody on I2C: reads find released lines."""
+
+    def __init__(self, file: RegisterFile, clock_ns: Callable[[], int]) -> None:
+        self._file = file
+        self._clock_ns = clock_ns
+        file.bind(
+            {"esdp": self._read_esdp, "i2cctl": self._read_i2cctl, "frtimer": self._read_frtimer},
+            {"msca": self._write_msca},
+        )
+
+    def _read_esdp(self, name: str, index: int) -> int:
+        """Pins that are inputs (direction bits 15:8 clear) show the pin, not what was written last."""
+        value = self._file.peek(name)
+        outputs = value >> 8 & 0xFF
+        return value & ~0xFF | value & outputs | SDP_INPUTS & ~outputs & 0xFF
+
+    def _read_i2cctl(self, name: str, index: int) -> int:
+        value = self._file.peek(name) & (I2C_CLK_OUT | I2C_DATA_OUT)
+        return value | value >> 1
+
+    def _read_frtimer(self, name: str, index: int) -> int:
+        return self._clock_ns() // 1000
+
+    def _write_msca(self, name: str, index: int, value: int) -> None:
+        """The command is done at once; absent PHYs read as all ones."""
+        if value & MSCA_COMMAND and value >> 26 & 3 in MSCA_READS:
+            self._file.poke("MSRWD", 0, NO_PHY << 16 | self._file.peek("MSRWD") & 0xFFFF)
+        self._file.poke(name, index, value & ~MSCA_COMMAND)

@@ -1,0 +1,209 @@
+"""One port of the model: the device that a vfio-user session serves."""
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ixyfwd.errors import UsageError
+from ixyfwd.model import table
+from ixyfwd.model.dma import DmaMappings
+from ixyfwd.model.faults import Faults, MisuseLog, merge
+from ixyfwd.model.interrupts import Interrupts
+from ixyfwd.model.link import Link
+from ixyfwd.model.msix import IrqLines, MsixTable
+from ixyfwd.model.nvm import mac_words
+from ixyfwd.model.nvm_access import NvmAccess
+from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES, PciConfig
+from ixyfwd.model.pins import Pins
+from ixyfwd.model.queues import Queues
+from ixyfwd.model.regfile import RegisterFile
+from ixyfwd.model.registers import RegisterMap
+from ixyfwd.model.spec import PortSpec
+from ixyfwd.model.statistics import Statistics
+from ixyfwd.model.table_counters import COUNTERS
+from ixyfwd.vfiouser.protocol import DmaMapping, IrqInfo, IrqSet, Region, RegionFlag, RegionInfo, RequestError
+
+if TYPE_CHECKING:
+    from ixyfwd.model.datapath import DatapathPort
+
+CTRL_GIO_DIS = 1 << 2
+CTRL_LNK_RST = 1 << 3
+CTRL_RST = 1 << 26
+STATUS_LINK_UP = 1 << 7
+STATUS_GIO_MASTER = 1 << 19
+PBALLOC = 3
+INIT_DONE = 1 << 3
+DOORBELL_AREAS = ((0x1000, 0x1000), (0x6000, 0x2000), (0xD000, 0x1000))  # R(n) low, T(n), R(n) high
+KEPT_OVER_RESET = frozenset({"SWSM", "SW_FW_SYNC"})
+_READ_WRITE = RegionFlag.READ | RegionFlag.WRITE
+
+
+def build_register_map() -> RegisterMap:
+    """The whole table expanded; read-only, so that all ports share one."""
+    parts = (
+        *(table.GENERAL, table.INTERRUPTS, table.RECEIVE_DMA, table.FILTERS, table.TRANSMIT_DMA),
+        *(table.FLOW_CONTROL, table.LINK, table.NVM, table.TIME_SYNC, COUNTERS),
+    )
+    return RegisterMap(row for part in parts for row in part)
+
+
+class Port:
+    """Implements `vfiouser.server.Device`: registers in Python in front of a data path in C."""
+
+    def __init__(
+        self,
+        spec: PortSpec,
+        datapath: "DatapathPort",
+        registers: RegisterMap,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Raises UsageError for a MAC address that is none."""
+        self.name = spec.name
+        self._spec = spec
+        self._datapath = datapath
+        try:
+            self._mac = mac_words(spec.mac)
+        except ValueError as error:
+            raise UsageError(f"port {spec.name}: {error}") from None
+        self._misuse = MisuseLog()
+        self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
+        self._interrupts = Interrupts(file)
+        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, datapath.set_link)
+        self._nvm = NvmAccess(file)
+        self._pins = Pins(file, clock_ns)
+        self._statistics = Statistics(file, datapath.stats)
+        self._queues = Queues(file, datapath, self._record_misuse)
+        self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
+        self._msix = MsixTable()
+        self._irqs = IrqLines()
+        self._dma = DmaMappings(datapath)
+        file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
+        datapath.set_tail_mapped(spec.offer_mmap)
+        datapath.set_link(False)
+        self._power_on()
+
+    # What the server's loop and the control socket use
+
+    @property
+    def link_up(self) -> bool:
+        return self._link.up
+
+    @property
+    def unbound_hooks(self) -> set[str]:
+        """Hooks of the table without a meaning; empty, as a test checks."""
+        return self._file.unbound()
+
+    def tick(self) -> None:
+        """Do what time demands; called every round of the loop."""
+        self._link.tick()
+
+    def set_cable(self, plugged: bool) -> None:
+        """Somebody at the far end pulls the cable, or plugs it in."""
+        self._link.set_cable(plugged)
+
+    def faults(self) -> Faults:
+        """Everything a driver did wrong since the port was made."""
+        return merge(self._datapath.faults(), self._misuse)
+
+    def disconnect(self) -> None:
+        """The client is gone: stop, forget its memory and eventfds, be as new for the next."""
+        self._datapath.reset()
+        self._dma.unmap_all()
+        self._irqs.close()
+        self._power_on()
+
+    def _power_on(self) -> None:
+        self._file.reset()  # also what a reset by software leaves alone
+        self.reset()
+
+    # Registers of the port as a whole
+
+    def _record_misuse(self, name: str, index: int, text: str) -> None:
+        self._misuse.add(name, index, self._file.offset(name, index), text)
+
+    def reset_registers(self) -> None:
+        """CTRL.RST or LNK_RST: 82599.md section 1.14, all within the write that asks for it."""
+        self._datapath.reset()
+        self._file.reset(KEPT_OVER_RESET)
+        self._queues.reset()
+        self._statistics.reset()
+        self._file.poke("RAL", 0, self._mac[0])
+        self._file.poke("RAH", 0, self._mac[1])
+        self._link.reset()
+        self._interrupts.reset()
+        self._follow_bus_master()
+        self._datapath.reconfigure()
+
+    def _follow_bus_master(self) -> None:
+        """CTRL.GIO_DIS stops bus mastering as the command register does."""
+        disabled = self._file.peek("CTRL") & CTRL_GIO_DIS
+        self._datapath.set_bus_master(self._config.bus_master and not disabled)
+
+    def _write_ctrl(self, name: str, index: int, value: int) -> None:
+        if value & (CTRL_RST | CTRL_LNK_RST):
+            self.reset_registers()
+            return
+        self._file.poke(name, index, value)
+        self._follow_bus_master()
+
+    def _read_status(self, name: str, index: int) -> int:
+        """GIO master enable goes to 0 when software asks for it: nothing is ever pending between two messages."""
+        master = 0 if self._file.peek("CTRL") & CTRL_GIO_DIS else STATUS_GIO_MASTER
+        return master | (STATUS_LINK_UP if self._link.up else 0)
+
+    def _write_fdirctrl(self, name: str, index: int, value: int) -> None:
+        done = INIT_DONE if value & PBALLOC else 0
+        self._file.poke(name, index, value & ~INIT_DONE | done)
+
+    # vfiouser.server.Device
+
+    def region_info(self, index: int) -> RegionInfo:
+        if index == Region.BAR0 and self._spec.offer_mmap:
+            flags = _READ_WRITE | RegionFlag.MMAP | RegionFlag.CAPS
+            return RegionInfo(index, BAR0_BYTES, flags, 0, DOORBELL_AREAS, self._datapath.store_fd)
+        sizes = {Region.BAR0: BAR0_BYTES, Region.BAR4: BAR4_BYTES, Region.CONFIG: CONFIG_BYTES}
+        size = sizes.get(Region(index), 0) if index in sizes else 0
+        return RegionInfo(index, size, _READ_WRITE if size else RegionFlag(0))
+
+    def irq_info(self, index: int) -> IrqInfo:
+        return self._irqs.info(index)
+
+    def _space(self, region: int) -> "RegisterFile | PciConfig | MsixTable":
+        if region == Region.BAR0:
+            return self._file
+        if region == Region.CONFIG:
+            return self._config
+        if region == Region.BAR4:
+            return self._msix
+        raise RequestError(errno.EINVAL, f"region {region} has no bytes")
+
+    def region_read(self, region: int, offset: int, count: int) -> bytes:
+        try:
+            return self._space(region).read(offset, count)
+        except ValueError as error:
+            raise RequestError(errno.EINVAL, str(error)) from None
+
+    def region_write(self, region: int, offset: int, data: bytes) -> None:
+        try:
+            self._space(region).write(offset, data)
+        except ValueError as error:
+            raise RequestError(errno.EINVAL, str(error)) from None
+
+    def dma_map(self, mapping: DmaMapping, fd: int | None) -> None:
+        self._dma.map(mapping, fd)
+
+    def dma_unmap(self, address: int, size: int) -> None:
+        self._dma.unmap(address, size)
+
+    def dma_unmap_all(self) -> None:
+        self._dma.unmap_all()
+
+    def set_irqs(self, request: IrqSet, fds: tuple[int, ...]) -> None:
+        self._irqs.set(request, fds)
+
+    def reset(self) -> None:
+        """Function-level reset: registers, configuration space, MSI-X table. Mappings and eventfds stay."""
+        self.reset_registers()
+        self._msix.reset()
+        self._config.reset()

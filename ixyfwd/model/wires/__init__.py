@@ -1,0 +1,1 @@
+"""What a model port is plugged into."""

@@ -1,0 +1,81 @@
+"""The TAP wire: an interface of the kernel at the far end of the port's link. C moves the frames."""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from typing import Any
+
+from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.model._datapath import lib
+from ixyfwd.model.wires.base import Plug, Pointer, check_memory
+
+TUN_DEVICE = "/dev/net/tun"
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI, IFF_TUN_EXCL = 0x0002, 0x1000, 0x8000
+NAME_BYTES = 16  # with the terminating zero
+COUNTS = ("received", "received_bytes", "sent", "sent_bytes", "send_errors", "interface_down")
+
+
+def open_tap(name: str) -> int:
+    """Make the TAP interface `name`; it exists as long as the descriptor returned is open.
+
+    Raises UsageError (impossible name), RefusedError (the name is taken), IxyfwdError (no permission, no TUN/TAP).
+    """
+    if not 0 < len(name.encode()) < NAME_BYTES or "/" in name or any(c.isspace() or c in "%:" for c in name):
+        raise UsageError(f"TAP interface {name!r}: expected a name of 1 to {NAME_BYTES - 1} bytes without space, / : %")
+    if _exists(name):
+        raise RefusedError(f"TAP interface {name}: this interface exists already; delete it or choose another name")
+    try:
+        fd = os.open(TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refusal(name, error) from None
+    try:
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL))
+    except OSError as error:
+        os.close(fd)
+        raise _refusal(name, error) from None
+    return fd
+
+
+def _exists(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _refusal(name: str, error: OSError) -> IxyfwdError:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return IxyfwdError(f"TAP interface {name}: no permission to make one; run as root or with CAP_NET_ADMIN")
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return IxyfwdError(f"TAP interface {name}: {TUN_DEVICE} is missing; load the kernel's tun module")
+    if error.errno == errno.EBUSY:
+        return RefusedError(f"TAP interface {name}: this interface exists already; delete it or choose another name")
+    return IxyfwdError(f"TAP interface {name}: the kernel refused to make it: {error.strerror}")
+
+
+class TapPlug(Plug):
+    """The kernel's own traffic."""
+
+    kind = "tap"
+
+    def __init__(self, port: Pointer, interface: str) -> None:
+        """Raises what `open_tap` raises."""
+        super().__init__(port)
+        self._interface = interface
+        self._fd = open_tap(interface)
+        check_memory(lib.dp_plug_tap(port, self._fd), "a TAP wire")
+
+    def stats(self) -> dict[str, Any]:
+        """`received`: from the kernel into the port; `interface_down`: refused because nobody set the interface up."""
+        tap = lib.dp_port_tap(self._port)
+        return {"interface": self._interface, **{key: int(getattr(tap, key)) for key in COUNTS}}
+
+    def close(self) -> None:
+        """The interface vanishes."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
