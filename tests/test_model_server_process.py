@@ -306,7 +306,7 @@ def test_a_frame_over_a_cable(start: Start) -> None:
 
 
 def test_generated_frames_fill_the_ring(start: Start) -> None:
-    _, spec = start(GeneratorWire(flows=4, rate="max"), NoWire())
+    _, spec = start(GeneratorWire(flows=4, rate="line"), NoWire())
     control = ModelClient(spec.control)
     (driver,) = drivers(replace(spec, ports=spec.ports[:1]))
     driver.receive()
@@ -316,6 +316,7 @@ def test_generated_frames_fill_the_ring(start: Start) -> None:
     assert all(driver.received(n) for n in range(RING - 1))
     assert driver.received(RING - 1) is None
     assert driver.function.read32(0x1030) == RING - 1, "QPRC"
+    assert driver.function.read32(0x1430) > 0, "QPRDC: a paced wire does not wait for room"
     assert control.stats()["ports"][0]["faults"]["total"] == 0
     driver.close()
     control.close()

@@ -1,6 +1,7 @@
 """Generator and sink: what is sent is right, what comes back is judged right (DESIGN 6)."""
 
 import struct
+import time
 from collections import Counter
 
 import pytest
@@ -175,20 +176,20 @@ def test_impossible_generators_are_refused(wire):
 
 
 def timed_run(wire: GeneratorWire, milliseconds: int) -> tuple[int, int, int]:
-    """(sent, shortfall, elapsed ns) of a generator into a port whose queue is off: nothing holds it back."""
+    """(frames sent or given up, least and most ns of feeding) into a port whose queue is off: nothing holds it back."""
     with Hand(cable=False) as hand:
         a = hand.ports[0]
         a.plug(wire)
         hand.run()
-        a.start_feed()
-        import time
-
         before = time.monotonic_ns()
+        a.start_feed()
+        started = time.monotonic_ns()
         hand.datapath.run(-1, milliseconds * 1_000_000, False)
-        elapsed = time.monotonic_ns() - before
+        stopping = time.monotonic_ns()
+        hand.run()  # settles the account up to some moment between the two readings
         stats = a.wire_stats()["generator"]
         assert stats["sent"] == a.stats.tpr
-        return stats["sent"], stats["shortfall"], elapsed
+        return stats["sent"] + stats["shortfall"], stopping - started, time.monotonic_ns() - before
 
 
 @pytest.mark.parametrize(
@@ -204,15 +205,13 @@ def timed_run(wire: GeneratorWire, milliseconds: int) -> tuple[int, int, int]:
 )
 def test_a_paced_generator_keeps_its_rate(wire, frame_ns):
     """Sent and given up together are what the time that passed allows, however slow the machine is."""
-    sent, shortfall, elapsed = timed_run(wire, 60)
-    expected = elapsed / frame_ns
-    assert sent + shortfall == pytest.approx(expected, rel=0.01, abs=30)
+    done, least_ns, most_ns = timed_run(wire, 60)
+    catching_up_ns = 17_000
+    assert (least_ns - catching_up_ns) / frame_ns * 0.995 - 30 <= done <= most_ns / frame_ns * 1.005 + 30
 
 
 def test_no_catching_up_after_a_pause():
     """A model that was away sends a burst worth 16 us at most; the rest is shortfall."""
-    import time
-
     with Hand(cable=False) as hand:
         a = hand.ports[0]
         a.plug(GeneratorWire(rate=1e6))
@@ -229,8 +228,6 @@ def test_no_catching_up_after_a_pause():
 
 @pytest.mark.parametrize("off", ["feed", "link"])
 def test_time_off_is_no_shortfall(off):
-    import time
-
     with Hand(cable=False) as hand:
         a = hand.ports[0]
         a.plug(GeneratorWire(rate=1e6))
@@ -480,8 +477,6 @@ def test_both_directions_of_a_flow_are_joined():
 
 
 def test_stamps_measure_the_time_between_wire_and_wire():
-    import time
-
     with Bench(GeneratorWire(flows=1, rate="max", count=50)) as bench:
         frames = bench.frames(50)
         time.sleep(0.02)

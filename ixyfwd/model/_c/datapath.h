@@ -245,16 +245,15 @@ enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t
 void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
 void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
 
-/* Put one finished descriptor in line for write-back; the payload is written already. */
-static inline void rx_finish(struct port *p, struct rx_queue *q, uint64_t q0, uint64_t q1)
+/* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do not
+ * wrap. */
+static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
 {
-    if (q->pend == 0)
+    if (q->pend == 0 && count)
         p->flush[p->flush_count++] = (uint8_t)q->number;
-    q->done[q->pend] = (struct desc){q0, q1};
-    q->pend++;
-    q->ready--;
-    if (++q->head == q->entries)
-        q->head = 0;
+    q->pend += count;
+    q->ready -= count;
+    q->head = q->head + count == q->entries ? 0 : q->head + count;
 }
 
 /* tx.c */

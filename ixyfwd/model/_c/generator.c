@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN };
+enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
 
 static uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
 {
@@ -30,35 +30,59 @@ static inline __attribute__((always_inline)) void compose(const uint8_t *pattern
         memcpy(to + MIN_FRAME, pattern + MIN_FRAME, length - MIN_FRAME);
 }
 
-static void lane_classify(struct port *p, struct generator *g, uint32_t flow, uint32_t size)
+/* What the port makes of a flow's frames, with the present configuration. */
+static void lane_classify(struct port *p, struct generator *g, struct lane *lane, uint32_t size)
 {
     const struct config *c = &p->config;
-    uint32_t length = g->sizes[size], index = flow * g->size_count + size;
-    struct rx_class *class = &g->classes[index];
-    compose(p->dp->pattern, g->slow, template_of(g, flow, size), 0, 0, length);
+    uint32_t length = g->sizes[size];
+    struct rx_class *class = &g->classes[lane->flow * g->size_count + size];
+    compose(p->dp->pattern, g->slow, template_of(g, lane->flow, size), 0, 0, length);
     classify(p, g->slow, length, class);
-    struct rx_queue *q = &p->rx[class->queue];
+    const struct rx_queue *q = &p->rx[class->queue];
     bool plain = class->verdict == RX_PASS && !(class->status & (RXD_VP | RXD_IPE | RXD_L4E)) && c->rxen &&
                  c->crc_strip && q->running && length <= q->buffer_bytes;
-    g->lanes[index] = (struct lane){
-        .queue = q,
-        .q0 = class->q0,
-        .q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32,
-        .plain_generation = plain ? c->generation : 0,
-        .generation = c->generation,
-    };
+    lane->queue = class->queue;
+    lane->q0 = class->q0;
+    lane->q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32;
+    lane->plain_generation = plain ? c->generation : 0;
+    lane->generation = c->generation;
+}
+
+/* Bring flows of one queue together, as a burst on a link fills one ring after the other: the descriptors of a line are
+ * then written back together. Within a queue, and between bursts, every flow has its turn. */
+static void group_by_queue(struct port *p, struct generator *g)
+{
+    uint32_t start[QUEUES + 1] = {0};
+    g->order_generation = p->config.generation;
+    if ((uint64_t)g->flows * g->size_count > GROUPED_LANES)
+        return;
+    for (uint32_t flow = 0; flow < g->flows; flow++) {
+        struct lane probe = {.flow = flow};
+        lane_classify(p, g, &probe, 0);
+        start[probe.queue + 1]++;
+    }
+    for (unsigned n = 0; n < QUEUES; n++)
+        start[n + 1] += start[n];
+    for (uint32_t flow = 0; flow < g->flows; flow++) {
+        struct lane *row = &g->lanes[(size_t)start[g->classes[flow * g->size_count].queue]++ * g->size_count];
+        for (uint32_t size = 0; size < g->size_count; size++) {
+            row[size] = (struct lane){.flow = flow};
+            lane_classify(p, g, &row[size], size);
+        }
+    }
 }
 
 /* The general way in: whatever is special about frame, queue or buffer. False: no room, only at rate "max". */
-static bool send_odd(struct port *p, struct generator *g, uint32_t flow, uint32_t size)
+static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uint32_t size)
 {
-    uint32_t length = g->sizes[size], index = flow * g->size_count + size;
-    if (g->lanes[index].generation != p->config.generation)
-        lane_classify(p, g, flow, size);
+    uint32_t length = g->sizes[size], flow = lane->flow;
+    if (lane->generation != p->config.generation)
+        lane_classify(p, g, lane, size);
     uint32_t sequence = g->flow[flow].sequence, stamp = (uint32_t)p->dp->now_ns;
     compose(p->dp->pattern, g->slow, template_of(g, flow, size), sequence, stamp, length);
     enum rx_wait wait = g->public.pace.max ? RX_WAIT_READY : RX_DROP;
-    bool taken = rx_offer_classified(p, g->slow, length, &g->classes[index], wait) == RX_TAKEN;
+    const struct rx_class *class = &g->classes[flow * g->size_count + size];
+    bool taken = rx_offer_classified(p, g->slow, length, class, wait) == RX_TAKEN;
     rx_flush_all(p); /* so that a burst of plain frames always finds RX_BURST places to finish */
     return taken;
 }
@@ -73,9 +97,10 @@ static bool any_room(const struct port *p)
 }
 
 /* A flow that cannot go on for want of descriptors, and is known to want nothing else. */
-static inline bool blocked(const struct lane *lane, uint32_t generation)
+static inline bool blocked(const struct port *p, const struct lane *lane, uint32_t generation)
 {
-    return lane->plain_generation == generation && lane->queue->ready <= lane->queue->reserve;
+    const struct rx_queue *q = &p->rx[lane->queue];
+    return lane->plain_generation == generation && q->ready <= q->reserve;
 }
 
 /* What a burst has in hand; `now_ps` and `stamp` are of one clock reading. */
@@ -85,98 +110,130 @@ struct burst {
     uint32_t plain[NO_SIZE]; /* frames composed in place, by size */
 };
 
-/* Compose the frame where the next descriptor of its queue points. False if that needs the general way. */
-static inline __attribute__((always_inline)) bool send_plain(struct port *p, const struct lane *lane,
-                                                             const uint8_t *pattern, const uint8_t *template,
-                                                             uint32_t length, uint32_t sequence, uint32_t generation,
-                                                             uint32_t stamp, bool max)
+/* One frame of any size, composed where its queue's next descriptor points. */
+static bool send_in_place(struct port *p, struct generator *g, const struct lane *lane, uint32_t size,
+                          const struct burst *b)
 {
-    struct rx_queue *q = lane->queue;
-    if (__builtin_expect(lane->plain_generation != generation, 0) ||
-        __builtin_expect(q->ready <= (max ? q->reserve : 0), 0))
+    struct rx_queue *q = &p->rx[lane->queue];
+    if (lane->plain_generation != b->generation || q->ready <= (g->public.pace.max ? q->reserve : 0))
         return false;
     const struct rx_slot *slot = &q->slots[q->head];
-    if (__builtin_expect(slot->room < length, 0))
+    uint32_t length = g->sizes[size], sequence = g->flow[lane->flow].sequence;
+    if (slot->room < length)
         return false;
     __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
-    compose(pattern, slot->host, template, sequence, stamp, length);
-    rx_finish(p, q, lane->q0, lane->q1);
+    compose(p->dp->pattern, slot->host, template_of(g, lane->flow, size), sequence, b->stamp, length);
+    q->done[q->pend] = (struct desc){lane->q0, lane->q1};
+    rx_finish(p, q, 1);
     return true;
 }
 
-/* Send up to `limit` frames that are due; a flow whose queue has no room is passed over (rate "max" only). The two
- * flags are constants where this is inlined: the commonest load pays for neither schedule nor clock. */
-static inline __attribute__((always_inline)) void send_burst(struct port *p, struct generator *g, uint32_t limit,
-                                                             struct burst *b, bool one_size, bool max)
+/* Frames of consecutive lanes, all of one size, into one queue, composed where its next descriptors point. Returns how
+ * many: until a lane's queue is another, or something is needed that only the general way does. */
+static inline __attribute__((always_inline)) uint32_t send_run(struct port *p, struct generator *g, uint32_t limit,
+                                                               const struct burst *b)
 {
-    dp_pace *pace = &g->public.pace;
-    /* Locals: the compiler must assume that every store to a frame changes what g and b point to. */
-    const struct lane *const lanes = g->lanes;
+    const struct lane *lane = &g->lanes[g->next];
     const uint8_t *const templates = g->templates, *const pattern = p->dp->pattern;
     struct flow *const all_flows = g->flow;
-    const uint32_t flows = g->flows, size_count = g->size_count, generation = b->generation, stamp = b->stamp;
-    uint32_t misses = 0, give_up = flows < BURST ? flows : BURST, flow = g->next_flow, sent = 0, length = g->sizes[0];
-    while (sent < limit && misses < give_up && (max || pace->due_ps <= b->now_ps)) {
-        struct flow *f = &all_flows[flow];
-        uint32_t size = one_size ? 0 : g->schedule[f->step], index = one_size ? flow : flow * size_count + size;
-        if (!one_size)
-            length = g->sizes[size];
-        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * index;
-        bool plain = send_plain(p, &lanes[index], pattern, template, length, f->sequence, generation, stamp, max);
-        if (__builtin_expect(plain, 1) || (!(max && blocked(&lanes[index], generation)) && send_odd(p, g, flow, size))) {
-            f->sequence++;
-            if (!one_size && ++f->step == g->schedule_length)
-                f->step = 0;
-            if (!max)
-                pace->due_ps += pace_frame_ps(pace, length);
-            b->plain[size] += plain;
-            if (!one_size)
-                b->bytes += length;
-            sent++;
-            misses = 0;
-        } else if (misses++ == 0 && !any_room(p)) {
+    const uint32_t generation = b->generation, stamp = b->stamp, length = g->sizes[0], number = lane->queue;
+    if (lane->plain_generation != generation)
+        return 0;
+    struct rx_queue *const q = &p->rx[number];
+    uint32_t reserve = g->public.pace.max ? q->reserve : 0, room = q->ready > reserve ? q->ready - reserve : 0;
+    uint32_t lanes = g->flows - g->next, slots = q->entries - q->head, count = 0;
+    limit = limit < room ? limit : room;
+    limit = limit < lanes ? limit : lanes;
+    limit = limit < slots ? limit : slots;
+    const struct rx_slot *slot = &q->slots[q->head];
+    struct desc *done = &q->done[q->pend];
+    for (; count < limit; count++, lane++, slot++, done++) {
+        if (lane->queue != number || lane->plain_generation != generation || slot->room < length)
             break;
-        }
-        if (++flow == flows)
-            flow = 0;
+        __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
+        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane->flow;
+        compose(pattern, slot->host, template, all_flows[lane->flow].sequence++, stamp, length);
+        *done = (struct desc){lane->q0, lane->q1};
     }
-    g->next_flow = flow;
-    b->sent = sent;
-    if (one_size)
-        b->bytes = (uint64_t)sent * length;
+    rx_finish(p, q, count);
+    g->next = count == lanes ? 0 : g->next + count;
+    return count;
 }
 
-/* The two cases that differ in cost, for any CPU and for those with stores of 32 bytes. */
-static void send_common(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
+static uint32_t send_run_any(struct port *p, struct generator *g, uint32_t limit, const struct burst *b)
 {
-    if (g->public.pace.max && g->schedule_length == 1)
-        send_burst(p, g, limit, b, true, true);
-    else
-        send_burst(p, g, limit, b, false, g->public.pace.max);
+    return send_run(p, g, limit, b);
 }
 
+/* For CPUs with stores of 32 bytes. */
 #if defined(__x86_64__)
-static __attribute__((target("avx2"))) void send_avx2(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
+static __attribute__((target("avx2"))) uint32_t send_run_avx2(struct port *p, struct generator *g, uint32_t limit,
+                                                              const struct burst *b)
 {
-    if (g->public.pace.max && g->schedule_length == 1)
-        send_burst(p, g, limit, b, true, true);
-    else
-        send_burst(p, g, limit, b, false, g->public.pace.max);
+    return send_run(p, g, limit, b);
+}
+#define HAVE_AVX2 __builtin_cpu_supports("avx2")
+#else
+#define send_run_avx2 send_run_any
+#define HAVE_AVX2 0
+#endif
+
+/* One frame of the next flow, in every case that send_run does not do. False: its queue has no room (rate "max"). */
+static bool send_next(struct port *p, struct generator *g, struct burst *b)
+{
+    struct lane *row = &g->lanes[(size_t)g->next * g->size_count];
+    struct flow *f = &g->flow[row->flow];
+    uint32_t size = g->schedule[f->step];
+    g->next = g->next + 1 == g->flows ? 0 : g->next + 1;
+    if (send_in_place(p, g, &row[size], size, b))
+        b->plain[size]++;
+    else if ((g->public.pace.max && blocked(p, &row[size], b->generation)) || !send_odd(p, g, &row[size], size))
+        return false;
+    f->sequence++;
+    f->step = f->step + 1 == g->schedule_length ? 0 : f->step + 1;
+    g->public.pace.due_ps += pace_frame_ps(&g->public.pace, g->sizes[size]);
+    b->bytes += g->sizes[size];
+    b->sent++;
+    return true;
 }
 
-static void send_best(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
+/* Frames of one size that are due, at most `limit`. */
+static uint32_t due_frames(const struct generator *g, uint32_t limit, const struct burst *b)
 {
-    if (__builtin_cpu_supports("avx2"))
-        send_avx2(p, g, limit, b);
-    else
-        send_common(p, g, limit, b);
+    const dp_pace *pace = &g->public.pace;
+    if (pace->max)
+        return limit;
+    if (pace->due_ps > b->now_ps)
+        return 0;
+    uint64_t due = (b->now_ps - pace->due_ps) / g->min_frame_ps + 1;
+    return due < limit ? (uint32_t)due : limit;
 }
-#else
-static void send_best(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
+
+/* As many frames as go the fast way at once; 0 if the next one does not. */
+static uint32_t send_fast(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
 {
-    send_common(p, g, limit, b);
+    if (g->schedule_length != 1)
+        return 0;
+    limit = due_frames(g, limit, b);
+    uint32_t sent = HAVE_AVX2 ? send_run_avx2(p, g, limit, b) : send_run_any(p, g, limit, b);
+    b->plain[0] += sent;
+    b->sent += sent;
+    b->bytes += (uint64_t)sent * g->sizes[0];
+    g->public.pace.due_ps += sent * pace_frame_ps(&g->public.pace, g->sizes[0]);
+    return sent;
 }
-#endif
+
+/* Send up to `limit` frames that are due; a flow whose queue has no room is passed over (rate "max" only). */
+static void send_burst(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
+{
+    uint32_t misses = 0, give_up = g->flows < BURST ? g->flows : BURST;
+    while (b->sent < limit && misses < give_up && pace_due(&g->public.pace, b->now_ps)) {
+        if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b))
+            misses = 0;
+        else if (misses++ == 0 && !any_room(p))
+            return;
+    }
+}
 
 static void count_burst(struct port *p, struct generator *g, const struct burst *b)
 {
@@ -196,13 +253,15 @@ unsigned generator_feed(struct port *p, struct generator *g)
     if (!g->left || !pace_group_due(pace, now_ps, g->min_frame_ps))
         return 0;
     pace->shortfall += pace_give_up(pace, now_ps, g->mean_frame_ps);
+    if (g->order_generation != p->config.generation)
+        group_by_queue(p, g);
     uint32_t limit = g->left < BURST ? (uint32_t)g->left : BURST;
     struct burst b;
     memset(&b, 0, offsetof(struct burst, plain) + g->size_count * sizeof b.plain[0]);
     b.now_ps = now_ps;
     b.stamp = (uint32_t)p->dp->now_ns;
     b.generation = p->bus_master ? p->config.generation : UINT32_MAX; /* no DMA: nothing goes the plain way */
-    send_best(p, g, limit, &b);
+    send_burst(p, g, limit, &b);
     count_burst(p, g, &b);
     rx_flush_all(p);
     return b.sent;
@@ -272,7 +331,8 @@ int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint
         return -ENOMEM;
     }
     memcpy(g->templates, templates, lanes * TEMPLATE_BYTES);
-    memset(g->lanes, 0, lanes * sizeof *g->lanes); /* generation 0: to be classified */
+    for (size_t i = 0; i < lanes; i++)
+        g->lanes[i] = (struct lane){.flow = (uint32_t)(i / size_count)}; /* generation 0: to be classified */
     g->public.pace = *pace;
     g->flows = flows;
     g->size_count = size_count;

@@ -17,10 +17,11 @@ enum {
 
 /* One flow at one size: how it is delivered. Two to a cache line. */
 struct lane {
-    struct rx_queue *queue; /* where it goes, and the write-back there, while plain_generation is the present one: */
-    uint64_t q0, q1;        /* then it goes into one buffer as it is */
+    uint64_t q0, q1; /* the write-back, while plain_generation is the present one: then the frame goes into one buffer */
     uint32_t plain_generation;
     uint32_t generation; /* of the configuration that its entry in `classes` was made with */
+    uint32_t flow;
+    uint16_t queue;
 };
 
 struct flow {
@@ -29,14 +30,15 @@ struct flow {
 
 struct generator {
     dp_generator public;
-    uint32_t flows, size_count, schedule_length, next_flow;
+    uint32_t flows, size_count, schedule_length, next;
+    uint32_t order_generation; /* of the configuration that the lanes are in order for */
     uint64_t left; /* frames still to send; UINT64_MAX: no end */
     uint64_t mean_frame_ps, min_frame_ps;
     uint16_t sizes[NO_SIZE];
     uint8_t *schedule, *templates;
     struct flow *flow;
-    struct lane *lanes;
-    struct rx_class *classes; /* of each lane */
+    struct lane *lanes;       /* rows of size_count, in the order of sending; `next` is a row */
+    struct rx_class *classes; /* by flow and size */
     uint8_t number;
     uint8_t size_of_length[FRAME_MAX + 1]; /* index into sizes, or NO_SIZE */
     uint8_t slow[FRAME_MAX];               /* a frame that cannot be composed in the rx buffer */

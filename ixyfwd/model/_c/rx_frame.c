@@ -135,7 +135,8 @@ static void deliver(struct port *p, struct rx_queue *q, const uint8_t *data, uin
         uint64_t q1 = RXD_DD | (uint64_t)piece << 32;
         if (count == 1)
             q1 |= RXD_EOP | class->status | (uint64_t)class->vlan << 48;
-        rx_finish(p, q, count == 1 ? class->q0 : 0, q1);
+        q->done[q->pend] = (struct desc){count == 1 ? class->q0 : 0, q1};
+        rx_finish(p, q, 1);
     }
 }
 
