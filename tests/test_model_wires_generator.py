@@ -235,12 +235,12 @@ def test_time_off_is_no_shortfall(off):
         hand.run()
         before = a.wire_stats()["generator"]
         a.stop_feed() if off == "feed" else a.set_link(False)
-        time.sleep(0.02)
+        time.sleep(0.1)
         hand.run()
         a.start_feed() if off == "feed" else a.set_link(True)
         hand.run()
         after = a.wire_stats()["generator"]
-        assert after["sent"] + after["shortfall"] - before["sent"] - before["shortfall"] < 15_000
+        assert after["sent"] + after["shortfall"] - before["sent"] - before["shortfall"] < 50_000
 
 
 def test_max_pauses_while_half_a_ring_is_with_the_driver():
