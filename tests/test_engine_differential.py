@@ -135,5 +135,5 @@ def test_c_and_python_agree_on_the_counters_page() -> None:
         PORT_BLOCK_WORD + PortWord.TX_PACKETS: 1,
         PORT_BLOCK_WORD + PortWord.TX_BYTES: 100,
     }
-    names = (Path(ROOT) / "ixyfwd/engine/_c/native.h").read_text()
+    names = (Path(ROOT) / "ixyfwd/engine/_c/native.cdef.h").read_text()
     assert all(f"PORT_{word.name}" in names for word in PortWord)

@@ -28,7 +28,7 @@ POOL_STATE_BYTES = 64
 
 @dataclass(frozen=True)
 class RingLayout:
-    """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean.
+    """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean, 3 = spanning.
 
     rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
     middle of a frame that spans several descriptors.

@@ -1,7 +1,18 @@
-enum { RS_INTERVAL, DESCRIPTORS_PER_LINE, ... };
+/* What Python sees of the native engine: read by cffi and included by native.h. */
 enum {
-	PORT_RX_PACKETS, PORT_RX_BYTES, PORT_RX_ERRORS, PORT_RX_NO_BUFFER,
-	PORT_TX_PACKETS, PORT_TX_BYTES, PORT_TX_FULL, PORT_BLOCK_WORDS, ...
+	RS_INTERVAL = 32, /* engine/contract.py */
+	DESCRIPTORS_PER_LINE = 4,
+};
+
+enum {
+	PORT_RX_PACKETS = 0,
+	PORT_RX_BYTES = 1,
+	PORT_RX_ERRORS = 2,
+	PORT_RX_NO_BUFFER = 3,
+	PORT_TX_PACKETS = 8,
+	PORT_TX_BYTES = 9,
+	PORT_TX_FULL = 10,
+	PORT_BLOCK_WORDS = 32,
 };
 
 struct descriptor {
@@ -13,7 +24,7 @@ struct ring_state {
 	uint32_t next;
 	uint32_t tail;
 	uint32_t clean;
-	uint32_t spanning;
+	uint32_t spanning; /* rx: the last descriptor taken had no EOP */
 	uint32_t reserved[12];
 };
 
@@ -30,6 +41,7 @@ struct batch {
 	uint32_t cells[];
 };
 
+/* A batch and its four arrays. Engine.close() points `head` at an empty one, so that a late call does nothing. */
 struct batch_view {
 	struct batch *head;
 	uint32_t *ids;
@@ -38,23 +50,25 @@ struct batch_view {
 	uint32_t *status;
 };
 
+/* A ring and the batch that it fills or empties: all that a burst needs. Nothing in it changes from burst to burst. */
 struct queue {
 	struct descriptor *descriptors;
 	uint32_t *ids;
 	struct ring_state *state;
 	struct pool *pool;
-	const uint64_t *addresses;
-	uint64_t *counters;
+	const uint64_t *addresses; /* device address of each buffer id */
+	uint64_t *counters;        /* the port's block of the counters page */
 	volatile uint32_t *doorbell;
 	struct batch_view batch;
 	uint32_t mask;
 };
 
+/* A batch and where its frames are, for programs that look into them. */
 struct frames {
 	struct batch_view batch;
 	uint8_t *arena;
-	const uint64_t *offsets;
-	uint32_t at;
+	const uint64_t *offsets; /* of each buffer id's frame in the arena */
+	uint32_t at;             /* which byte of the frame */
 };
 
 uint32_t rx_burst(struct queue *queue);

@@ -1,4 +1,4 @@
-/* The native engine: one burst per call, one pointer per call. `native.cdef.h` declares the same to cffi.
+/* The native engine: one burst per call, one pointer per call.
  *
  * What lives in the arena (descriptors, ids, ring state, pool, counters) is laid out by ixyfwd/memory/layout.py and
  * ixyfwd/telemetry/counters.py; tests compare the numbers. Everything else is process-local.
@@ -7,22 +7,6 @@
 #define IXYFWD_NATIVE_H
 
 #include <stdint.h>
-
-enum {
-	RS_INTERVAL = 32, /* engine/contract.py */
-	DESCRIPTORS_PER_LINE = 4,
-};
-
-enum {
-	PORT_RX_PACKETS = 0,
-	PORT_RX_BYTES = 1,
-	PORT_RX_ERRORS = 2,
-	PORT_RX_NO_BUFFER = 3,
-	PORT_TX_PACKETS = 8,
-	PORT_TX_BYTES = 9,
-	PORT_TX_FULL = 10,
-	PORT_BLOCK_WORDS = 32,
-};
 
 /* 82599 datasheet 7.1.6.2 (rx write-back, q1 = d2 | d3 << 32) and 7.2.3.2.4 (tx data). */
 #define RX_DD (UINT64_C(1) << 0)
@@ -33,67 +17,8 @@ enum {
 #define TX_COMMAND UINT64_C(0x23300000) /* DEXT, IFCS, EOP, DTYP = 3 */
 #define TX_PAYLEN_SHIFT (32 + 14)
 
-struct descriptor {
-	uint64_t q0;
-	uint64_t q1;
-};
-
-struct ring_state {
-	uint32_t next;
-	uint32_t tail;
-	uint32_t clean;
-	uint32_t spanning; /* rx: the last descriptor taken had no EOP */
-	uint32_t reserved[12];
-};
-
-struct pool {
-	uint32_t count;
-	uint32_t reserved[15];
-	uint32_t stack[];
-};
-
-struct batch {
-	uint32_t count;
-	uint32_t capacity;
-	uint32_t reserved[14];
-	uint32_t cells[];
-};
-
-/* A batch and its four arrays. Engine.close() points `head` at an empty one, so that a late call does nothing. */
-struct batch_view {
-	struct batch *head;
-	uint32_t *ids;
-	uint32_t *lengths;
-	uint32_t *hashes;
-	uint32_t *status;
-};
-
-/* A ring and the batch that it fills or empties: all that a burst needs. Nothing in it changes from burst to burst. */
-struct queue {
-	struct descriptor *descriptors;
-	uint32_t *ids;
-	struct ring_state *state;
-	struct pool *pool;
-	const uint64_t *addresses; /* device address of each buffer id */
-	uint64_t *counters;        /* the port's block of the counters page */
-	volatile uint32_t *doorbell;
-	struct batch_view batch;
-	uint32_t mask;
-};
-
-/* A batch and where its frames are, for programs that look into them. */
-struct frames {
-	struct batch_view batch;
-	uint8_t *arena;
-	const uint64_t *offsets; /* of each buffer id's frame in the arena */
-	uint32_t at;             /* which byte of the frame */
-};
-
 #pragma GCC visibility push(hidden)
-uint32_t rx_burst(struct queue *queue);
-uint32_t tx_burst(struct queue *queue);
-uint32_t tx_clean(struct queue *queue);
-uint32_t touch_burst(struct frames *frames);
+#include "native.cdef.h"
 #pragma GCC visibility pop
 
 #endif
