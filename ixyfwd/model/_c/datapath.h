@@ -206,8 +206,9 @@ static inline uint64_t *owner_word(const struct dma_map *map, uint64_t address)
 {
     return &map->backing->owned[(map->file_offset + (address - map->iova)) >> 12];
 }
-/* Part of a mapping in registers, for loops over descriptors: `limit` start addresses from `iova` on have the wanted room
- * behind them and the wanted access. */
+
+/* Part of a mapping in registers, for loops over descriptors: `limit` start addresses from `iova` on have the wanted
+ * room behind them and the wanted access. */
 struct dma_cursor {
     uint64_t iova, limit;
     uint8_t *host;
@@ -245,8 +246,8 @@ enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t
 void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
 void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
 
-/* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do not
- * wrap. */
+/* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do
+ * not wrap. */
 static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
 {
     if (q->pend == 0 && count)

@@ -17,7 +17,7 @@ enum {
 
 /* One flow at one size: how it is delivered. Two to a cache line. */
 struct lane {
-    uint64_t q0, q1; /* the write-back, while plain_generation is the present one: then the frame goes into one buffer */
+    uint64_t q0, q1; /* the write-back, while plain_generation is the present one: then a frame fills one buffer */
     uint32_t plain_generation;
     uint32_t generation; /* of the configuration that its entry in `classes` was made with */
     uint32_t flow;

@@ -6,8 +6,11 @@
 
 enum { WIRE_OVERHEAD_BYTES = 24 /* CRC, preamble and gap, on top of the frame without CRC */ };
 #define CATCH_UP_PS 16000000u /* how much of a delay is made good by frames back to back */
-#define GROUP_FRAMES 8u       /* a fast wire is served in groups, so that descriptors go back in whole lines ... */
-#define GROUP_LIMIT_PS 600000u /* ... unless collecting a group would take longer than this */
+/* A fast wire is served in groups, as the chip writes descriptors back in groups: frame by frame, model and driver
+ * would fight for every cache line of the ring, and forwarding at line rate would cost half as much again. */
+#define GROUP_FRAMES 32u
+#define GROUP_LEAST 4u          /* fewer are not worth the wait */
+#define GROUP_LIMIT_PS 2400000u /* longest wait for a group */
 
 static inline uint64_t pace_frame_ps(const dp_pace *pace, uint32_t length)
 {
@@ -16,11 +19,13 @@ static inline uint64_t pace_frame_ps(const dp_pace *pace, uint32_t length)
 
 static inline bool pace_due(const dp_pace *pace, uint64_t now_ps) { return pace->max || pace->due_ps <= now_ps; }
 
-/* Whether a group of frames, typically of this duration each, is due. */
+/* Whether a group of frames, each of this duration, is due. */
 static inline bool pace_group_due(const dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
 {
     uint64_t group_ps = GROUP_FRAMES * frame_ps;
-    return pace->max || pace->due_ps + (group_ps <= GROUP_LIMIT_PS ? group_ps : 0) <= now_ps;
+    if (group_ps > GROUP_LIMIT_PS)
+        group_ps = GROUP_LEAST * frame_ps <= GROUP_LIMIT_PS ? GROUP_LIMIT_PS : 0;
+    return pace->max || pace->due_ps + group_ps <= now_ps;
 }
 
 /* Give up whole frames, of `frame_ps` each, that cannot be caught up; returns how many. */

@@ -19,17 +19,18 @@ enum {
 
 enum { RUN_BUDGET = 1, RUN_READABLE = 2, RUN_CAPTURE_FULL = 3 };
 
-/* Every port once. Transmit first: what is fed in a round is seen again in a later one, so stamps are never ahead. */
+/* Every port once. Transmit before feeding: what is fed in a round is seen again in a later one, so stamps are never
+ * ahead. The rx tails are looked at before both: a buffer that came back between the two looks would be taken for room,
+ * while the frame that was in it is still on its way to a transmit ring (see pause_threshold). */
 unsigned dp_round(struct dp *dp)
 {
     unsigned moved = 0;
     for (unsigned i = 0; i < dp->port_count; i++)
+        rx_fetch_all(dp->ports[i], false);
+    for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
-    for (unsigned i = 0; i < dp->port_count; i++) {
-        struct port *p = dp->ports[i];
-        rx_fetch_all(p, false);
-        moved += wire_feed(p);
-    }
+    for (unsigned i = 0; i < dp->port_count; i++)
+        moved += wire_feed(dp->ports[i]);
     return moved;
 }
 

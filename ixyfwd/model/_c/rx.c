@@ -39,7 +39,7 @@ static void fetch_odd(struct port *p, struct rx_queue *q, uint32_t i)
     *slot = (struct rx_slot){host, address, owner, left < q->buffer_bytes ? (uint32_t)left : q->buffer_bytes, 0};
 }
 
-/* A run of descriptors that does not wrap: those whose buffers lie whole in a mapping and are nobody's, at full speed. */
+/* A run of descriptors that does not wrap; fast where a buffer lies whole in a mapping and is nobody's. */
 static void fetch_run(struct port *p, struct rx_queue *q, uint32_t i, uint32_t count)
 {
     struct dma_cursor c = {0, 0, NULL, NULL};
@@ -89,8 +89,8 @@ static bool rx_tail_ok(struct port *p, struct rx_queue *q, uint32_t tail, uint32
 }
 
 /* A wire that can wait holds back like a link partner that honours pause frames, while about half a ring is with the
- * driver: what a forwarder has in hand then always fits its transmit ring of the same size, less the 32 descriptors of
- * one RS interval, even if it passes on two halves between two looks at that ring. */
+ * driver: what a forwarder has then always fits its transmit ring of the same size, less the 32 descriptors of one
+ * RS interval: a half in hand when that ring is looked at, and a half that it finds before the next look. */
 static void pause_threshold(struct rx_queue *q, uint32_t ready)
 {
     q->most = ready;
@@ -121,13 +121,14 @@ void rx_fetch(struct port *p, struct rx_queue *q)
         pause_threshold(q, owned);
 }
 
-/* Looks at the tails. While half a ring, and a burst before any pause, is in hand a queue is looked at less often: every
- * look takes the doorbell's cache line away from the driver that writes it. */
+/* Looks at the tails; less often at a queue with half a ring, and a burst before any pause, in hand: every look takes
+ * the doorbell's cache line away from the driver that writes it. */
 void rx_fetch_all(struct port *p, bool urgent)
 {
     for (unsigned k = 0; k < p->rx_active_count; k++) {
         struct rx_queue *q = &p->rx[p->rx_active[k]];
-        if (q->ready > q->reserve + RX_BURST && q->ready >= q->entries / 2 && !urgent && ++q->looks_skipped < LOOK_EVERY)
+        bool plenty = q->ready > q->reserve + RX_BURST && q->ready >= q->entries / 2;
+        if (plenty && !urgent && ++q->looks_skipped < LOOK_EVERY)
             continue;
         q->looks_skipped = 0;
         rx_fetch(p, q);

@@ -43,7 +43,7 @@ void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verd
         s->mprc += frames;
 }
 
-/* DROP_EN: the queue drops and counts. Otherwise the packet buffer would fill, and the MAC counts a miss (8.2.3.23.4). */
+/* DROP_EN: the queue drops and counts. Otherwise the packet buffer would fill, and the MAC counts a miss. */
 void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames)
 {
     if (q->drop)
@@ -146,7 +146,7 @@ static bool has_room(struct port *p, struct rx_queue *q, uint32_t count, uint32_
     if (!p->bus_master)
         return false;
     uint32_t needed = count + reserve <= q->most ? count + reserve : count;
-    if (q->ready < needed)
+    if (q->ready < needed && !reserve) /* a wire that waits does so until the next round: see dp_round */
         rx_fetch(p, q);
     return q->ready >= needed;
 }
