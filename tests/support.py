@@ -105,7 +105,8 @@ def assert_exact(report: dict[str, Any]) -> None:
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
     workers_rx = sum(worker["rx_packets"] for worker in report["workers"])
     chip_drops = report["drops"]["rx_no_descriptor"] + report["drops"]["rx_missed"]
-    assert report["rx_packets"] == workers_rx + chip_drops + report["in_flight"]
+    # What is in flight is in an rx ring, not yet taken by a worker, or in a tx ring.
+    assert 0 <= report["rx_packets"] - workers_rx - chip_drops <= report["in_flight"]
     if report["sink"] is not None:
         for trouble in ("reordered", "duplicated", "corrupted", "foreign"):
             assert report["sink"][trouble] == 0, report["sink"]

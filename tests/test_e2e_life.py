@@ -224,6 +224,25 @@ def test_link_changes_while_it_runs(instance: Instance, tmp_path: Path) -> None:
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
 
 
+def test_a_stop_without_a_link_is_orderly_too(instance: Instance, tmp_path: Path) -> None:
+    """What waits for a link that does not come back is in flight, not lost from the account, and no failure."""
+    from ixyfwd.model.client import ModelClient
+
+    config = write_config(tmp_path / "config.toml", config_text([SLOW_WIRE, SLOW_WIRE], cpu="workers = 1"))
+    process = instance.start("-c", config, "--json")
+    model = ModelClient(str(runtime_dir(instance.name) / "model.sock"))
+    model.set_link("p1", False)
+    eventually(lambda: instance.status()["drops"]["tx_full"] > 0, "the ring of the port without a link is full")
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process)
+    model.close()
+    report = report_of(out)
+    assert code == 0, err
+    assert report["in_flight"] > 400
+    assert any("p1 has no link" in notice for notice in report["notices"])
+    assert_exact(report)
+
+
 def test_a_busy_device_socket_is_refused(instance: Instance, config: str, tmp_path: Path) -> None:
     """A vfio-user device that already serves somebody: in use, hands off."""
     instance.start("-c", config)

@@ -4,10 +4,12 @@ A step that fails (a dead worker, a model that is gone) is noted and the next on
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.supervisor.children import wait_until
 from ixyfwd.supervisor.observer import Status
+from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.report import (
     drops_by_cause,
     fault_count,
@@ -47,6 +49,7 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
     # Before the workers are told to quit: a worker that ended by itself must not look like one that died.
     report = {**forwarder.head(), **_count(forwarder, running_until, attempt)}
     for port in forwarder.ports:
+        attempt(partial(_give_up_unsendable, forwarder, port))
         port.driver.stop()
         troubles.extend(trouble for trouble in port.driver.stop_problems if trouble not in troubles)
     if forwarder.model is not None:
@@ -90,6 +93,17 @@ def _wait_sent(forwarder: Forwarder) -> None:
         )
 
     wait_until(sent, TX_DRAIN_TIMEOUT_S)
+
+
+def _give_up_unsendable(forwarder: Forwarder, port: Port) -> None:
+    """Without a link nothing leaves, and waiting for it is no use: what is queued was counted as in flight."""
+    if port.driver.link().up:
+        return
+    for worker in forwarder.workers:
+        tail = worker.ring_state(worker.spec.layout.tx[port.index], 1)
+        if port.driver.tx_head(worker.index) != tail:
+            forwarder.notices.append(f"port {port.name} has no link: what {worker.name} had queued for it was not sent")
+        port.driver.disable_tx_queue(worker.index)
 
 
 def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callable[[], None]], None]) -> Status:
