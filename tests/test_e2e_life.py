@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,16 +211,20 @@ def test_link_changes_while_it_runs(instance: Instance, tmp_path: Path) -> None:
     try:
         model.set_link("p1", False)
         eventually(lambda: not instance.status()["ports"][1]["link"]["up"], "the driver sees the link go")
+        time.sleep(1.1)  # at least one tick of the supervisor
         model.set_link("p1", True)
         eventually(lambda: instance.status()["ports"][1]["link"]["up"], "the driver sees the link come")
         before = instance.status()["tx_packets"]
         eventually(lambda: instance.status()["tx_packets"] > before, "frames flow again")
+        time.sleep(1.1)
     finally:
         model.close()
     process.send_signal(signal.SIGTERM)
-    code, out, _ = finish(process)
+    code, out, err = finish(process)
     report = report_of(out)
     assert code == 0, report["error"]
+    assert "port p1: link down" in err
+    assert "port p1: link up" in err
     assert report["faults"] == 0
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
 

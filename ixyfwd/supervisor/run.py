@@ -140,7 +140,9 @@ def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> Non
     forwarder.begin()
     if forwarder.model is not None:
         forwarder.model.client.start()
-    observer.started(forwarder.status())
+    status = forwarder.status()
+    forwarder.link_changes(status)  # from here on changes are told
+    observer.started(status)
 
 
 def _wait_links(forwarder: Forwarder, server: Server, observer: Observer) -> None:

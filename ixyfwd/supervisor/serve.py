@@ -80,7 +80,7 @@ class Server:
                 if until_done and self._done():
                     return Reason("all wires done")
                 if now >= next_tick:
-                    observer.tick(self._forwarder.tick())
+                    self._tick(observer)
                     next_tick = max(next_tick + TICK_S, now)
                 wait = min(next_tick, end, now + DONE_CHECK_S if until_done else end) - now
                 self.dispatch(max(wait, 0))
@@ -88,6 +88,12 @@ class Server:
             self.dispatch(0.1)  # a death explains more than its consequence
             return self._reason or Reason("failure", str(error))
         return self._reason
+
+    def _tick(self, observer: Observer) -> None:
+        status = self._forwarder.tick()
+        observer.tick(status)
+        for text in self._forwarder.link_changes(status):
+            observer.notice(text)
 
     def dispatch(self, timeout_s: float) -> None:
         """Let everything that is ready have its say."""

@@ -36,6 +36,7 @@ class Forwarder:
     begun: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
+    links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
 
     def begin(self) -> None:
         """Frames flow from now on."""
@@ -60,6 +61,13 @@ class Forwarder:
         self.rates = now.rates_since(self.last)
         self.last = now
         return self.status()
+
+    def link_changes(self, status: Status) -> list[str]:
+        """A sentence for each port whose link came or went since the last call."""
+        now = {port["name"]: port["link"]["up"] for port in status["ports"]}
+        changed = [name for name, up in now.items() if self.links.get(name, up) != up]
+        self.links = now
+        return [f"port {name}: link {'up' if now[name] else 'down'}" for name in changed]
 
     def status(self) -> Status:
         """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""
