@@ -149,6 +149,23 @@ def test_a_killed_model_is_reported_and_everything_stops(instance: Instance, con
     assert_nothing_left(instance, pids)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["model", "worker"])
+def test_a_process_that_hangs_does_not_hang_the_stop(instance: Instance, config: str, victim: str) -> None:
+    process = instance.start("-c", config, "--json")
+    workers = worker_pids(instance.status())
+    pids = [child.pid for child in descendants(process.pid)]
+    (model,) = set(pids) - set(workers)
+    os.kill(model if victim == "model" else workers[0], signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process)
+    assert code == 1
+    said = "did not drain its rings" if victim == "worker" else "stopped or stuck"
+    assert said in report_of(out)["error"] or said in err
+    assert "Traceback" not in err
+    assert_nothing_left(instance, pids)
+
+
 @pytest.mark.root
 def test_a_killed_supervisor_leaves_no_process_and_no_hugepage(
     instance: Instance, tmp_path: Path, hugepages: int

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError, IxyfwdError
 from ixyfwd.model.faults import Faults
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0
 
 
 class PortStats(TypedDict):

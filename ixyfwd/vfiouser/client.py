@@ -56,7 +56,6 @@ class Client:
         self._timeout_s = timeout_s
         self._next_id = 0
         self._broken: str | None = None
-        self._abandoned: set[int] = set()
         self._channel = Channel(connect(path, name, timeout_s))
         self._readable = select.poll()
         self._readable.register(self._channel.fileno(), select.POLLIN)
@@ -197,12 +196,9 @@ class Client:
                 self._broken = "the server broke the protocol"
                 raise ProtocolError(f"{self._name}: in answer to {command.name}, {error}") from None
             if message is None:
-                self._wait(self._readable, command, deadline, message_id)
+                self._wait(self._readable, command, deadline)
             elif not message.header.is_reply:
                 self._decline(message)
-            elif message.header.message_id in self._abandoned:
-                self._abandoned.discard(message.header.message_id)
-                close_fds(message.fds)
             elif message.header.message_id != message_id or message.header.command != command:
                 close_fds(message.fds)
                 self._broken = "the server broke the protocol"
@@ -218,14 +214,12 @@ class Client:
             flags = TYPE_REPLY | ERROR
             self._channel.send(Header(header.message_id, header.command, HEADER_BYTES, flags, errno.ENOTSUP))
 
-    def _wait(self, poll: select.poll, command: Command, deadline: float, message_id: int | None = None) -> None:
+    def _wait(self, poll: select.poll, command: Command, deadline: float) -> None:
         left_ms = (deadline - time.monotonic()) * 1000
         if left_ms > 0 and poll.poll(left_ms):
             return
-        if message_id is None:
-            self._broken = f"{command.name} could not be sent whole"
-        else:
-            self._abandoned.add(message_id)
+        # One silence is enough: an orderly stop has dozens of steps, and waiting in each of them would take minutes.
+        self._broken = f"{command.name} was not answered within {self._timeout_s:g} s"
         raise DeviceTimeoutError(
             f"{self._name}: no answer to {command.name} within {self._timeout_s:g} s; is its server stopped or stuck?"
         )
