@@ -180,10 +180,10 @@ def test_a_killed_supervisor_leaves_no_process_and_no_hugepage(
     process.kill()
     process.wait()
     eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), "workers and model died with it")
-    eventually(lambda: hugepages_free() == hugepages, "the hugepages came back")
+    eventually(lambda: hugepages_free() >= hugepages, "the hugepages came back")
     report = start_for_report("-c", config, "--duration", "0.3", instance=instance.name)
     assert_exact(report)
-    eventually(lambda: hugepages_free() == hugepages, "the hugepages came back again")
+    eventually(lambda: hugepages_free() >= hugepages, "the hugepages came back again")
 
 
 @pytest.mark.root
@@ -198,7 +198,7 @@ def test_hugepages_come_back_however_it_ends(instance: Instance, tmp_path: Path,
         (model,) = {child.pid for child in descendants(process.pid)} - workers
         os.kill(model if ending == "model" else workers.pop(), signal.SIGKILL)
     assert finish(process)[0] == (0 if ending == "duration" else 1)
-    eventually(lambda: hugepages_free() == hugepages, "the hugepages came back")
+    eventually(lambda: hugepages_free() >= hugepages, "the hugepages came back")
 
 
 @pytest.mark.root
