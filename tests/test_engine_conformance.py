@@ -190,6 +190,20 @@ def test_clean_returns_whole_intervals_only(engine: str) -> None:
         rig.check()
 
 
+def test_a_burst_reclaims_once_the_ring_is_half_full(engine: str) -> None:
+    """Looking earlier would fetch lines that the device is about to write."""
+    rig = Rig(engine, ring_size=128)
+    rig.start()
+    batch = rig.engine.new_batch(32)
+    reclaimed = []
+    for first in range(0, 4 * 32, 32):
+        deliver(rig, 0, frames(first, 32))
+        rig.forward(0, 0, batch)
+        rig.nic[0].transmit(32)
+        reclaimed.append(rig.word(rig.layout.tx[0], 2))
+    assert reclaimed == [0, 0, 64, 64]
+
+
 def test_the_pool_runs_dry_and_recovers(engine: str) -> None:
     rig = Rig(engine, ring_size=64, buffers=64 + 40)
     rig.start()

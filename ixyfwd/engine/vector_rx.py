@@ -3,6 +3,8 @@
 from typing import Final
 
 import numpy as np
+from numpy import bitwise_and
+from numpy.typing import NDArray
 
 from ixyfwd.engine.vector_views import (
     MAX_PIECES,
@@ -11,7 +13,6 @@ from ixyfwd.engine.vector_views import (
     Descriptors,
     PoolViews,
     RingViews,
-    Run,
     Words,
     constant,
     count_leading,
@@ -24,27 +25,32 @@ DD: Final = 1 << 0
 EOP: Final = 1 << 1
 RXE: Final = 1 << 29
 
+# Plain ints: looking a member of an enumeration up and using it as an index costs as much as a memory copy.
+RX_PACKETS: Final = int(PortWord.RX_PACKETS)
+RX_BYTES: Final = int(PortWord.RX_BYTES)
+RX_ERRORS: Final = int(PortWord.RX_ERRORS)
+RX_NO_BUFFER: Final = int(PortWord.RX_NO_BUFFER)
+
+
+RingPiece = tuple[Words, NDArray[np.uint16], Words, Descriptors]
+
 
 class RxPiece:
-    """Ready-made views of a run of slots and of as many entries of the batch."""
+    """Ready-made views of `n` entries of the batch from `at` on, with what goes with them."""
 
-    def __init__(self, ring: RingViews, batch: BatchViews, run: Run) -> None:
-        slot, n, at = run
-        slots, entries = slice(slot, slot + n), slice(at, at + n)
-        self.ring_columns = ring.words[slots, 1:3].T  # hash and status, one row each
-        self.ring_lengths = ring.halves[slots, 6]
-        self.ring_ids = ring.ids[slots]
-        self.descriptors = ring.descriptors[slots]
-        self.batch_columns = batch.cells[2:4, entries]
-        self.batch_lengths = batch.cells[1, entries]
-        self.batch_ids = batch.cells[0, entries]
-        self.batch_status = batch.cells[3, entries]
-        self.index = np.empty(n, np.int64)
-        self.ones = constant(1, n)
-        self.checked = constant(EOP | RXE, n)
-        self.found = np.empty(n, np.uint32)
-        self.found_bytes = self.found.data.cast("B")
-        self.good_bytes = constant(EOP, n).data.cast("B")
+    def __init__(self, batch: BatchViews, checked: Words, scratch: Words, good: bytes, at: int, n: int) -> None:  # noqa: PLR0917
+        entries = slice(at, at + n)
+        self.hash_and_status = batch.cells[2:4, entries]
+        self.lengths = batch.cells[1, entries]
+        self.dot_lengths = self.lengths.dot  # with ones: the cheapest sum that numpy has
+        self.ids = batch.cells[0, entries]
+        self.status = batch.cells[3, entries]
+        self.index = batch.index[:n]
+        self.ones = batch.ones[:n]
+        self.checked = checked[:n]
+        self.found = scratch[:n]
+        self.found_bytes = self.found.tobytes  # comparing bytes is one memcmp, comparing memoryviews is not
+        self.good_bytes = good[: 4 * n]
 
 
 class RxBurst(Closable):
@@ -73,63 +79,57 @@ class RxBurst(Closable):
         self._rdt = rdt
         self._mask = ring.entries - 1
         self._limit = min(batch.batch.capacity, self._mask)
-        self._pieces: dict[Run, RxPiece] = {}
+        self._full: dict[int, RingPiece] = {}  # of full bursts, which recur, by first slot
+        self._pieces: dict[tuple[int, int], RxPiece] = {}  # by first entry and number
+        self._checked = constant(EOP | RXE, self._limit)
+        self._scratch = constant(0, self._limit)
+        self._good = constant(EOP, self._limit).tobytes()
 
     def run(self) -> int:
         """See `engine.contract.RxQueue.burst`."""
-        state, mask = self._state, self._mask
-        next_ = state[0]
-        n = self._count_done(next_)
-        free = self._free[0]
+        state, free_count = self._state, self._free
+        n = self._count_done(next_ := state[0])
+        free = free_count[0]
         if n > free:
             n = free
-            self._counters[PortWord.RX_NO_BUFFER] += 1
+            self._counters[RX_NO_BUFFER] += 1
         if n == 0:
             self._words[0] = 0
             return 0
-        total_bytes, good = 0, not state[3]
-        for run in split(next_, n, mask + 1):
-            piece = self._pieces.get(run) or self._new_piece(run)
-            total_bytes += self._take(piece)
-            good = good and piece.found_bytes == piece.good_bytes
-            first = free - n + run[2]
-            self._refill(piece, self._stack[first : first + run[1]])
-        self._free[0] = free - n
-        state[0] = (next_ + n) & mask
-        state[1] = self._rdt[0] = (next_ + n - 1) & mask
-        return self._finish(n, total_bytes, good)
-
-    def _count_done(self, next_: int) -> int:
-        dwords, mask = self._dwords, self._mask
-        if not dwords[4 * next_ + 2] & DD:
-            return 0
-        limit = self._limit
-        if dwords[4 * ((next_ + limit - 1) & mask) + 2] & DD:
-            return limit
-        return count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, limit)
-
-    def _take(self, piece: RxPiece) -> int:
-        """Copy finished descriptors into the batch; returns the bytes."""
-        piece.batch_columns[...] = piece.ring_columns
-        piece.batch_lengths[...] = piece.ring_lengths
-        piece.batch_ids[...] = piece.ring_ids
-        np.bitwise_and(piece.batch_status, piece.checked, piece.found)
-        return int(piece.batch_lengths.dot(piece.ones))
-
-    def _refill(self, piece: RxPiece, fresh: Words) -> None:
-        piece.ring_ids[...] = fresh
-        piece.index[...] = fresh
-        self._make(piece.index, 0, piece.descriptors, "clip")
-
-    def _finish(self, n: int, total_bytes: int, good: bool) -> int:
+        frame_bytes, good = 0, not state[3]
+        for slot, count, at in split(next_, n, self._mask + 1):
+            columns, lengths, ids, descriptors = self._full.get(slot if count == self._limit else -1) or self._slots(
+                slot, count
+            )
+            piece = self._pieces.get((at, count)) or self._new_piece(at, count)
+            piece.hash_and_status[...] = columns
+            piece.lengths[...] = lengths
+            piece.ids[...] = ids
+            bitwise_and(piece.status, piece.checked, piece.found)
+            good = good and piece.found_bytes() == piece.good_bytes
+            frame_bytes += int(piece.dot_lengths(piece.ones))
+            first = free - n + at
+            ids[...] = piece.index[...] = self._stack[first : first + count]
+            self._make(piece.index, 0, descriptors, "clip")
+        free_count[0] = free - n
+        state[0] = (next_ + n) & self._mask
+        state[1] = self._rdt[0] = (next_ + n - 1) & self._mask
         kept, frames = (n, n) if good else self._drop_errors(n)
         self._words[0] = kept
         counters = self._counters
-        counters[PortWord.RX_PACKETS] += frames
-        counters[PortWord.RX_BYTES] += total_bytes
+        counters[RX_PACKETS] += frames
+        counters[RX_BYTES] += frame_bytes
         if frames != kept:
-            counters[PortWord.RX_ERRORS] += frames - kept
+            counters[RX_ERRORS] += frames - kept
         return kept
+
+    def _count_done(self, next_: int) -> int:
+        dwords, mask, limit = self._dwords, self._mask, self._limit
+        if not dwords[4 * next_ + 2] & DD:
+            return 0
+        if dwords[4 * ((next_ + limit - 1) & mask) + 2] & DD:
+            return limit
+        return count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, limit)
 
     def _drop_errors(self, n: int) -> tuple[int, int]:
         """Close the gaps that unwanted descriptors leave in the batch and free their buffers.
@@ -153,8 +153,16 @@ class RxBurst(Closable):
         cells[:, :kept] = cells[:, wanted]
         return kept, int(np.count_nonzero(eop))
 
-    def _new_piece(self, run: Run) -> RxPiece:
+    def _slots(self, slot: int, n: int) -> RingPiece:
+        """Views of `n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
+        ring, slots = self._ring, slice(slot, slot + n)
+        views = (ring.hash_and_status[:, slots], ring.lengths[slots], ring.ids[slots], ring.descriptors[slots])
+        if n == self._limit:
+            self._full[slot] = views
+        return views
+
+    def _new_piece(self, at: int, n: int) -> RxPiece:
         if len(self._pieces) >= MAX_PIECES:
             self._pieces.clear()
-        piece = self._pieces[run] = RxPiece(self._ring, self.batch, run)
+        piece = self._pieces[at, n] = RxPiece(self.batch, self._checked, self._scratch, self._good, at, n)
         return piece

@@ -7,16 +7,26 @@ from ixyfwd.engine.vector_views import BatchViews, Closable, Index, constant
 
 
 class TouchPiece:
-    """Ready-made views of the first `n` entries of a batch, and scratch space."""
+    """Ready-made views of the first `n` entries of a batch and of the scratch space."""
 
-    def __init__(self, batch: BatchViews, n: int, at: int) -> None:
+    def __init__(self, scratch: "TouchScratch", batch: BatchViews, n: int) -> None:
         self.ids = batch.cells[0, :n]
         self.lengths = batch.cells[1, :n]
-        self.shortest = constant(at, n)
-        self.index = np.empty(n, np.int64)
-        self.places = np.empty(n, np.int64)
-        self.is_long = np.empty(n, np.bool_)
+        self.index = batch.index[:n]
+        self.shortest = scratch.shortest[:n]
+        self.places = scratch.places[:n]
+        self.is_long = scratch.is_long[:n]
         self.increments = self.is_long.view(np.uint8)
+        self.values = scratch.values[:n]
+
+
+class TouchScratch:
+    """Space for `n` frames that are touched at byte `at`."""
+
+    def __init__(self, n: int, at: int) -> None:
+        self.shortest = constant(at, n)
+        self.places: Index = np.empty(n, np.int64)
+        self.is_long = np.empty(n, np.bool_)
         self.values = np.empty(n, np.uint8)
 
 
@@ -29,7 +39,7 @@ class TouchBurst(Closable):
         self._place_of = offsets.take
         self._batch = batch
         self._words = batch.words
-        self._at = at
+        self._scratch = TouchScratch(batch.batch.capacity, at)
         self._pieces: dict[int, TouchPiece] = {}
 
     def run(self) -> int:
@@ -47,5 +57,5 @@ class TouchBurst(Closable):
         return n
 
     def _new_piece(self, n: int) -> TouchPiece:
-        piece = self._pieces[n] = TouchPiece(self._batch, n, self._at)
+        piece = self._pieces[n] = TouchPiece(self._scratch, self._batch, n)
         return piece

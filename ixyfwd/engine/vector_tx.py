@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from numpy import add, multiply
 
 from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.vector_views import (
@@ -12,7 +13,6 @@ from ixyfwd.engine.vector_views import (
     Descriptors,
     PoolViews,
     RingViews,
-    Run,
     Words,
     constant,
     count_leading,
@@ -26,24 +26,24 @@ RS: Final = 1 << 27  # d2
 DD: Final = 1 << 0  # d3
 PAYLEN_SHIFT: Final = 14  # d3
 
+TX_PACKETS: Final = int(PortWord.TX_PACKETS)
+TX_BYTES: Final = int(PortWord.TX_BYTES)
+TX_FULL: Final = int(PortWord.TX_FULL)
+
+
+RingPiece = tuple[Words, Descriptors, Words, Words, Words]
+
 
 class TxPiece:
-    """Ready-made views of a run of slots and of as many entries of the batch."""
+    """Ready-made views of `n` entries of the batch from `at` on, with what goes with them."""
 
-    def __init__(self, ring: "TxRing", batch: BatchViews, run: Run) -> None:
-        slot, n, at = run
-        views = ring.views
-        slots, entries = slice(slot, slot + n), slice(at, at + n)
-        self.ring_ids = views.ids[slots]
-        self.descriptors = views.descriptors[slots]
-        self.d2 = views.words[slots, 2]
-        self.d3 = views.words[slots, 3]
-        self.commands = ring.commands[slots]
-        self.batch_ids = batch.cells[0, entries]
-        self.batch_lengths = batch.cells[1, entries]
-        self.index = np.empty(n, np.int64)
-        self.ones = constant(1, n)
-        self.payload_units = constant(1 << PAYLEN_SHIFT, n)
+    def __init__(self, batch: BatchViews, payload_units: Words, at: int, n: int) -> None:
+        self.ids = batch.cells[0, at : at + n]
+        self.lengths = batch.cells[1, at : at + n]
+        self.dot_lengths = self.lengths.dot
+        self.index = batch.index[:n]
+        self.ones = batch.ones[:n]
+        self.payload_units = payload_units[:n]
 
 
 class TxRing(Closable):
@@ -63,6 +63,8 @@ class TxRing(Closable):
         """See `engine.contract.TxQueue.clean`."""
         dwords, mask = self._dwords, self.mask
         clean = self.state[2]
+        if not dwords[4 * (clean + RS_INTERVAL - 1) + 3] & DD:  # the usual answer, and safe: DD is cleared at reuse
+            return 0
         pending = (self.state[1] - clean) & mask
         last_d3 = 4 * (clean + RS_INTERVAL - 1) + 3  # of the oldest interval
         dword_mask = 4 * mask + 3
@@ -104,7 +106,10 @@ class TxBurst(Closable):
         self._tdt = tdt
         self._mask = ring.mask
         self._half = ring.mask // 2
-        self._pieces: dict[Run, TxPiece] = {}
+        self._limit = batch.batch.capacity
+        self._full: dict[int, RingPiece] = {}  # of full bursts, which recur, by first slot
+        self._pieces: dict[tuple[int, int], TxPiece] = {}  # by first entry and number
+        self._payload_units = constant(1 << PAYLEN_SHIFT, self._limit)
 
     def run(self) -> int:
         """See `engine.contract.TxQueue.burst`."""
@@ -116,32 +121,38 @@ class TxBurst(Closable):
         room = mask - ((tail - state[2]) & mask)
         if room < n or room <= self._half:
             room += self._ring.clean()
-        taken = min(n, room)
+        taken = n if n <= room else room
         if taken:
-            total_bytes = 0
-            for run in split(tail, taken, mask + 1):
-                piece = self._pieces.get(run) or self._new_piece(run)
-                total_bytes += self._post(piece)
+            frame_bytes = 0
+            for slot, count, at in split(tail, taken, mask + 1):
+                ids, descriptors, d2, d3, commands = self._full.get(
+                    slot if count == self._limit else -1
+                ) or self._slots(slot, count)
+                piece = self._pieces.get((at, count)) or self._new_piece(at, count)
+                ids[...] = piece.index[...] = piece.ids
+                self._make(piece.index, 0, descriptors, "clip")
+                add(piece.lengths, commands, d2)
+                multiply(piece.lengths, piece.payload_units, d3)
+                frame_bytes += int(piece.dot_lengths(piece.ones))
             state[1] = self._tdt[0] = (tail + taken) & mask
-            self._counters[PortWord.TX_PACKETS] += taken
-            self._counters[PortWord.TX_BYTES] += total_bytes
+            self._counters[TX_PACKETS] += taken
+            self._counters[TX_BYTES] += frame_bytes
         if taken < n:
             self._ring.give_back(self.batch.cells[0, taken:n])
-            self._counters[PortWord.TX_FULL] += n - taken
+            self._counters[TX_FULL] += n - taken
         self._words[0] = 0
         return taken
 
-    def _post(self, piece: TxPiece) -> int:
-        """Write the descriptors of a piece; returns the bytes."""
-        piece.ring_ids[...] = piece.batch_ids
-        piece.index[...] = piece.batch_ids
-        self._make(piece.index, 0, piece.descriptors, "clip")
-        np.add(piece.batch_lengths, piece.commands, piece.d2)
-        np.multiply(piece.batch_lengths, piece.payload_units, piece.d3)
-        return int(piece.batch_lengths.dot(piece.ones))
+    def _slots(self, slot: int, n: int) -> RingPiece:
+        """Views of `n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
+        ring, slots = self._ring.views, slice(slot, slot + n)
+        views = (ring.ids[slots], ring.descriptors[slots], ring.d2[slots], ring.d3[slots], self._ring.commands[slots])
+        if n == self._limit:
+            self._full[slot] = views
+        return views
 
-    def _new_piece(self, run: Run) -> TxPiece:
+    def _new_piece(self, at: int, n: int) -> TxPiece:
         if len(self._pieces) >= MAX_PIECES:
             self._pieces.clear()
-        piece = self._pieces[run] = TxPiece(self._ring, self.batch, run)
+        piece = self._pieces[at, n] = TxPiece(self.batch, self._payload_units, at, n)
         return piece

@@ -21,7 +21,7 @@ Descriptors = NDArray[np.void]
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
 
 DESCRIPTOR = np.dtype(f"V{DESCRIPTOR_BYTES}")  # opaque: `take` moves both halves at once
-MAX_PIECES: Final = 1024  # views kept per queue and batch; each is about 2 KiB
+MAX_PIECES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
 
 
 class Closable:
@@ -33,15 +33,18 @@ class Closable:
 
 
 class RingViews(Closable):
-    """One descriptor ring of `entries` slots."""
+    """One descriptor ring of `entries` slots, by field; each array has one element per slot."""
 
     def __init__(self, arena: memoryview, ring: RingLayout) -> None:
         """`arena` is the whole arena as bytes."""
         raw = arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
+        words: Words = np.frombuffer(raw, np.uint32).reshape(-1, 4)
         self.entries = ring.entries
         self.dwords = raw.cast("I")  # dword k of slot i is [4 * i + k]
-        self.words: Words = np.frombuffer(raw, np.uint32).reshape(-1, 4)
-        self.halves: NDArray[np.uint16] = np.frombuffer(raw, np.uint16).reshape(-1, 8)
+        self.hash_and_status: Words = words[:, 1:3].T  # one row each
+        self.d2: Words = words[:, 2]
+        self.d3: Words = words[:, 3]
+        self.lengths: NDArray[np.uint16] = np.frombuffer(raw, np.uint16).reshape(-1, 8)[:, 6]
         self.descriptors: Descriptors = np.frombuffer(raw, DESCRIPTOR)
         self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
         self.state = arena[ring.state : ring.state + 16].cast("I")
@@ -65,6 +68,8 @@ class BatchViews:
         self.words = batch.memory.cast("I")
         cells = np.frombuffer(batch.memory, np.uint32)
         self.cells: Words = cells[cells.size - 4 * batch.capacity :].reshape(4, batch.capacity)
+        self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
+        self.ones = constant(1, batch.capacity)
 
 
 def port_counters(arena: memoryview, layout: WorkerLayout, port: int) -> memoryview:

@@ -57,7 +57,7 @@ class Arena:
             self.view.release()
         except BufferError:
             raise BufferError(
-                "the arena cannot be unmapped: an object made of the whole view (numpy, cffi) still holds it"
+                "the arena cannot be unmapped: an object made of the whole view (by cffi, for one) still holds it"
             ) from None
         try:
             self._mapping.close()
@@ -174,8 +174,11 @@ def _named(size: int, mount: str) -> Arena:
 
 
 def _allocate(fd: int, size: int) -> None:
-    """Every page now. Also finds what a reservation does not: the limit of a control group."""
+    """Every page now."""
     os.ftruncate(fd, size)
+    # Mapping reserves hugepages: if they are too few, it fails before a single one is taken from others and zeroed.
+    mmap.mmap(fd, size, mmap.MAP_SHARED).close()
+    # Allocating also finds what a reservation does not: the limit of a control group.
     os.posix_fallocate(fd, 0, size)
 
 
