@@ -47,6 +47,15 @@ class FakePort:
         self.tail_mapped = False
         self.feeding = False
         self.wire: Wire | None = None
+        self.causes = (0, 0)
+        self.wanted: tuple[bool, int, int] = (False, 0, 0)
+
+    def want_causes(self, on: bool, urgent_rx: int = 0, urgent_tx: int = 0) -> None:
+        self.wanted = (on, urgent_rx, urgent_tx)
+
+    def take_causes(self) -> tuple[int, int]:
+        found, self.causes = self.causes, (0, 0)
+        return found
 
     def map_dma(  # noqa: PLR0917 - as the real one
         self, iova: int, size: int, fd: int, offset: int, readable: bool, writable: bool

@@ -4,17 +4,15 @@ import pytest
 
 from tests.model_hand import (
     ARENA_BYTES,
+    CONTEXT,
     DATA,
     DD,
     DEXT,
     EOP,
-    IC,
     IFCS,
     IOVA,
     PLAIN,
     RS,
-    TSE,
-    VLE,
     Hand,
 )  # fmt: skip
 from tests.test_model_datapath_rings import frame
@@ -286,18 +284,18 @@ def test_more_than_40_descriptors_for_a_frame():
 
 
 @pytest.mark.parametrize(
-    "flags,d3",
-    [(PLAIN, 1 << 8), (PLAIN, 2 << 8), (PLAIN | VLE, 0), (PLAIN | TSE, 0), (EOP | IFCS | IC, 0), (EOP | IFCS | VLE, 0)],
-    ids=["IXSM", "TXSM", "VLE", "TSE", "legacy IC", "legacy VLE"],
+    "flags,d3,context",
+    [(PLAIN | 1 << 18, 0, 0), (PLAIN | 1 << 19, 0, 0), (PLAIN, 1 << 10, 0), (PLAIN, 2 << 8, 1 << 15)],
+    ids=["LinkSec", "timestamp", "IPsec", "FCoE"],
 )
-def test_offloads_are_not_there_yet(flags, d3):
+def test_offloads_that_are_not_there(flags, d3, context):
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
-        hand.write(tx.buffers[0], frame(0))
-        paylen = 60 << 14 if flags & DEXT else 0
-        hand.set_desc(tx, 0, IOVA + tx.buffers[0], (d3 | paylen) << 32 | flags | 60)
-        hand.tail(tx, 1)
+        hand.write(tx.buffers[1], frame(0))
+        hand.set_desc(tx, 0, 14 << 9 | 20, CONTEXT | DEXT | context)
+        hand.set_desc(tx, 1, IOVA + tx.buffers[1], (d3 | 60 << 14) << 32 | flags | 60)
+        hand.tail(tx, 2)
         hand.run(2)
         assert hand.fault_kinds(b) == {"unsupported_offload": 1}
         assert hand.receive(rx)[0].data == frame(0)  # sent as it is

@@ -22,6 +22,7 @@ STORE_BYTES = 512 * 1024
 QUEUES = 128
 MAX_PORTS = 32
 FAULTS_KEPT = 64
+WORD = 2**64 - 1
 FAULT_KINDS = (  # enum fault_kind of datapath.h
     "dma_unmapped",
     "dma_no_bus_master",
@@ -85,6 +86,7 @@ class DatapathPort:
         if not self._handle:
             raise MemoryError
         self.stats = lib.dp_port_stats(self._handle)
+        self._causes = lib.dp_port_causes(self._handle)
 
     # Memory that the device reaches
 
@@ -122,6 +124,27 @@ class DatapathPort:
     def set_bus_master(self, on: bool) -> None:
         """Command register bit 2: without it no DMA at all."""
         lib.dp_set_bus_master(self._handle, on)
+
+    # Interrupts
+
+    def want_causes(self, on: bool, urgent_rx: int = 0, urgent_tx: int = 0) -> None:
+        """Note write-backs by queue from now on, or no more; those of `urgent` queues (a bit each) end `run` early."""
+        causes = self._causes
+        causes.wanted = on
+        for word in range(2):
+            causes.rx[word] = causes.rx[word] if on else 0
+            causes.tx[word] = causes.tx[word] if on else 0
+            causes.urgent_rx[word] = urgent_rx >> 64 * word & WORD
+            causes.urgent_tx[word] = urgent_tx >> 64 * word & WORD
+
+    def take_causes(self) -> tuple[int, int]:
+        """Queues with rx write-backs, and with tx write-backs that RS asked for, since the last call: a bit each."""
+        causes = self._causes
+        rx = causes.rx[0] | causes.rx[1] << 64
+        tx = causes.tx[0] | causes.tx[1] << 64
+        if rx or tx:
+            causes.rx[0] = causes.rx[1] = causes.tx[0] = causes.tx[1] = 0
+        return rx, tx
 
     # Registers and queues
 

@@ -13,6 +13,8 @@ BAR4_BYTES = 16 * 1024
 COMMAND = 0x04
 COMMAND_WRITABLE = 0x0547  # I/O, memory, bus master, parity, SERR, INTx disable
 COMMAND_BUS_MASTER = 1 << 2
+COMMAND_INTX_DISABLE = 1 << 10
+MSIX_CONTROL = 0xC000  # enabled, and all vectors masked
 PM, MSI, MSIX, PCIE = 0x40, 0x50, 0x70, 0xA0
 DEVICE_CONTROL = PCIE + 0x08
 INITIATE_FLR = 1 << 15
@@ -82,6 +84,14 @@ class PciConfig:
     @property
     def bus_master(self) -> bool:
         return bool(self._values[COMMAND] & COMMAND_BUS_MASTER)
+
+    @property
+    def intx_disabled(self) -> bool:
+        return bool(self._values[COMMAND + 1] & COMMAND_INTX_DISABLE >> 8)
+
+    @property
+    def msix_function_masked(self) -> bool:
+        return self._values[MSIX + 3] & MSIX_CONTROL >> 8 == MSIX_CONTROL >> 8
 
     def reset(self) -> None:
         """Everything as after power-on; bus mastering is off."""

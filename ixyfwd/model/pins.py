@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from ixyfwd.model.i2c import I2cSlave, direct_attach_page
 from ixyfwd.model.regfile import RegisterFile
 
-SDP_INPUTS = 0x04  # SDP2 high: the SFP+ cage is occupied; SDP3 low: the laser is on
+SDP_OCCUPIED = 0x04  # SDP2 high: a module is in the SFP+ cage; SDP3 low: the laser is on
 I2C_CLK_OUT = 1 << 1
+I2C_DATA_IN = 1 << 2
 I2C_DATA_OUT = 1 << 3
 MSCA_COMMAND = 1 << 30
 MSCA_READS = (2, 3)  # operation codes 27:26
@@ -13,25 +15,41 @@ NO_PHY = 0xFFFF
 
 
 class Pins:
-    """No PHY on MDIO and nobody on I2C: reads find released lines."""
+    """No PHY on MDIO; on I2C a direct-attach module, or nobody: then reads find released lines."""
 
-    def __init__(self, file: RegisterFile, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, file: RegisterFile, clock_ns: Callable[[], int], module: bool = True) -> None:
         self._file = file
         self._clock_ns = clock_ns
+        self._module = I2cSlave(direct_attach_page()) if module else None
         file.bind(
             {"esdp": self._read_esdp, "i2cctl": self._read_i2cctl, "frtimer": self._read_frtimer},
-            {"msca": self._write_msca},
+            {"msca": self._write_msca, "i2cctl": self._write_i2cctl},
         )
 
     def _read_esdp(self, name: str, index: int) -> int:
         """Pins that are inputs (direction bits 15:8 clear) show the pin, not what was written last."""
         value = self._file.peek(name)
         outputs = value >> 8 & 0xFF
-        return value & ~0xFF | value & outputs | SDP_INPUTS & ~outputs & 0xFF
+        inputs = SDP_OCCUPIED if self._module else 0
+        return value & ~0xFF | value & outputs | inputs & ~outputs & 0xFF
 
     def _read_i2cctl(self, name: str, index: int) -> int:
+        """Both wires are the AND of who drives them, and nobody but the driver drives the clock."""
         value = self._file.peek(name) & (I2C_CLK_OUT | I2C_DATA_OUT)
-        return value | value >> 1
+        lines = value >> 1
+        if self._module and not self._module.sda:
+            lines &= ~I2C_DATA_IN
+        return value | lines
+
+    def _write_i2cctl(self, name: str, index: int, value: int) -> None:
+        self._file.poke(name, index, value & (I2C_CLK_OUT | I2C_DATA_OUT))
+        if self._module:
+            self._module.drive(bool(value & I2C_CLK_OUT), bool(value & I2C_DATA_OUT))
+
+    def reset(self) -> None:
+        """After the registers were reset."""
+        if self._module:
+            self._module.reset()
 
     def _read_frtimer(self, name: str, index: int) -> int:
         return self._clock_ns() // 1000

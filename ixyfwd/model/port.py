@@ -11,7 +11,7 @@ from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
 from ixyfwd.model.interrupts import Interrupts
 from ixyfwd.model.link import Link
-from ixyfwd.model.msix import IrqLines, MsixTable
+from ixyfwd.model.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.nvm import mac_words
 from ixyfwd.model.nvm_access import NvmAccess
 from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES, PciConfig
@@ -27,6 +27,7 @@ from ixyfwd.vfiouser.protocol import DmaMapping, IrqInfo, IrqSet, Region, Region
 if TYPE_CHECKING:
     from ixyfwd.model.datapath import DatapathPort
 
+RXCTRL_RXEN = 1 << 0
 CTRL_GIO_DIS = 1 << 2
 CTRL_LNK_RST = 1 << 3
 CTRL_RST = 1 << 26
@@ -57,8 +58,10 @@ class Port:
         datapath: "DatapathPort",
         registers: RegisterMap,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        *,
+        module: bool = True,
     ) -> None:
-        """Raises UsageError for a MAC address that is none."""
+        """`module`: a direct-attach cable is in the SFP+ cage. Raises UsageError for a MAC address that is none."""
         self.name = spec.name
         self._spec = spec
         self._datapath = datapath
@@ -68,15 +71,16 @@ class Port:
             raise UsageError(f"port {spec.name}: {error}") from None
         self._misuse = MisuseLog()
         self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
-        self._interrupts = Interrupts(file)
-        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, datapath.set_link)
-        self._nvm = NvmAccess(file)
-        self._pins = Pins(file, clock_ns)
-        self._statistics = Statistics(file, datapath.stats)
-        self._queues = Queues(file, datapath, self._record_misuse)
         self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
         self._msix = MsixTable()
         self._irqs = IrqLines()
+        self._messages = Messages(self._msix, self._irqs, self._config)
+        self._interrupts = Interrupts(file, self._messages, datapath, clock_ns)
+        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, datapath.set_link)
+        self._nvm = NvmAccess(file)
+        self._pins = Pins(file, clock_ns, module)
+        self._statistics = Statistics(file, datapath.stats)
+        self._queues = Queues(file, datapath, self._record_misuse)
         self._dma = DmaMappings(datapath)
         file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
@@ -90,6 +94,11 @@ class Port:
         return self._link.up
 
     @property
+    def receiving(self) -> bool:
+        """Whether a driver has switched reception on; without a client it is off."""
+        return bool(self._file.peek("RXCTRL") & RXCTRL_RXEN)
+
+    @property
     def unbound_hooks(self) -> set[str]:
         """Hooks of the table without a meaning; empty, as a test checks."""
         return self._file.unbound()
@@ -97,6 +106,11 @@ class Port:
     def tick(self) -> None:
         """Do what time demands; called every round of the loop."""
         self._link.tick()
+        self._interrupts.service()
+
+    def due_ns(self) -> int | None:
+        """When `tick` must be called at the latest (CLOCK_MONOTONIC), or None if nothing is timed that exactly."""
+        return self._interrupts.due_ns
 
     def set_cable(self, plugged: bool) -> None:
         """Somebody at the far end pulls the cable, or plugs it in."""
@@ -130,6 +144,7 @@ class Port:
         self._statistics.reset()
         self._file.poke("RAL", 0, self._mac[0])
         self._file.poke("RAH", 0, self._mac[1])
+        self._pins.reset()
         self._link.reset()
         self._interrupts.reset()
         self._follow_bus_master()
@@ -200,7 +215,7 @@ class Port:
         self._dma.unmap_all()
 
     def set_irqs(self, request: IrqSet, fds: tuple[int, ...]) -> None:
-        self._irqs.set(request, fds)
+        self._messages.set(request, fds)
 
     def reset(self) -> None:
         """Function-level reset: registers, configuration space, MSI-X table. Mappings and eventfds stay."""

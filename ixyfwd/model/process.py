@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class Model:
         self._spec = spec
         self._datapath = datapath
         self._quit = False
+        self._fed = [False] * len(spec.ports)
         registers = build_register_map()
         self._ports = [Port(s, d, registers) for s, d in zip(spec.ports, datapath.ports, strict=True)]
         for port_spec, feed in zip(spec.ports, datapath.ports, strict=True):
@@ -72,10 +74,28 @@ class Model:
         """Serve until somebody asks to quit."""
         run, fd, share = self._datapath.run, self._loop.fd, self._spec.share_cpu
         while not self._quit:
-            run(fd, BUDGET_NS, share)
+            run(fd, self._budget_ns(), share)
             self._loop.dispatch()
             for port in self._ports:
                 port.tick()
+            if self._spec.feed_by_itself:
+                self._follow_receivers()
+
+    def _follow_receivers(self) -> None:
+        """Only changes count: a wire that was held over the control socket stays held."""
+        for index, (port, feed) in enumerate(zip(self._ports, self._datapath.ports, strict=True)):
+            if port.receiving == self._fed[index]:
+                continue
+            self._fed[index] = not self._fed[index]
+            if self._fed[index]:
+                feed.start_feed()
+            else:
+                feed.stop_feed()
+
+    def _budget_ns(self) -> int:
+        """Shorter while the moderation of an interrupt ends sooner."""
+        due = [at for port in self._ports if (at := port.due_ns()) is not None]
+        return max(0, min(BUDGET_NS, min(due) - time.monotonic_ns())) if due else BUDGET_NS
 
     def _start(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         for port in self._datapath.ports:
@@ -123,7 +143,8 @@ class Model:
 def main(arguments: Sequence[str]) -> int:
     """`--spec-fd N --ready-fd M`: read the spec, listen, say so, serve. The exit code is as in DESIGN.md."""
     parent = os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the terminal's whole group; the supervisor decides
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to leave in good order
     try:
         spec_fd, ready_fd = _descriptors(arguments)

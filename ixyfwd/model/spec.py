@@ -88,12 +88,17 @@ class PortSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model process. `cpu` None = unpinned; `share_cpu` = other busy processes run there: give way when idle."""
+    """One model process. `cpu` None = unpinned; `share_cpu` = other busy processes run there: give way when idle.
+
+    `feed_by_itself`: a wire feeds as long as its port receives (RXEN), without being told; for drivers that know
+    nothing of the control socket.
+    """
 
     ports: tuple[PortSpec, ...]
     control: str
     cpu: int | None = None
     share_cpu: bool = False
+    feed_by_itself: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the model process."""
@@ -104,6 +109,11 @@ class ModelSpec:
         """The inverse of `as_json`."""
         ports = tuple(PortSpec(**{**p, "wire": wire_from_json(p["wire"])}) for p in data["ports"])
         return cls(**{**data, "ports": ports})
+
+
+def default_mac(index: int) -> str:
+    """The address of a process's port number `index` unless one is given: locally administered, "ixy"."""
+    return f"02:69:78:79:00:{index:02x}"
 
 
 def wire_from_json(data: Mapping[str, Any]) -> Wire:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, Wire
+from ixyfwd.model.spec import ModelSpec, PortSpec, Wire, default_mac
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
@@ -17,17 +17,13 @@ _ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
 def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: bool) -> ModelSpec | None:
     """The one model process that serves all `sim:` ports, or None if there are none."""
     ports = tuple(
-        PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=_mac(index), wire=port.wire)
+        PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=default_mac(index), wire=port.wire)
         for index, port in enumerate(config.ports)
         if port.wire is not None
     )
     if not ports:
         return None
     return ModelSpec(ports, str(instance.socket("model")), cpu, share_cpu)
-
-
-def _mac(index: int) -> str:
-    return f"02:69:78:79:00:{index:02x}"  # locally administered; "ixy"
 
 
 class ModelProcess:

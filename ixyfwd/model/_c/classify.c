@@ -1,5 +1,6 @@
 /* What the receive path makes of a frame: filters (7.1.1), packet type, checksums (7.1.11), RSS (7.1.2.8). */
 #include "datapath.h"
+#include "checksum.h"
 #include "registers.h"
 
 #include <string.h>
@@ -7,20 +8,6 @@
 enum { ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86DD, ETHERTYPE_QINQ = 0x88A8, ETHERTYPE_VLAN = 0x8100 };
 enum { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_SCTP = 132 };
 enum rss_type { RSS_NONE, RSS_TCP4, RSS_IP4, RSS_TCP6, RSS_IP6 = 5, RSS_UDP4 = 7, RSS_UDP6 = 8 };
-
-static uint16_t be16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
-
-/* Ones' complement sum, not yet inverted. */
-static uint16_t checksum(const uint8_t *data, size_t length, uint64_t sum)
-{
-    for (; length >= 2; data += 2, length -= 2)
-        sum += be16(data);
-    if (length)
-        sum += (uint64_t)data[0] << 8;
-    while (sum >> 16)
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    return (uint16_t)sum;
-}
 
 /* IP header as found; `l4` is NULL if the frame has no complete TCP, UDP or SCTP header that belongs to one packet. */
 struct ip {

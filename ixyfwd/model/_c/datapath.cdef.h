@@ -29,14 +29,22 @@ typedef struct dp_faults {
     dp_fault recent[64]; /* ring: number i is recent[i % 64] */
 } dp_faults;
 
+/* Queues with write-backs since Python last looked (and cleared), one bit each; `urgent`: of which Python would know at
+ * once. Kept only while `wanted`. */
+typedef struct dp_causes {
+    uint64_t rx[2], tx[2], urgent_rx[2], urgent_tx[2];
+    uint8_t wanted;
+} dp_causes;
+
 dp_t *dp_new(unsigned ports);
 void dp_free(dp_t *dp);
 port_t *dp_port(dp_t *dp, unsigned index, void *store);
-/* 1 = budget used up, 2 = epoll_fd readable, 3 = a capture buffer wants to be written out */
+/* 1 = budget used up, 2 = epoll_fd readable, 3 = a capture buffer wants to be written out, 4 = an urgent cause */
 int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu);
 
 dp_stats *dp_port_stats(port_t *p);
 dp_faults *dp_port_faults(port_t *p);
+dp_causes *dp_port_causes(port_t *p);
 int dp_map(port_t *p, uint64_t iova, uint64_t size, int fd, uint64_t offset, int readable, int writable);
 int dp_unmap(port_t *p, uint64_t iova, uint64_t size);
 void dp_unmap_all(port_t *p);

@@ -158,6 +158,7 @@ struct port {
     dp_far_end far_end;
     dp_stats stats;
     dp_faults faults;
+    dp_causes causes;
     struct config config;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
@@ -175,7 +176,7 @@ struct dp {
     unsigned port_count;
     struct idle idle;
     uint64_t start_ns, now_ns, realtime_offset_ns;
-    bool capture_full;
+    bool capture_full, caused; /* caused: an interrupt is due, see dp_causes */
     struct backing *backings;
     struct dma_map no_map; /* what empty TLB entries point to */
     uint8_t *pattern;      /* position-dependent filling of generated frames */
@@ -185,6 +186,14 @@ struct dp {
 uint64_t clock_ns(void);
 unsigned dp_round(struct dp *dp);
 static inline uint64_t clock_ps(const struct dp *dp) { return (dp->now_ns - dp->start_ns) * 1000; }
+
+/* The interrupt causes of 7.3.1.1: a write-back of queue n. */
+static inline void note_cause(struct port *p, uint64_t *causes, const uint64_t *urgent, unsigned n)
+{
+    causes[n >> 6] |= 1ull << (n & 63);
+    if (urgent[n >> 6] >> (n & 63) & 1)
+        p->dp->caused = true;
+}
 
 /* port.c */
 void fault(struct port *p, enum fault_kind kind, bool tx, unsigned queue, uint32_t index, uint64_t address);
@@ -232,6 +241,7 @@ void config_load(struct port *p);
 uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
 uint32_t crc32_of(const uint8_t *data, size_t length);
+uint32_t crc32c_of(const uint8_t *data, size_t length);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);

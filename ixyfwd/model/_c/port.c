@@ -97,6 +97,7 @@ void dp_free(dp_t *dp)
 
 dp_stats *dp_port_stats(port_t *p) { return &p->stats; }
 dp_faults *dp_port_faults(port_t *p) { return &p->faults; }
+dp_causes *dp_port_causes(port_t *p) { return &p->causes; }
 void dp_set_bus_master(port_t *p, int on) { p->bus_master = on; }
 void dp_set_tail_mapped(port_t *p, int on) { p->tail_mapped = on; }
 void dp_reconfigure(port_t *p) { p->dirty = true; }
@@ -215,6 +216,7 @@ int dp_start_tx(port_t *p, unsigned n)
     q->head = q->tail = r.head;
     q->bad_tail = q->refused_tail = NO_TAIL;
     q->begun = false;
+    memset(q->contexts, 0, sizeof q->contexts); /* a context is this ring's: none is left from the one before */
     q->head_writeback = low & TDWBAL_ENABLE ? (low & ~3u) | (uint64_t)REGISTER(p, tx_window(n) + TDWBAH) << 32 : 0;
     q->running = true;
     list_add(p->tx_active, &p->tx_active_count, n);

@@ -17,7 +17,7 @@ enum {
     MAX_FDS = 34,
 };
 
-enum { RUN_BUDGET = 1, RUN_READABLE = 2, RUN_CAPTURE_FULL = 3 };
+enum { RUN_BUDGET = 1, RUN_READABLE = 2, RUN_CAPTURE_FULL = 3, RUN_CAUSED = 4 };
 
 /* Every port once. Transmit before feeding: what is fed in a round is seen again in a later one, so stamps are never
  * ahead. The rx tails are looked at before both: a buffer that came back between the two looks would be taken for room,
@@ -65,8 +65,8 @@ static void relax(void)
 #endif
 }
 
-/* Nothing moved. True if epoll_fd became readable meanwhile. */
-static bool give_way(struct dp *dp, int epoll_fd)
+/* Nothing moved. True if epoll_fd became readable meanwhile. Sleeps end with the budget: interrupts are timed by it. */
+static bool give_way(struct dp *dp, int epoll_fd, uint64_t end_ns)
 {
     struct idle *idle = &dp->idle;
     if (idle->rounds++ == 0) {
@@ -75,7 +75,7 @@ static bool give_way(struct dp *dp, int epoll_fd)
     }
     if (idle->rounds < SPIN_ROUNDS)
         return false;
-    uint64_t longest = ns_to_next_due(dp);
+    uint64_t due = ns_to_next_due(dp), left = end_ns - dp->now_ns, longest = due < left ? due : left;
     if (dp->now_ns - idle->since_ns < YIELD_NS || longest < SLEEP_SHORTEST_NS) {
         sched_yield();
         return false;
@@ -94,6 +94,8 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
         unsigned moved = dp_round(dp);
         if (dp->capture_full)
             return RUN_CAPTURE_FULL;
+        if (dp->caused)
+            return RUN_CAUSED;
         dp->now_ns = clock_ns();
         if (dp->now_ns >= end_ns)
             return RUN_BUDGET;
@@ -106,7 +108,7 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
             dp->idle.rounds = 0;
         else if (!share_cpu)
             relax();
-        else if (give_way(dp, epoll_fd))
+        else if (give_way(dp, epoll_fd, end_ns))
             return RUN_READABLE;
     }
 }
@@ -123,7 +125,7 @@ static void publish(struct port *p)
 
 int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
 {
-    dp->capture_full = false;
+    dp->capture_full = dp->caused = false;
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]->dirty)
             config_load(dp->ports[i]);

@@ -205,6 +205,8 @@ void rx_flush(struct port *p, struct rx_queue *q)
     p->stats.qbrc[counter] += bytes;
     p->stats.rxdgpc += frames;
     p->stats.rxdgbc += bytes;
+    if (__builtin_expect(p->causes.wanted, 0))
+        note_cause(p, p->causes.rx, p->causes.urgent_rx, q->number);
 }
 
 void rx_flush_all(struct port *p)

@@ -60,6 +60,8 @@ void tx_count(struct port *p, const struct tx_queue *q, const struct frame *fram
 void tx_write_back(struct port *p, struct tx_queue *q, uint32_t i)
 {
     struct desc *d = tx_desc(p, q, i);
+    if (__builtin_expect(p->causes.wanted, 0))
+        note_cause(p, p->causes.tx, p->causes.urgent_tx, q->number);
     if (q->head_writeback || !d)
         return;
     uint64_t done = (uint64_t)TXD_DD << 32;
