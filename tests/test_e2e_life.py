@@ -61,9 +61,11 @@ def test_signals_stop_in_order(instance: Instance, config: str, number: signal.S
     assert_nothing_left(instance, pids)
 
 
-def test_ctrl_c_reaches_the_whole_group_and_still_drains(instance: Instance, config: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_still_drains(instance: Instance, config: str, number: signal.Signals) -> None:
+    """As Ctrl-C and a closed terminal send them."""
     process = instance.start("-c", config, "--json", start_new_session=True)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     code, out, _ = finish(process)
     assert code == 0
     assert_exact(report_of(out))

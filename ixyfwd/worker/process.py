@@ -23,9 +23,10 @@ def settle(name: str, cpu: int | None) -> None:
         os.sched_setaffinity(0, {cpu})
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
     _prctl(_PR_SET_TIMERSLACK, 1)
-    # Ctrl-C and systemd's SIGTERM reach the whole group; the supervisor drains first and then says QUIT.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C, a closed terminal and systemd's SIGTERM reach the whole group; the supervisor drains first and then
+    # says QUIT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def freeze_gc() -> None:
