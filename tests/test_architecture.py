@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"program", "engine", "memory", "pci", "telemetry"},
     "supervisor": {"config", "worker", "driver", "pci", "memory", "telemetry", "model"},
     "bench": {"supervisor", "config", "worker", "engine", "program", "driver", "memory", "telemetry", "model", "pci"},
-    "cli": {"bench", "supervisor", "config", "driver", "telemetry"},
+    "cli": {"bench", "supervisor", "config", "driver", "telemetry", "model"},
 }
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 NARROW = {
@@ -38,6 +38,7 @@ NARROW = {
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("driver", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
+    ("cli", "model"): {"ixyfwd.model.spec"},
     ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow"},
 }
 

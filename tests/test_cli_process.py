@@ -36,13 +36,15 @@ def test_through_typers_runner() -> None:
     assert runner.invoke(build_app(), ["--version"]).output == f"ixyfwd {__version__}\n"
     found = runner.invoke(build_app(), ["--help"])
     assert found.exit_code == 0
-    for name in ("start", "stop", "status", "stats", "ports", "workers", "rss", "config", "bench"):
+    for name in ("start", "stop", "status", "stats", "ports", "workers", "rss", "model", "config", "bench"):
         assert f"  {name} " in found.output
     assert all(len(line) <= 80 for line in found.output.splitlines())
     assert runner.invoke(build_app(), []).exit_code == 2
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["start", "--help"], ["stop"], ["config", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["start", "--help"], ["stop"], ["model", "--help"], ["config", "--help"]]
+)
 def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom ixyfwd.cli.app import run\n"

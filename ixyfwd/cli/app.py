@@ -49,7 +49,7 @@ def build_app() -> typer.Typer:
     """All commands. Plain help texts: rich would double the time that `--help` takes."""
     app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
     app.callback()(_global_options)
-    for command in (start, stop, status, stats, ports, workers, rss):
+    for command in (start, stop, status, stats, ports, workers, rss, model):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -161,6 +161,49 @@ def rss(
     from ixyfwd.cli.rss import rss_command  # noqa: PLC0415
 
     rss_command(flows, queues, config, json)
+
+
+def model(  # noqa: PLR0917 - one parameter per option is typer's way
+    port: Annotated[
+        list[str], typer.Option("--port", metavar="[NAME=]SOCKET", help="Where a port listens.", show_default=False)
+    ],
+    wire: Annotated[
+        list[str],
+        typer.Option(
+            "--wire",
+            metavar="WIRE",
+            help='What is at its far end, one for each --port: "generator:flows=4,frame=imix", "tap:NAME", '
+            '"pcap:replay=FILE", "cable:PORT", "none", or a TOML table as in a configuration.',
+            show_default=False,
+        ),
+    ],
+    device_id: Annotated[
+        str, typer.Option("--device-id", metavar="ID", help="10fb (SFP+), 10f9 (CX4) or 10f7 (KX4).")
+    ] = "10fb",
+    mac: Annotated[
+        list[str] | None, typer.Option("--mac", metavar="MAC", help="Station address, one for each --port.")
+    ] = None,
+    mmap: Annotated[
+        bool, typer.Option("--mmap/--no-mmap", help="Let the client map doorbell pages; not trapped there any more.")
+    ] = False,
+    cpu: Annotated[
+        int | None, typer.Option("--cpu", metavar="N", help="Poll on this CPU; without it: sleep when nothing moves.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option("--control", metavar="SOCKET", help="Default: the first port's with .control added.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="S", help="Stop after so many seconds.")
+    ] = None,
+    json: JsonOption = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line a second, also into a pipe.")] = False,
+) -> int:
+    """The bundled 82599 by itself, over vfio-user: for QEMU and other people's drivers."""
+    from ixyfwd.cli.model import model_command  # noqa: PLC0415
+    from ixyfwd.config.standalone import StandaloneOptions  # noqa: PLC0415
+
+    options = StandaloneOptions(port, wire, mac or (), device_id, mmap, cpu, control)
+    return model_command(options, duration, json, verbose)
 
 
 def config_check(

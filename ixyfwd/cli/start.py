@@ -33,8 +33,7 @@ class StartOptions:
 
 def start_command(options: StartOptions) -> int:
     """Run the forwarder; returns the exit code that its report asks for."""
-    if options.duration_s is not None and not 0 < options.duration_s < math.inf:
-        raise UsageError(f"--duration: found {options.duration_s:g}, expected a number of seconds above 0")
+    check_duration(options.duration_s)
     config = ready_config(options.config, this_machine())
     if options.instance is not None:
         check_instance_name(options.instance)
@@ -55,6 +54,12 @@ def ready_config(path: Path | None, machine: Machine) -> Config:
     if problems:
         raise ConfigErrors(problems)
     return config
+
+
+def check_duration(seconds: float | None) -> None:
+    """Raises UsageError for what is no time to run."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--duration: found {seconds:g}, expected a number of seconds above 0")
 
 
 def check_instance_name(name: str) -> None:

@@ -12,19 +12,24 @@ from ixyfwd.model.spec import CableWire, PcapWire, TapWire
 
 def check_consistency(config: Config, notes: Notes) -> None:
     """Note everything that is wrong between keys. A value that was wrong by itself is not blamed again."""
+    check_ports(config, notes)
+    _check_links(config, notes)
+    _check_cpus(config, notes)
+
+
+def check_ports(config: Config, notes: Notes) -> None:
+    """Names, devices, interfaces and files used twice, and cables that lead nowhere."""
     _check_unique(config, notes)
     _check_pcap_files(config, notes)
     _check_cables(config, notes)
-    _check_links(config, notes)
-    _check_cpus(config, notes)
 
 
 def _note_repeated(notes: Notes, what: str, places: Iterable[tuple[Path, str | None]]) -> None:
     first: dict[str, Path] = {}
     for path, value in places:
         if value in first:
-            line = notes.source.line(first[value])
-            notes.add(path, f"found {shown(_file_name(value))} again (line {line} has it), expected {what} of its own")
+            place = notes.source.place(first[value])
+            notes.add(path, f"found {shown(_file_name(value))} again ({place} has it), expected {what} of its own")
         elif value:
             first[value] = path
 

@@ -85,6 +85,11 @@ def _read_wire(port: Table, device: str, folder: Path) -> Wire | None:
     table = port.table("wire")
     if device and not device.startswith("sim:"):
         return None
+    return read_wire(table, folder)
+
+
+def read_wire(table: Table, folder: Path) -> Wire:
+    """A wire's own table; file names count from `folder`."""
     readers: Mapping[str, Callable[[Table, Path], Wire]] = {
         "generator": _read_generator,
         "tap": _read_tap,

@@ -64,6 +64,10 @@ class Source:
             path = path[:-1]
         return self.lines.get(path, 1 if self.lines else 0)
 
+    def place(self, path: Path) -> str:
+        """Where a value is, for another value's message."""
+        return f"line {self.line(path)}"
+
     def problem(self, path: Path, message: str) -> Problem:
         """A problem with the value at `path`."""
         return Problem(self.path, self.line(path), key_text(path), message)

@@ -37,7 +37,7 @@ class Port:
         if window is None:
             raise DeviceError(
                 f"port {self.name} ({self.function.address}): the device offers no mapping of BAR0 at {offset:#x}; "
-                "workers need the doorbell pages (start the model with mmap-able doorbells)"
+                "workers need the doorbell pages (start the bundled model with `ixyfwd model --mmap`)"
             )
         skip = (offset - window.bar_offset) // _PAGE_BYTES * _PAGE_BYTES
         return Window(window.fd, window.file_offset + skip, window.bar_offset + skip, _PAGE_BYTES)

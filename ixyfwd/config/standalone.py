@@ -1,0 +1,168 @@
+"""The options of `ixyfwd model`, held to the same checks as a configuration file."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Final
+
+from ixyfwd.config.consistency import check_ports
+from ixyfwd.config.machine import Machine, check
+from ixyfwd.config.ports import read_wire
+from ixyfwd.config.problems import ConfigErrors, Path, Problem, Source, key_text
+from ixyfwd.config.reader import Notes, Table, one_of, shown
+from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config, CpuConfig, PortConfig
+from ixyfwd.config.wires import wire_data
+from ixyfwd.driver.mac import is_station_address, parse_mac
+from ixyfwd.errors import UsageError
+from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
+from ixyfwd.telemetry.counters import MAX_PORTS
+
+DEVICE_IDS: Final[Mapping[str, int]] = {"10fb": 0x10FB, "10f9": 0x10F9, "10f7": 0x10F7}  # SFP+, CX4, KX4
+SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un
+
+_NAMED: Final = re.compile(r"([^/=]*)=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class StandaloneOptions:
+    """What was typed. `ports` are `[NAME=]SOCKET`; `macs` is empty or one for each port."""
+
+    ports: Sequence[str]
+    wires: Sequence[str]
+    macs: Sequence[str] = ()
+    device_id: str = "10fb"
+    offer_mmap: bool = False
+    cpu: int | None = None
+    control: str | None = None
+
+
+@dataclass(frozen=True)
+class _CommandLine(Source):
+    """Problems are where they were typed: `--wire tap:ixy0: interface: found ...`."""
+
+    ports: Sequence[str] = ()
+    wires: Sequence[str] = ()
+    cpu: int | None = None
+
+    def place(self, path: Path) -> str:
+        return self.problem(path, "").path
+
+    def problem(self, path: Path, message: str) -> Problem:
+        match path:
+            case ("port", int(index), "wire", *rest):
+                return Problem(f"--wire {_one_line(self.wires[index])}", 0, key_text(tuple(rest)), message)
+            case ("port", int(index), *_):
+                return Problem(f"--port {_one_line(self.ports[index])}", 0, "", message)
+            case _:
+                return Problem(f"--cpu {self.cpu}", 0, "", message)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
+    """The model that the options ask for. Raises UsageError (ConfigErrors: with every problem of ports and wires)."""
+    _check_counts(options)
+    device_id = DEVICE_IDS.get(options.device_id.lower().removeprefix("0x"))
+    if device_id is None:
+        raise UsageError(f"--device-id: found {shown(options.device_id)}, expected {one_of(DEVICE_IDS)}")
+    source = _CommandLine("", {}, tuple(options.ports), tuple(options.wires), options.cpu)
+    notes = Notes(source)
+    named = [_read_port(notes, index, text) for index, text in enumerate(options.ports)]
+    wires = [_read_wire(notes, index, text) for index, text in enumerate(options.wires)]
+    config = Config(
+        tuple(
+            PortConfig(name, f"vfio-user:{os.path.abspath(socket)}", wire=wire)
+            for (name, socket), wire in zip(named, wires, strict=True)
+        ),
+        (),
+        cpu=CpuConfig(model=options.cpu),
+        source=source,
+    )
+    check_ports(config, notes)
+    problems = notes.problems or check(config, machine)
+    if problems:
+        raise ConfigErrors(problems)
+    macs = _read_macs(options)
+    control = options.control or f"{named[0][1]}.control"
+    _check_control(control, [socket for _, socket in named])
+    ports = tuple(
+        PortSpec(name, socket, mac, wire, device_id, options.offer_mmap)
+        for (name, socket), mac, wire in zip(named, macs, wires, strict=True)
+    )
+    # On a CPU of its own it polls; otherwise it lets others run whenever nothing moves.
+    return ModelSpec(ports, control, options.cpu, share_cpu=options.cpu is None, feed_by_itself=True)
+
+
+def _check_counts(options: StandaloneOptions) -> None:
+    ports = len(options.ports)
+    if not 1 <= ports <= MAX_PORTS:
+        raise UsageError(f"--port: found {ports or 'none'}, expected 1 to {MAX_PORTS}, each with a --wire")
+    if len(options.wires) != ports:
+        raise UsageError(f"--wire: found {len(options.wires)} for {ports} --port, expected one for each")
+    if len(options.macs) not in (0, ports):
+        raise UsageError(f"--mac: found {len(options.macs)} for {ports} --port, expected none or one for each")
+
+
+def _read_port(notes: Notes, index: int, text: str) -> tuple[str, str]:
+    named = _NAMED.fullmatch(text)
+    name, socket = (named[1], named[2]) if named else (f"p{index}", text)
+    path: Path = ("port", index)
+    if not NAME.fullmatch(name):
+        notes.add(path, f"found the name {shown(name)}, expected {NAME_EXPECTED}")
+    problem = _socket_problem(socket)
+    if problem:
+        notes.add(path, problem)
+    return name, socket
+
+
+def _socket_problem(socket: str) -> str | None:
+    """What is wrong with a path to listen on, as far as it can be said without listening."""
+    folder = os.path.dirname(socket) or "."
+    if not os.path.basename(socket) or "\0" in socket:
+        return f"found {shown(socket)}, expected the path of a socket"
+    if len(os.fsencode(os.path.abspath(socket))) > SOCKET_LIMIT_BYTES:
+        return f"found a path that is too long, expected at most the {SOCKET_LIMIT_BYTES} bytes that sockets can have"
+    if not os.path.isdir(folder):
+        return f"found no directory {folder}, expected one to make the socket in"
+    try:
+        mode = os.lstat(socket).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISSOCK(mode) else f"found a file that is no socket at {socket}, expected a free path"
+
+
+def _read_wire(notes: Notes, index: int, text: str) -> Wire:
+    path: Path = ("port", index, "wire")
+    try:
+        data = wire_data(text)
+    except ValueError as error:
+        notes.add(path, str(error))
+        return NoWire()
+    table = Table(notes, path, data)
+    table.need("kind", "which kind of wire it is")
+    return read_wire(table, FilePath())
+
+
+def _read_macs(options: StandaloneOptions) -> list[str]:
+    if not options.macs:
+        return [default_mac(index) for index in range(len(options.ports))]
+    for mac in options.macs:
+        if not is_station_address(parse_mac(mac, "--mac")):
+            raise UsageError(f"--mac: found {mac}, expected the address of one station (unicast, not all zeros)")
+    lower = [mac.lower() for mac in options.macs]
+    if len(set(lower)) != len(lower):
+        raise UsageError("--mac: found an address twice, expected one of its own for each port")
+    return lower
+
+
+def _check_control(control: str, sockets: Sequence[str]) -> None:
+    problem = _socket_problem(control)
+    if os.path.abspath(control) in [os.path.abspath(socket) for socket in sockets]:
+        problem = f"found {control}, which is a --port too, expected a path of its own"
+    if problem:
+        raise UsageError(f"--control: {problem}")
