@@ -6,6 +6,7 @@ import selectors
 import signal
 import socket
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,12 @@ from tests.support import eventually
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Run-time directories below a temporary one."""
-    monkeypatch.setattr(instance_module, "runtime_dir", lambda name: tmp_path / "run" / name)
-    return tmp_path / "run"
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run-time directories below a temporary one with a short name, because of the sockets in them."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        run = Path(base) / "run"
+        monkeypatch.setattr(instance_module, "runtime_dir", lambda name: run / name)
+        yield run
 
 
 def test_one_instance_per_name(runtime: Path) -> None:
