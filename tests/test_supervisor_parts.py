@@ -9,6 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,36 @@ def test_instance_directory_is_private_and_swept(runtime: Path) -> None:
     left.touch()
     first.close()
     assert not left.exists()
+    left.parent.mkdir(mode=0o700)
     left.touch()  # as a killed owner would leave it
     Instance("a").close()
     assert not left.exists()
+
+
+def test_instance_leaves_nothing_behind(runtime: Path) -> None:
+    Instance("a").close()
+    assert list(runtime.iterdir()) == []
+
+
+def test_starters_and_enders_never_share_a_name(runtime: Path) -> None:
+    """Eight threads start and end one name as fast as they can: at most one has it at any time."""
+    holders: list[int] = []
+    most: list[int] = []
+
+    def play(number: int) -> None:
+        for _ in range(100):
+            try:
+                held = Instance("a")
+            except RefusedError:
+                continue
+            holders.append(number)
+            most.append(len(holders))
+            holders.remove(number)
+            held.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(play, range(8))) == [None] * 8  # what a thread raises is raised here
+    assert set(most) == {1}
 
 
 def test_instance_refuses_a_directory_others_can_write(runtime: Path) -> None:

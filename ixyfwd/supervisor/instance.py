@@ -1,5 +1,6 @@
 """An instance's run-time directory: its lock, its sockets. One running ixyfwd per instance name."""
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -33,7 +34,6 @@ class Instance:
         self.name = name
         self.dir = runtime_dir(name)
         _make_private(self.dir.parent)
-        _make_private(self.dir)
         if len(bytes(self.dir)) + 40 > _LONGEST_SOCKET_PATH_BYTES:
             raise IxyfwdError(
                 f"{self.dir}: the path is too long for a Unix socket; set XDG_RUNTIME_DIR to a shorter one"
@@ -43,8 +43,22 @@ class Instance:
             left.unlink(missing_ok=True)
 
     def _lock(self) -> int:
-        path = self.dir / "lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        while True:
+            _make_private(self.dir)
+            try:
+                fd = os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except FileNotFoundError:  # its last owner has just removed the directory
+                continue
+            self._lock_or_refuse(fd)
+            # A file that its last owner unlinked between our open and our lock is nobody's: the name has another.
+            if os.fstat(fd).st_nlink:
+                break
+            os.close(fd)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return fd
+
+    def _lock_or_refuse(self, fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,9 +68,6 @@ class Instance:
                 f"instance '{self.name}' is already running (pid {owner}); stop it with "
                 f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return fd
 
     def socket(self, stem: str) -> Path:
         """A path for one of this instance's sockets."""
@@ -68,16 +79,21 @@ class Instance:
             return
         for left in self.dir.glob("*.sock"):
             left.unlink(missing_ok=True)
-        # The lock file stays: unlinking it would let two starters lock two different files of one name.
-        os.ftruncate(self._lock_fd, 0)
+        # While we hold the lock: whoever opened this file before finds it unlinked (see _lock).
+        (self.dir / "lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody put a file there, or starts at this moment
+            self.dir.rmdir()
         os.close(self._lock_fd)
         self._lock_fd = -1
 
 
 def _make_private(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700, parents=True)
         found = path.lstat()
+    except FileNotFoundError:
+        return  # its last owner removes it at this moment; `_lock` finds out and tries again
     except OSError as error:
         raise IxyfwdError(f"{path}: the run-time directory cannot be made ({error.strerror})") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
