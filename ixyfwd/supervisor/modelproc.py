@@ -6,7 +6,7 @@ from pathlib import Path
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, Wire, default_mac
+from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
@@ -80,8 +80,3 @@ class ModelProcess:
         self.client.close()
         for path in (self.spec.control, *(port.socket for port in self.spec.ports)):
             Path(path).unlink(missing_ok=True)
-
-
-def wires(config: Config) -> dict[str, Wire]:
-    """Wire by port name, for the ports that have one."""
-    return {port.name: port.wire for port in config.ports if port.wire is not None}
