@@ -5,12 +5,13 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ixyfwd.vfiouser.protocol import MAX_MESSAGE_FDS, MAX_TRANSFER_BYTES, ProtocolError
+from ixyfwd.vfiouser.protocol import MAX_TRANSFER_BYTES, ProtocolError
 
 MAJOR = 0
 MINOR = 0
 PAGE_SIZES = 4096  # smallest unit of a DMA mapping
 MAX_DMA_MAPS = 65535
+MAX_MSG_FDS = 16  # more are taken, but QEMU refuses a server that says so
 _NUMBERS = struct.Struct("=HH")
 
 
@@ -57,7 +58,7 @@ class Version:
 
 def our_version(*, write_multiple: bool = True) -> Version:
     """What this implementation proposes, and what it answers."""
-    return Version(MAJOR, MINOR, MAX_MESSAGE_FDS, MAX_TRANSFER_BYTES, MAX_DMA_MAPS, PAGE_SIZES, write_multiple)
+    return Version(MAJOR, MINOR, MAX_MSG_FDS, MAX_TRANSFER_BYTES, MAX_DMA_MAPS, PAGE_SIZES, write_multiple)
 
 
 def _parse_capabilities(text: bytes) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The judge: a virtual machine in which drivers that nobody here wrote meet the model (`scripts/vm`)."""
