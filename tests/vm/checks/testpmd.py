@@ -33,7 +33,7 @@ def forward(queues: int, path: str) -> Step:
         began = _totals(lab)
         lab.must("rm -f /tmp/in /tmp/out; mkfifo /tmp/in")
         command = (
-            f"dpdk-testpmd -l 0-1 -n 1 {_EAL[path]} {_PORTS} -- -i --nb-cores=1 --total-num-mbufs=16384"
+            f"dpdk-testpmd -l 0-1 -n 1 {_EAL[path]} {_PORTS} -- -i --nb-cores=1 --no-flush-rx --total-num-mbufs=16384"
             f" --rxq={queues} --txq={queues}"
         )
         ticket = lab.guest.start(f"exec 3<>/tmp/in; timeout 120 {command} </tmp/in >/tmp/out 2>&1", 150)
