@@ -9,8 +9,11 @@ import pytest
 from ixyfwd.cli import bind as bind_cli
 from ixyfwd.cli import devices as devices_cli
 from ixyfwd.cli.app import run
+from ixyfwd.cli.start import replay_bindings
+from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.host import kernel as kernel_module
 from ixyfwd.host.journal import FILE
-from tests.host_fake import BUS, FakeKernel
+from tests.host_fake import BUS, FakeKernel, Killed
 
 Capture = pytest.CaptureFixture[str]
 A, B = "0000:01:00.0", "0000:02:00.0"
@@ -158,3 +161,28 @@ def test_a_failed_bind_and_a_full_disk_exit_with_1(kernel: FakeKernel, capsys: C
     assert run(["bind", "eth0"]) == 1
     assert "Traceback" not in capsys.readouterr().err
     assert kernel.state() == ("ixgbe", "")
+
+
+def test_start_puts_right_what_a_crash_left(
+    kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(kernel_module, "Kernel", lambda: kernel)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    simulated = Config((PortConfig("p0", "sim:p0"),), ())
+    real = Config((PortConfig("p0", A),), ())
+    kernel.fuse = 3
+    with pytest.raises(Killed):
+        bind_cli.bind_command([A], None, force=False, dry_run=False, json=False)
+    kernel.fuse = None
+    assert kernel.state() == ("", "vfio-pci")
+    replay_bindings(simulated)
+    assert kernel.state() == ("", "vfio-pci")
+    replay_bindings(real)
+    assert kernel.state() == ("ixgbe", "")
+    assert run(["bind", A]) == 0
+    replay_bindings(real)
+    assert kernel.state() == ("vfio-pci", "vfio-pci")  # what is bound is what start wants
+    kernel.put(FILE, "garbage")
+    replay_bindings(real)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"note: {A}: was half bound, is back with ixgbe" and "is damaged" in said[1] and len(said) == 2
