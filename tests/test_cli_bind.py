@@ -66,6 +66,11 @@ def test_devices_json(kernel: FakeKernel, capsys: Capture) -> None:
     capsys.readouterr()
     assert run(["devices", "--json"]) == 0
     assert answer(capsys)["devices"][0]["taken_from"] == {"driver": "ixgbe", "state": "bound"}
+    kernel.put("/proc/4711/comm", "ixyfwd")
+    kernel.at("/proc/4711/fd").mkdir()
+    kernel.at("/proc/4711/fd/9").symlink_to("/dev/vfio/7")
+    assert run(["devices"]) == 0
+    assert f"in use: {A}: pid 4711 (ixyfwd, /dev/vfio/7) has it open" in capsys.readouterr().out
 
 
 def test_devices_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -96,9 +101,9 @@ def test_bind_and_unbind(kernel: FakeKernel, capsys: Capture) -> None:
     assert capsys.readouterr().out.splitlines() == [
         f"{A}: is with vfio-pci already",
         f"{A}: back with ixgbe, interface eth0",
-        "nothing to give back: the journal holds no such device",
+        "nothing is half done",
         f"{B}: back with e1000e, interface eth1",
-        "nothing to give back: the journal holds no such device",
+        "nothing to give back: the journal holds no device",
     ]
 
 

@@ -131,6 +131,27 @@ def test_unbind_without_an_entry_lets_the_kernel_choose(kernel: FakeKernel) -> N
     assert second.steps == () and "nothing to do" in second.notes[0]
 
 
+def test_an_override_that_a_lost_journal_left_is_taken_away(kernel: FakeKernel) -> None:
+    kernel.fuse = 2
+    with pytest.raises(Killed):
+        bind(kernel, [A], None, force=False)
+    kernel.fuse = None
+    kernel.at(FILE).unlink()
+    assert kernel.state() == ("ixgbe", "vfio-pci")
+    unbind(kernel, [A])
+    assert kernel.state() == ("ixgbe", "")
+
+
+def test_one_that_cannot_be_given_back_does_not_keep_the_others(kernel: FakeKernel) -> None:
+    bind(kernel, [A, B], None, force=False)
+    kernel.refuse[f"{BUS}/devices/{A}/driver_override"] = "Input/output error"
+    with pytest.raises(IxyfwdError, match=f"Input/output error.*\n{B}: back with ixgbe all the same"):
+        unbind_all(kernel)
+    assert (kernel.state(A)[0], kernel.state(B)[0], list(load(kernel))) == ("vfio-pci", "ixgbe", [A])
+    kernel.refuse.clear()
+    assert [one.driver for one in restore(kernel)] == ["ixgbe"]
+
+
 def test_what_a_driver_does_not_bring_back_is_told(kernel: FakeKernel) -> None:
     kernel.ips["eth0"] = ("10.0.0.1/24", "fe80::1/64")
     bind(kernel, [A], None, force=True)

@@ -56,7 +56,7 @@ def unbind_command(  # noqa: PLR0917
     for one in returned:
         out.write(*(f"note: {note}" for note in one.notes), *_return_lines(one, dry_run))
     if not returned:
-        out.write("nothing to give back: the journal holds no such device")
+        out.write("nothing is half done" if restore_only else "nothing to give back: the journal holds no device")
 
 
 def _binding_lines(binding: Binding, dry_run: bool) -> list[str]:

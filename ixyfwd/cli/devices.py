@@ -10,10 +10,11 @@ from ixyfwd.cli.render import Column, Grid, make_grid
 from ixyfwd.driver.ids import ACCEPTED, INTEL, NOT_YET
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.devices import Device, network_devices
+from ixyfwd.host.holders import holders
 from ixyfwd.host.journal import Entry, load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.names import board_names
-from ixyfwd.host.usage import Reason, look, reasons
+from ixyfwd.host.usage import look, reasons
 
 _STATE: Final = (
     Column("address", 12, right=False),
@@ -42,14 +43,23 @@ def devices_command(everything: bool, json: bool, kernel: Kernel | None = None) 
     network = look(kernel)
     used = {device.address: reasons(kernel, device, network) for device in shown}
     taken = _taken(kernel)
+    held = {device.address: holders(kernel, device) for device in shown}
     out = Lines(sys.stdout)
     if json:
-        rows = [_as_json(device, names, used, taken) for device in shown]
+        rows = [
+            {
+                **_as_json(device, names, taken),
+                "in_use": [dataclasses.asdict(reason) for reason in used[device.address]],
+                "open_by": [dataclasses.asdict(holder) for holder in held[device.address]],
+            }
+            for device in shown
+        ]
         out.write_json({"devices": rows, "others": len(found) - len(shown)})
         return
     if shown:
         out.write(*_state_grid(shown).lines(), *_what_grid(shown, names).lines())
     out.write(*(f"in use: {device.address}: {reason.text}" for device in shown for reason in used[device.address]))
+    out.write(*(f"in use: {address}: {holder} has it open" for address in held for holder in held[address]))
     out.write(*(_taken_line(taken[device.address]) for device in shown if device.address in taken))
     if len(found) > len(shown):
         count = len(found) - len(shown)
@@ -129,9 +139,7 @@ def _taken_line(entry: Entry) -> str:
     return f"half done: {entry.address}: on its way from or to {what}; `ixyfwd unbind --restore` puts it right"
 
 
-def _as_json(
-    device: Device, names: dict[str, str], used: dict[str, tuple[Reason, ...]], taken: dict[str, Entry]
-) -> dict[str, Any]:
+def _as_json(device: Device, names: dict[str, str], taken: dict[str, Entry]) -> dict[str, Any]:
     entry = taken.get(device.address)
     return {
         **dataclasses.asdict(device),
@@ -142,6 +150,5 @@ def _as_json(
         "class_code": f"{device.class_code:06x}",
         "name": names[device.address] or None,
         "known": bool(chip_name(device)),
-        "in_use": [dataclasses.asdict(reason) for reason in used[device.address]],
         "taken_from": None if entry is None else {"driver": entry.driver or None, "state": entry.state},
     }

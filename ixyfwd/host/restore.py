@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,7 +47,8 @@ def unbind(kernel: Kernel, names: Sequence[str]) -> list[Return]:
     """Give the named devices back; an interface's name means the device that had it.
 
     A device that the journal does not know goes to whichever driver the kernel chooses. Raises RefusedError for one
-    that a process has open, UsageError for a name that means none, IxyfwdError if a step fails.
+    that a process has open, UsageError for a name that means none, IxyfwdError for those that a step fails for; the
+    others are given back all the same.
     """
     return _give(kernel, lambda entries: [_named(kernel, entries, name) for name in names])
 
@@ -78,7 +79,9 @@ def plan_return(kernel: Kernel, wanted: Wanted) -> list[Step]:
     if entry is not None:
         return steps.give_back(kernel, device, entry.driver, entry.module, entry.driver_override)
     if device.driver and device.driver not in HOLDING_DRIVERS:
-        return []
+        # Nothing but an override of ours that a lost journal left behind.
+        override = "" if device.driver_override in (steps.VFIO_PCI, steps.NO_DRIVER) else device.driver_override
+        return steps.give_back(kernel, device, device.driver, "", override)
     return steps.give_back(kernel, device, None, "", "")
 
 
@@ -126,7 +129,16 @@ def _give(kernel: Kernel, choose: Callable[[dict[str, Entry]], list[Wanted]]) ->
         if held:
             raise RefusedError("\n".join(held))
         journal.drop(stale)
-        done = [_one(kernel, journal, wanted) for wanted in chosen.values()]
+        done: list[Return] = []
+        failed: list[str] = []
+        for wanted in chosen.values():
+            try:
+                done.append(_one(kernel, journal, wanted))
+            except IxyfwdError as error:  # no reason to keep the others
+                failed.append(str(error))
+        if failed:
+            failed += [f"{one.address}: back with {one.driver or 'no driver'} all the same" for one in done]
+            raise IxyfwdError("\n".join(failed))
     told = {one.address for one in done}
     gone = [_state(kernel, address, (why,)) for address, why in stale.items() if address not in told]
     return [*gone, *(dataclasses.replace(one, notes=(*_note(stale, one), *one.notes)) for one in done)]
@@ -148,7 +160,7 @@ def _one(kernel: Kernel, journal: Journal, wanted: Wanted) -> Return:
     if wanted.entry.state == "bound":
         journal.put([dataclasses.replace(wanted.entry, state="unbinding")])
     put_back(kernel, wanted.entry)
-    notes = (*wanted.notes, *_await_interfaces(kernel, wanted.entry))
+    notes = (*wanted.notes, *_differences(wanted.entry, _await_interfaces(kernel, wanted.entry)))
     journal.drop([wanted.device.address])
     return dataclasses.replace(_state(kernel, wanted.device.address, notes), steps=todo)
 
@@ -160,36 +172,33 @@ def _state(kernel: Kernel, address: str, notes: tuple[str, ...]) -> Return:
     return Return(address, device.driver, tuple(found.name for found in device.interfaces), (), notes)
 
 
-def _await_interfaces(kernel: Kernel, entry: Entry) -> list[str]:
-    """Wait until the interfaces are back under their names; sentences on what is different from before."""
+def _await_interfaces(kernel: Kernel, entry: Entry) -> Device | None:
+    """The device as soon as its interfaces are back under their names, or as it is when there is no more hope."""
     names = {had.name for had in entry.interfaces}
     deadline = time.monotonic() + INTERFACE_TIMEOUT_S
-    while names:
+    while True:
         device = read_device(kernel, entry.address)
         found = {interface.name for interface in device.interfaces} if device else set()
-        # udev renames an interface a moment after it came.
-        if names <= found or time.monotonic() > deadline or (len(found) >= len(names) and _settled(kernel)):
-            break
+        # udev renames an interface a moment after it came; where there is none, names stay as they are.
+        final = len(found) >= len(names) and not kernel.exists("/run/udev/control")
+        if names <= found or final or time.monotonic() > deadline:
+            return device
         time.sleep(_INTERFACE_POLL_S)
-    else:
-        return []
-    notes = []
-    if not names <= found:
-        has = f"it is {', '.join(sorted(found))} now" if found else "no interface came"
-        notes.append(f"{entry.address}: the interface was {', '.join(sorted(names))} before, {has}")
-    had = {interface.name: set(interface.addresses) for interface in device.interfaces} if device else {}
-    for was in entry.interfaces:
-        lost = [address for address in was.addresses if address not in had.get(was.name, ()) and "fe80:" not in address]
+
+
+def _differences(entry: Entry, device: Device | None) -> Iterator[str]:
+    """Sentences on what the interfaces had and have no more."""
+    now = {interface.name: interface.addresses for interface in device.interfaces} if device else {}
+    before = [had.name for had in entry.interfaces]
+    if not set(before) <= set(now):
+        has = f"it is {', '.join(now)} now" if now else "no interface came"
+        yield f"{entry.address}: the interface was {', '.join(before)} before, {has}"
+    for had in entry.interfaces:
+        lost = [text for text in had.addresses if text not in now.get(had.name, ()) and not text.startswith("fe80:")]
         if lost:
-            up = [f"ip link set {was.name} up"] if was.up else []
-            commands = " && ".join([*(f"ip addr add {address} dev {was.name}" for address in lost), *up])
-            notes.append(f"{was.name} had an address before, which a driver does not bring back: `{commands}`")
-    return notes
-
-
-def _settled(kernel: Kernel) -> bool:
-    """Nobody is there to rename interfaces."""
-    return not kernel.exists("/run/udev/control")
+            commands = [f"ip addr add {text} dev {had.name}" for text in lost]
+            commands += [f"ip link set {had.name} up"] if had.up else []
+            yield f"{had.name} had an address before, which a driver does not bring back: `{' && '.join(commands)}`"
 
 
 def _out_of_date(kernel: Kernel, entry: Entry) -> str:
