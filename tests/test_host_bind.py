@@ -231,7 +231,7 @@ def test_the_rest_of_an_iommu_group_is_named(tmp_path: Path) -> None:
     assert binding.notes == (f"{A} (eth0): IOMMU group 7 also holds 0000:01:00.1",)
 
 
-@pytest.mark.parametrize("file", ["/dev/vfio/7", f"/sys/devices/pci0000:00/{A}/resource0"])
+@pytest.mark.parametrize("file", ["/dev/vfio/7", f"/run/ixyfwd/{A}.lock", f"/sys/devices/pci0000:00/{A}/resource0"])
 def test_a_device_that_a_process_has_open_stays_where_it_is_even_by_force(kernel: FakeKernel, file: str) -> None:
     bind(kernel, [A], None, force=False)
     kernel.put("/proc/4711/comm", "ixyfwd")

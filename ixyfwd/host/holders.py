@@ -19,11 +19,12 @@ class Holder:
 
 
 def holders(kernel: Kernel, device: Device) -> list[Holder]:
-    """Processes that drive `device` themselves: through VFIO, or through its files in sysfs.
+    """Processes that drive `device` themselves: through VFIO, or through its files in sysfs, or by ixyfwd's lock.
 
     Only root sees the files of all processes.
     """
-    nodes = {f"/dev/vfio/devices/{name}" for name in kernel.names(f"{device.path}/vfio-dev")}
+    nodes = {f"/run/ixyfwd/{device.address}.lock"}
+    nodes |= {f"/dev/vfio/devices/{name}" for name in kernel.names(f"{device.path}/vfio-dev")}
     if device.iommu_group:
         nodes |= {f"/dev/vfio/{device.iommu_group}", f"/dev/vfio/noiommu-{device.iommu_group}"}
     folder = kernel.real(device.path)
