@@ -4,6 +4,7 @@ Nothing here is called while `run` is at work: one process, one thread, no locks
 """
 
 import errno
+import fcntl
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -32,12 +33,16 @@ FAULT_KINDS = (  # enum fault_kind of datapath.h
     "bad_descriptor",
     "ring_invalid",
     "unsupported_offload",
+    "dma_lost",
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail)."""
+    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail).
+
+    Kind `dma_lost`: the file behind the mapping that starts at `address` shrank; `index` is the page that was missed.
+    """
 
     kind: str
     direction: str
@@ -77,8 +82,10 @@ class DatapathPort:
         self.index = index
         self._datapath = datapath
         self._plug: Plug | None = None
-        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC)
+        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.store_fd, STORE_BYTES)
+        # Clients are given this file; one that cut it short would end the process with SIGBUS.
+        fcntl.fcntl(self.store_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         memory = mmap.mmap(self.store_fd, STORE_BYTES)
         self.store = memoryview(memory).cast("I")
         self._pinned = ffi.from_buffer(memory)  # C keeps the address

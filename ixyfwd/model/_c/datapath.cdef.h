@@ -25,7 +25,7 @@ typedef struct dp_fault {
 } dp_fault;
 
 typedef struct dp_faults {
-    uint64_t total, by_kind[8];
+    uint64_t total, by_kind[16];
     dp_fault recent[64]; /* ring: number i is recent[i % 64] */
 } dp_faults;
 

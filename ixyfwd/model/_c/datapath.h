@@ -33,6 +33,7 @@ enum fault_kind {
     FAULT_BAD_DESCRIPTOR,
     FAULT_RING_INVALID,
     FAULT_UNSUPPORTED_OFFLOAD,
+    FAULT_DMA_LOST, /* the file behind a mapping shrank; see lost.c */
 };
 
 enum { DMA_READ = 1, DMA_WRITE = 2 };
@@ -61,6 +62,7 @@ struct dma_map {
     void *mapped; /* what mmap returned; starts at or before `host` */
     size_t mapped_bytes;
     unsigned access;
+    uint8_t *lost_at; /* where SIGBUS found that the file is shorter by now, or NULL */
 };
 
 /* What is known of an rx descriptor that the device owns. */
@@ -177,6 +179,7 @@ struct dp {
     struct idle idle;
     uint64_t start_ns, now_ns, realtime_offset_ns;
     bool capture_full, caused; /* caused: an interrupt is due, see dp_causes */
+    volatile bool lost;        /* set by a signal handler: a mapping has `lost_at` */
     struct backing *backings;
     struct dma_map no_map; /* what empty TLB entries point to */
     uint8_t *pattern;      /* position-dependent filling of generated frames */
@@ -205,6 +208,12 @@ bool dma_reachable(struct port *p, uint64_t address, uint64_t length, unsigned a
 void dma_copy_out(struct port *p, uint64_t address, const uint8_t *data, uint64_t length);
 void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t length);
 void dma_init(struct port *p);
+void maps_changed(struct port *p);
+
+/* lost.c */
+void lost_watch(void);
+void lost_begin(struct dp *dp);
+void lost_end(struct dp *dp);
 
 static inline struct dma_map *dma_find(struct port *p, uint64_t address)
 {

@@ -40,6 +40,7 @@ dp_t *dp_new(unsigned ports)
         dp->pattern[i] = (uint8_t)(i * 7 + (i >> 8) * 31 + 0x35);
     struct timespec real;
     clock_gettime(CLOCK_REALTIME, &real);
+    lost_watch();
     dp->port_count = ports;
     dp->start_ns = dp->now_ns = clock_ns();
     dp->realtime_offset_ns = (uint64_t)real.tv_sec * 1000000000u + (uint64_t)real.tv_nsec - dp->now_ns;

@@ -129,8 +129,10 @@ int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]->dirty)
             config_load(dp->ports[i]);
+    lost_begin(dp);
     int why = run_until(dp, epoll_fd, budget_ns, share_cpu);
     for (unsigned i = 0; i < dp->port_count; i++)
         publish(dp->ports[i]);
+    lost_end(dp);
     return why;
 }
