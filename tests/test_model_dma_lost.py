@@ -11,9 +11,9 @@ import pytest
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.spec import GeneratorWire
 from tests.model_hand import ARENA_BYTES, IOVA, Hand
+from tests.support import eventually
 from tests.test_model_datapath_rings import frame
 from tests.test_model_server_process import RING, Start, connect_if_free, drivers, start
-from tests.support import eventually
 
 __all__ = ["start"]  # a fixture
 
