@@ -139,8 +139,11 @@ static void put_frame(struct driver *d, unsigned port, unsigned ring)
     uint64_t d2 = TXD_IFCS | (flags & 8 ? 0 : TXD_DEXT | TXD_DTYP_DATA) | (flags & 16 ? TXD_TSE : 0) |
                   (flags & 32 ? TXD_VLE : 0) | (flags & 64 ? TXD_RS : 0);
     uint64_t popts = flags & 128 ? take(&d->in, 1) : 0;
-    if (flags & 16)
-        paylen = length - 54;
+    if (flags & 16) { /* headers as put_packet makes them, so that the lengths add up */
+        unsigned kind = d->in.at < d->in.end ? *d->in.at : 0;
+        paylen = length - (14 + (kind & 4 ? 40 : 20) + (kind >> 3 & 7 ? 8 : 20));
+        popts ^= kind & 4 ? 2 : 3;
+    }
     put_packet(&d->in, d->world->open + BUFFERS_AT + d->buffer % BUFFERS * BUFFER_STRIDE);
     for (unsigned k = 0; k <= cuts; k++) {
         uint32_t piece = k == cuts ? length : length / 2;
@@ -299,6 +302,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct driver d = {.world = &world, .in = {data, data + size}};
     unsigned mode = (unsigned)take(&d.in, 1);
     world_begin(&world, mode % WIRE_CHOICES);
+    for (unsigned port = 0; port < 2 && (mode & 8); port++)
+        set_register(&world, port, MRQC, 0xF30001); /* RSS over everything that can be hashed */
     for (unsigned port = 0; port < 2; port++)
         for (unsigned ring = 0; ring < RINGS && (mode & 4); ring++) {
             usual_start(&d, port, 0, ring);
