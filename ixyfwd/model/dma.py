@@ -53,14 +53,23 @@ class DmaMappings:
             raise RequestError(error.errno or errno.EIO, str(error)) from None
 
     def unmap(self, address: int, size: int) -> None:
-        """Raises RequestError with ENOENT if there is no mapping of exactly this start and size."""
-        known, reachable = self._known.get(address, (0, False))
-        if known != size or size == 0:
-            raise RequestError(errno.ENOENT, f"no DMA mapping of {size:#x} bytes at {address:#x}")
-        if reachable:
-            self._datapath.unmap_dma(address, size)
-        del self._known[address]
-        self._starts.remove(address)
+        """Every mapping inside the range, as in Linux's VFIO: behind a virtual IOMMU a client unmaps whole regions of
+        its table, whatever was mapped there. Raises RequestError with EINVAL if the range cuts through a mapping."""
+        end = address + size
+        inside = self._starts[bisect_left(self._starts, address) : bisect_left(self._starts, end)]
+        before = bisect_left(self._starts, address) - 1
+        cut_low = before >= 0 and self._end(self._starts[before]) > address
+        if size == 0 or end > ADDRESS_LIMIT or cut_low or (inside and self._end(inside[-1]) > end):
+            raise RequestError(errno.EINVAL, f"the {size:#x} bytes at {address:#x} are no whole DMA mappings")
+        for start in inside:
+            known, reachable = self._known.pop(start)
+            if reachable:
+                self._datapath.unmap_dma(start, known)
+        at = bisect_left(self._starts, address)
+        del self._starts[at : at + len(inside)]
+
+    def _end(self, start: int) -> int:
+        return start + self._known[start][0]
 
     def unmap_all(self) -> None:
         """Also those without a file."""

@@ -92,7 +92,7 @@ FILTERS = (  # 1.4
     R("ETQF", 0x05128, 8, path=True),
     R("MTA", 0x05200, 128, path=True),
     R("RAL", 0x0A200, 128, 8, path=True),
-    R("RAH", 0x0A204, 128, 8, path=True),
+    R("RAH", 0x0A204, 128, 8, mask=0x8000FFFF, path=True),
     R("RAL", 0x05400, 16, 8, alias=True),
     R("RAH", 0x05404, 16, 8, alias=True),
     R("PSRTYPE", 0x0EA00, 64, path=True),
@@ -173,6 +173,7 @@ TRANSMIT_DMA = (  # 1.5
 )
 
 FLOW_CONTROL = (  # 1.6
+    R("PFCTOP", 0x03008),  # only in drivers: their register tests write it
     R("FCTTV", 0x03200, 4),
     R("FCRTL", 0x03220, 8),
     R("FCRTH", 0x03260, 8),

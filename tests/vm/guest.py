@@ -88,6 +88,10 @@ class Guest:
             raise CheckError(f"`{script}` ended with {done.status}: {done.output.strip()[-800:]}")
         return done.output
 
+    def alive(self) -> bool:
+        """QEMU still runs."""
+        return self._qemu.poll() is None
+
     def close(self) -> None:
         """Power off by killing QEMU: nothing in the guest is worth keeping."""
         if self._qemu.poll() is None:

@@ -6,13 +6,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 RELEASE = "trixie"
 # 10.1 is the first QEMU with the vfio-user client; the release itself has 10.0.
 BACKPORTED = ("qemu-system-x86",)
 PACKAGES = (
     "busybox-static",
-    "dpdk",
     "ethtool",
     "iperf3",
     "iproute2",
@@ -87,6 +87,7 @@ def build(directory: Path, log: Path) -> Image:
         _step(output, ["chroot", str(root), "apt-get", "update", "-q"])
         _install(output, root, PACKAGES)
         _install(output, root, BACKPORTED, "-t", f"{RELEASE}-backports")
+        _testpmd(output, root)
         version = _kernel(output, root)
     shutil.copy(root / "boot" / f"vmlinuz-{version}", directory / "vmlinuz")
     _initrd(root, version, directory)
@@ -119,14 +120,28 @@ def _sources(root: Path, mirror: str) -> None:
     policy.chmod(0o755)
 
 
-def _install(output: object, root: Path, packages: tuple[str, ...], *options: str) -> None:
+def _install(output: BinaryIO, root: Path, packages: tuple[str, ...], *options: str) -> None:
     _step(
         output,
         ["chroot", str(root), "apt-get", "install", "-q", "-y", "--no-install-recommends", *options, *packages],
     )
 
 
-def _kernel(output: object, root: Path) -> str:
+def _testpmd(output: BinaryIO, root: Path) -> None:
+    """DPDK's testpmd is in a development package that wants a compiler: take the program and the libraries it names."""
+    chroot = ["chroot", str(root)]
+    _step(output, [*chroot, "sh", "-c", "cd /tmp && apt-get download -q dpdk-dev && mv dpdk-dev_*.deb dpdk-dev.deb"])
+    depends = subprocess.run(
+        [*chroot, "dpkg-deb", "-f", "/tmp/dpdk-dev.deb", "Depends"], capture_output=True, text=True, check=True
+    ).stdout
+    names = {entry.split()[0] for entry in depends.replace("\n", " ").split(",")} - {"libdpdk-dev"}
+    driver = next(name for name in names if name.startswith("librte-net-ixgbe"))
+    names.add(driver.replace("net-ixgbe", "mempool-ring"))  # the default pool is only recommended
+    _install(output, root, tuple(sorted(names)))
+    _step(output, [*chroot, "sh", "-c", "dpkg -x /tmp/dpdk-dev.deb / && rm /tmp/dpdk-dev.deb"])
+
+
+def _kernel(output: BinaryIO, root: Path) -> str:
     """The distribution's kernel, unpacked without its hooks. The cloud flavour has neither ixgbe nor 9p."""
     chroot = ["chroot", str(root)]
     depends = subprocess.run(
@@ -175,10 +190,10 @@ def _in_order(root: Path, version: str) -> list[Path]:
     return list(found)
 
 
-def _step(output: object, command: list[str]) -> None:
+def _step(output: BinaryIO, command: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False  # type: ignore[call-overload]
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
     )
     if done.returncode:
         raise NoGuestError(f"`{' '.join(command[:6])} ...` failed with status {done.returncode}")

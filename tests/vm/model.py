@@ -50,6 +50,10 @@ class Model:
         found = {port["name"]: port["faults"] for port in self.client.stats()["ports"]}
         return {name: faults for name, faults in found.items() if faults["total"]}
 
+    def fault_total(self) -> int:
+        """Over both ports."""
+        return sum(faults["total"] for faults in self.faults().values())
+
     def close(self) -> None:
         """Ask it to end, then insist."""
         if self._process.poll() is None:

@@ -64,6 +64,7 @@ void config_load(struct port *p)
     c->te = REGISTER(p, DMATXCTL) & DMATXCTL_TE;
     c->crc_strip = (hlreg0 & HLREG0_RXCRCSTRP) && (REGISTER(p, RDRXCTL) & RDRXCTL_CRCSTRIP);
     c->tx_pad = hlreg0 & HLREG0_TXPADEN;
+    c->loopback = hlreg0 & HLREG0_LPBK;
     c->max_frame = hlreg0 & HLREG0_JUMBOEN ? REGISTER(p, MAXFRS) >> 16 : STANDARD_FRAME_BYTES;
     load_addresses(p);
     load_rss(p);

@@ -105,7 +105,7 @@ struct config {
     uint32_t fctrl, mcstctrl, mrqc, key[10];
     uint32_t max_frame; /* incl. CRC, without tags */
     uint16_t vet;
-    bool rxen, te, crc_strip, tx_pad, vlan_filter, pcsd, fragment_checksum, key_known;
+    bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];

@@ -46,6 +46,7 @@ enum {
 #define HLREG0_RXCRCSTRP (1u << 1)
 #define HLREG0_JUMBOEN (1u << 2)
 #define HLREG0_TXPADEN (1u << 10)
+#define HLREG0_LPBK (1u << 15)
 #define DMATXCTL_TE 1u
 #define RXCSUM_IPPCSE (1u << 12)
 #define RXCSUM_PCSD (1u << 13)

@@ -16,7 +16,7 @@ static dp_pace *pace_of(struct port *p)
 
 unsigned wire_feed(struct port *p)
 {
-    if (!p->feeding || !p->link)
+    if (!p->feeding || !p->link || p->config.loopback)
         return 0;
     switch (p->wire) {
     case WIRE_GENERATOR:
@@ -34,7 +34,7 @@ unsigned wire_feed(struct port *p)
 static void cable_consume(struct port *p, const struct frame *frames, unsigned count)
 {
     struct port *peer = p->peer;
-    for (unsigned k = 0; k < count && peer && peer->link; k++) {
+    for (unsigned k = 0; k < count && peer && peer->link && !peer->config.loopback; k++) {
         rx_offer(peer, frames[k].data, frames[k].length, RX_DROP);
         peer->far_end.received++;
         peer->far_end.received_bytes += frames[k].length + CRC_BYTES;
@@ -43,9 +43,21 @@ static void cable_consume(struct port *p, const struct frame *frames, unsigned c
         rx_flush_all(peer);
 }
 
+/* HLREG0.LPBK: what is sent comes back inside the MAC and the wire sees none of it. */
+static void loop_back(struct port *p, const struct frame *frames, unsigned count)
+{
+    for (unsigned k = 0; k < count; k++)
+        rx_offer(p, frames[k].data, frames[k].length, RX_DROP);
+    rx_flush_all(p);
+}
+
 /* `bytes`: sum of the lengths. */
 void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
 {
+    if (p->config.loopback) {
+        loop_back(p, frames, count);
+        return;
+    }
     p->far_end.sent += count;
     p->far_end.sent_bytes += bytes + (uint64_t)count * CRC_BYTES;
     switch (p->wire) {

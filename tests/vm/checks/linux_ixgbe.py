@@ -1,0 +1,329 @@
+"""Linux's own ixgbe on two model ports with a cable between them, each port in a network namespace of its own."""
+
+import json
+import re
+
+from tests.vm.guest import CheckError
+from tests.vm.lab import Check, Lab
+
+# eth0 in n0 is 10.9.0.1, eth1 in n1 is 10.9.0.2.
+_MOVE = "ip netns add n{n} 2>/dev/null; ip link set eth{n} netns n{n}; ip -n n{n} link set lo up"
+_UP = "ip -n n{n} addr replace 10.9.0.{a}/24 dev eth{n}; ip -n n{n} link set eth{n} up"
+_CARRIER = "for n in 0 1; do [ $(ip netns exec n$n cat /sys/class/net/eth$n/carrier) = 1 ] || exit 1; done"
+_BAD_DMESG = re.compile(
+    r"ixgbe.*(error|fail|timeout|timed out|hang|reset|not valid)|BUG:|Oops|WARNING|Call Trace|DMAR.*fault|vfio.*fail",
+    re.I,
+)
+
+
+def in_n0(command: str) -> str:
+    """`command` where eth0 is."""
+    return f"ip netns exec n0 {command}"
+
+
+def in_n1(command: str) -> str:
+    """`command` where eth1 is."""
+    return f"ip netns exec n1 {command}"
+
+
+def bind(lab: Lab) -> str:
+    """Load the driver, give each port its namespace and address, wait for both links."""
+    lab.must("modprobe ixgbe", 60)
+    for n in (0, 1):
+        lab.must(f"{_MOVE}; {_UP}".format(n=n, a=n + 1))
+    lab.until("carrier on both ports", _CARRIER)
+    speeds = [lab.must(f"ip netns exec n{n} ethtool eth{n}") for n in (0, 1)]
+    if not all("Speed: 10000Mb/s" in text and "Link detected: yes" in text for text in speeds):
+        raise CheckError(f"not at 10 Gb/s: {speeds}")
+    probed = re.findall(r"ixgbe \S+ (?:MAC: .*|Multiqueue.*?XDP)", lab.must("dmesg"))
+    return f"both links up at 10 Gb/s; {probed[0].split(': ', 1)[1] if probed else ''}"
+
+
+def ping(lab: Lab) -> str:
+    """Small, full-size and fragmented packets, then a flood; none may be lost."""
+    flood = 0
+    for options in ("-c 20 -i 0.01", "-c 20 -i 0.01 -s 1472 -M do", "-c 20 -i 0.01 -s 20000", "-f -c 2000"):
+        text = lab.must(in_n0(f"ping -q {options} 10.9.0.2"))
+        sent, received = _counts(text)
+        if sent != received:
+            raise CheckError(f"ping {options}: {received} of {sent} answered")
+        flood = received
+    average = _find(r"= [\d.]+/([\d.]+)/", text)
+    return f"flood {flood} of {flood} answered, {average} ms each"
+
+
+def iperf(lab: Lab) -> str:
+    """TCP both ways with the offloads that Linux sets."""
+    features = lab.must(in_n0("ethtool -k eth0"))
+    for feature in ("tcp-segmentation-offload", "tx-checksumming", "rx-checksumming", "tx-vlan-offload"):
+        if f"{feature}: on" not in features:
+            raise CheckError(f"Linux has {feature} off")
+    forth, back = (iperf_mbps(lab, "10.9.0.2", options) for options in ("", "-R"))
+    return f"{forth:.0f} and {back:.0f} Mbit/s on an emulated processor, TSO and checksums on"
+
+
+def vlan(lab: Lab) -> str:
+    """Tags inserted and stripped by the ports."""
+    for n in (0, 1):
+        lab.must(
+            f"ip -n n{n} link add link eth{n} name v{n} type vlan id 7; ip -n n{n} addr add 10.9.7.{n + 1}/24 dev v{n};"
+            f" ip -n n{n} link set v{n} up"
+        )
+    _all_answered(lab.must(in_n0("ping -q -c 20 -i 0.01 10.9.7.2")))
+    rate = iperf_mbps(lab, "10.9.7.2", "")
+    for n in (0, 1):
+        lab.must(f"ip -n n{n} link del v{n}")
+    return f"{rate:.0f} Mbit/s in VLAN 7"
+
+
+def self_test(lab: Lab) -> str:
+    """`ethtool -t`: registers, EEPROM, interrupt, loopback, link. It misuses the device on purpose."""
+    before = lab.model.fault_total()
+    for n in (0, 1):
+        done = lab.guest.run(f"ip netns exec n{n} ethtool -t eth{n} offline", 90)
+        if done.status or "PASS" not in done.output:
+            failed = lab.guest.run("dmesg | grep -i 'test.*failed'").output
+            raise CheckError(f"eth{n}: {done.output} {failed}")
+    lab.until("carrier after the self-test", _CARRIER)
+    own = lab.model.fault_total() - before
+    return f"PASS on both (the tests' own {own} misuses of registers recorded)"
+
+
+def channels(lab: Lab) -> str:
+    """The indirection table decides which queue receives."""
+    seen = {}
+    for spread in ("equal 1", "equal 2"):
+        lab.must(in_n1(f"ethtool -X eth1 {spread}"))
+        before = _queue_packets(lab)
+        iperf_mbps(lab, "10.9.0.2", "-P 8 -t 1")
+        after = _queue_packets(lab)
+        seen[spread] = [now - then for then, now in zip(before, after, strict=True)]
+    table = lab.must(in_n1("ethtool -x eth1"))
+    lab.must(in_n1("ethtool -X eth1 default"))
+    if "toeplitz: on" not in table:
+        raise CheckError(f"ethtool -x: {table[:200]}")
+    one, two = seen["equal 1"], seen["equal 2"]
+    if any(count > 20 for count in one[1:]) or min(two[:2]) < 20:
+        raise CheckError(f"packets by queue with one: {one}, with two: {two}")
+    return f"rx packets by queue: {one} with one entry, {two} with two"
+
+
+def module(lab: Lab) -> str:
+    """SFP+ EEPROM, NVM and register dump."""
+    text = lab.must(in_n0("ethtool -m eth0"), 120)
+    if "Passive Cable" not in text or "SFP" not in text:
+        raise CheckError(f"ethtool -m: {text[:300]}")
+    return f"{_find(r'Vendor name *: (.*)', text)}, {_find(r'Transceiver type *: (.*)', text)}; {dumps(lab)}"
+
+
+def dumps(lab: Lab) -> str:
+    """ethtool -e and -d."""
+    nvm = lab.must(in_n0("ethtool -e eth0 raw on length 128 | od -An -v -tx2"))
+    words = [int(word, 16) for word in nvm.split()]
+    if sum(words) & 0xFFFF != 0xBABA:
+        raise CheckError(f"the NVM words 0 to 0x3f add up to {sum(words) & 0xFFFF:#06x}, expected 0xbaba")
+    registers = lab.must(in_n0("ethtool -d eth0"))
+    if "CTRL" not in registers:
+        raise CheckError(f"ethtool -d: {registers[:200]}")
+    return f"NVM checksum right, {len(registers.splitlines())} lines of registers"
+
+
+def toggles(lab: Lab) -> str:
+    """Each feature off and on again, with traffic in between."""
+    names = ("tso", "tx", "rx", "sg", "rxvlan", "txvlan", "lro", "ntuple", "rxhash", "gro")
+    rates = {}
+    for name in names:
+        first, then = ("on", "off") if name in ("lro", "ntuple") else ("off", "on")
+        for n in (0, 1):
+            lab.must(f"ip netns exec n{n} ethtool -K eth{n} {name} {first}")
+        lab.until(f"carrier with {name} {first}", _CARRIER)
+        rates[name] = iperf_mbps(lab, "10.9.0.2", "-t 1")
+        for n in (0, 1):
+            lab.must(f"ip netns exec n{n} ethtool -K eth{n} {name} {then}")
+        lab.until(f"carrier with {name} {then}", _CARRIER)
+    lab.must(in_n0("ethtool -K eth0 tx on sg on tso on"))
+    lab.must(in_n1("ethtool -K eth1 tx on sg on tso on"))
+    return ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()) + " Mbit/s"
+
+
+def rings(lab: Lab) -> str:
+    """The smallest and the largest rings, moderation and the number of channels."""
+    for words in ("-G eth0 rx 64 tx 64", "-G eth0 rx 4096 tx 4096", "-C eth0 rx-usecs 100", "-L eth0 combined 1"):
+        lab.must(in_n0(f"ethtool {words}"))
+        lab.must(in_n1(f"ethtool {words.replace('eth0', 'eth1')}"))
+        lab.until(f"carrier after {words}", _CARRIER)
+        _all_answered(lab.must(in_n0("ping -q -c 200 -f 10.9.0.2")))
+    for n in (0, 1):
+        lab.must(f"ip netns exec n{n} ethtool -L eth{n} combined 2")
+        lab.must(f"ip netns exec n{n} ethtool -G eth{n} rx 512 tx 512")
+    lab.until("carrier with two channels", _CARRIER)
+    return "64 and 4096 descriptors, moderation, one channel and two: all answered"
+
+
+def jumbo(lab: Lab) -> str:
+    """MTU 9000, whole packets and TCP, then back."""
+    for n in (0, 1):
+        lab.must(f"ip -n n{n} link set eth{n} mtu 9000")
+    lab.until("carrier at MTU 9000", _CARRIER)
+    _all_answered(lab.must(in_n0("ping -q -c 50 -i 0.01 -s 8972 -M do 10.9.0.2")))
+    rate = iperf_mbps(lab, "10.9.0.2", "")
+    for n in (0, 1):
+        lab.must(f"ip -n n{n} link set eth{n} mtu 1500")
+    lab.until("carrier at MTU 1500", _CARRIER)
+    return f"8972 bytes unfragmented, TCP {rate:.0f} Mbit/s"
+
+
+def filters(lab: Lab) -> str:
+    """A new station address, multicast, promiscuous mode."""
+    lab.must("ip -n n1 link set eth1 address 02:00:00:00:be:ef")
+    _all_answered(lab.must(in_n0("bash -c 'ip neigh flush all; ping -q -c 10 -i 0.01 10.9.0.2'")))
+    lab.must("ip -n n0 neigh replace 10.9.0.2 lladdr 02:00:00:00:00:99 dev eth0 nud permanent")
+    unheard = lab.guest.run(in_n0("ping -q -c 3 -i 0.1 -W 1 10.9.0.2"))
+    capture = lab.guest.start(in_n1("timeout 10 tcpdump -i eth1 -c 3 -nn ether dst 02:00:00:00:00:99"), 20)
+    lab.until("promiscuous mode", in_n1("bash -c '[ $(cat /sys/class/net/eth1/flags) != 0x1003 ]'"))
+    lab.guest.run("sleep 2; " + in_n0("ping -q -c 5 -i 0.1 -W 1 10.9.0.2"))
+    heard = lab.guest.wait(capture, 20)
+    lab.must("ip -n n0 neigh del 10.9.0.2 dev eth0; ip -n n1 maddr add 33:33:00:00:12:34 dev eth1")
+    if unheard.status == 0 or "3 packets captured" not in heard.output:
+        raise CheckError(f"foreign address: {unheard.output[-200:]}; promiscuous: {heard.output[-300:]}")
+    return "new address answers, a foreign one is dropped and seen by tcpdump"
+
+
+def cable(lab: Lab) -> str:
+    """The cable is pulled and plugged in again; Linux notices by interrupt."""
+    for name, n in (("a", 0), ("b", 1)):
+        lab.model.client.set_link(name, False)
+        lab.until("loss of carrier", f"[ $(ip netns exec n{n} cat /sys/class/net/eth{n}/carrier) = 0 ]")
+        lab.model.client.set_link(name, True)
+        lab.until("carrier", _CARRIER)
+    _all_answered(lab.must(in_n0("ping -q -c 20 -i 0.01 10.9.0.2")))
+    return "carrier lost and found on both"
+
+
+def up_down(lab: Lab) -> str:
+    """Fifty times down and up."""
+    lab.must("for i in $(seq 50); do ip -n n0 link set eth0 down; ip -n n0 link set eth0 up; done", 300)
+    lab.must("ip -n n0 addr replace 10.9.0.1/24 dev eth0")
+    lab.until("carrier after 50 times", _CARRIER)
+    _all_answered(lab.must(in_n0("ping -q -c 20 -i 0.01 10.9.0.2")))
+    return "50 times, then all answered"
+
+
+def reload(lab: Lab) -> str:
+    """rmmod and insmod."""
+    for _ in range(2):
+        lab.must("rmmod ixgbe; modprobe ixgbe", 90)
+        lab.until("interfaces", "ip link show eth0 && ip link show eth1")
+        for n in (0, 1):
+            lab.must(f"{_MOVE}; {_UP}".format(n=n, a=n + 1))
+        lab.until("carrier after rmmod", _CARRIER)
+    _all_answered(lab.must(in_n0("ping -q -c 20 -i 0.01 10.9.0.2")))
+    return "twice, then all answered"
+
+
+def statistics(lab: Lab) -> str:
+    """What the ports counted agrees with each other and with the wire; no error counter moved."""
+    before = [_nic_statistics(lab, n) for n in (0, 1)]
+    sent = 0
+    for size in (18, 100, 200, 400, 900, 1400):  # a size bin each; headers and CRC make them 64 to 1446 bytes
+        _all_answered(lab.must(in_n0(f"ping -q -c 50 -f -s {size} 10.9.0.2")))
+        sent += 50
+    after = [_nic_statistics(lab, n) for n in (0, 1)]
+    moved = [{key: now[key] - then.get(key, 0) for key in now} for then, now in zip(before, after, strict=True)]
+    for a, b in ((0, 1), (1, 0)):
+        if moved[a]["tx_pkts_nic"] != moved[b]["rx_pkts_nic"] or moved[a]["tx_pkts_nic"] < sent:
+            raise CheckError(f"eth{a} sent {moved[a]['tx_pkts_nic']}, eth{b} received {moved[b]['rx_pkts_nic']}")
+    bad = [
+        f"eth{n} {key} {value}"
+        for n in (0, 1)
+        for key, value in moved[n].items()
+        if value and re.search("err|drop|miss|no_buffer|no_dma|timeout|fail", key)
+    ]
+    if bad:
+        raise CheckError(", ".join(bad))
+    return f"{moved[0]['tx_pkts_nic']} and {moved[1]['tx_pkts_nic']} packets agree at both ends, no error counted"
+
+
+def quiet_dmesg(lab: Lab) -> str:
+    """Nothing in the kernel's log that a card would not cause."""
+    bad = [line for line in lab.must("dmesg").splitlines() if _BAD_DMESG.search(line)]
+    if bad:
+        raise CheckError("; ".join(bad[:5]))
+    return "no error, no reset, no warning"
+
+
+def no_faults(lab: Lab) -> str:
+    """The model recorded nothing against the driver."""
+    faults = lab.model.faults()
+    if faults:
+        raise CheckError(json.dumps(faults)[:1000])
+    return "none recorded"
+
+
+def iperf_mbps(lab: Lab, address: str, options: str) -> float:
+    """TCP from n0 to n1 for two seconds unless `options` say otherwise."""
+    server = lab.guest.start(in_n1(f"timeout 60 iperf3 -s -1 -B {address}"), 70)
+    lab.until("iperf3's server", in_n1("bash -c 'ss -Hltn | grep -q :5201'"))
+    text = lab.must(in_n0(f"iperf3 -c {address} -t 2 -J {options}"), 60)
+    lab.guest.wait(server, 70)
+    rate: float = json.loads(text)["end"]["sum_received"]["bits_per_second"] / 1e6
+    if rate < 1:
+        raise CheckError(f"iperf3 {options} moved {rate} Mbit/s")
+    return rate
+
+
+def _counts(text: str) -> tuple[int, int]:
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+    if not found:
+        raise CheckError(f"ping said: {text[-200:]}")
+    return int(found[1]), int(found[2])
+
+
+def _all_answered(text: str) -> None:
+    sent, received = _counts(text)
+    if sent != received:
+        raise CheckError(f"{received} of {sent} pings answered")
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1].strip() if found else "?"
+
+
+def _queue_packets(lab: Lab) -> list[int]:
+    text = lab.must(in_n1("ethtool -S eth1"))
+    return [int(count) for count in re.findall(r"rx_queue_[01]_packets: (\d+)", text)]
+
+
+def _nic_statistics(lab: Lab, n: int) -> dict[str, int]:
+    # The driver reads the port's counters every second and on request.
+    text = lab.must(f"sleep 2.2; ip netns exec n{n} ethtool -S eth{n}")
+    return {key: int(value) for key, value in re.findall(r"(\S+): (\d+)", text)}
+
+
+_COMMON = (
+    ("bind", bind),
+    ("ping", ping),
+    ("iperf3", iperf),
+    ("vlan", vlan),
+    ("statistics", statistics),
+    ("rss", channels),
+    ("features", toggles),
+    ("rings", rings),
+    ("jumbo", jumbo),
+    ("filters", filters),
+    ("cable", cable),
+    ("up-down", up_down),
+    ("reload", reload),
+    ("faults", no_faults),
+    ("self-test", self_test),
+    ("dmesg", quiet_dmesg),
+)
+LINUX_CHECKS = (
+    Check(
+        "linux-ixgbe",
+        "Linux's ixgbe on two 10FB ports with SFP+ modules",
+        (*_COMMON[:5], ("module", module), *_COMMON[5:]),
+    ),
+    Check("linux-ixgbe-10f9", "the same on two 10F9 (CX4) ports", (*_COMMON, ("dumps", dumps)), device_id="10f9"),
+)
