@@ -169,17 +169,17 @@ static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, c
                                uint64_t *frames)
 {
     const struct rx_slot *slot = q->slots + i;
-    struct desc *const ring = q->ring;
-    bool usual = ring && !q->legacy;
+    struct desc *const run = q->ring ? q->ring + i : NULL;
+    bool usual = run && !q->legacy;
     uint64_t bytes = 0, all = RXD_EOP;
     for (uint32_t k = 0; k < count; k++, slot++) {
         all &= done[k].q1;
         bytes += (uint16_t)(done[k].q1 >> 32);
-        if (__builtin_expect(!usual || !slot->owner || ring[i + k].q0 != slot->address, 0)) {
+        if (__builtin_expect(!usual || !slot->owner || run[k].q0 != slot->address, 0)) {
             write_back_odd(p, q, i + k, &done[k]);
             continue;
         }
-        struct desc *d = &ring[i + k];
+        struct desc *d = &run[k];
         *slot->owner &= ~owner_bit(slot->host);
         d->q0 = done[k].q0;
         /* One aligned 8-byte store, last: drivers look at DD or at the length, both are in here. */
