@@ -179,9 +179,7 @@ def test_dma_mappings(client: Client, model: tuple[FakeDatapath, ModelSpec], mem
     client.dma_map(DmaMapping(0x104000, PAGE), memory)
 
 
-def test_a_range_unmaps_all_that_lies_in_it(
-    client: Client, model: tuple[FakeDatapath, ModelSpec], memory: int
-) -> None:
+def test_a_range_unmaps_all_that_lies_in_it(client: Client, model: tuple[FakeDatapath, ModelSpec], memory: int) -> None:
     """QEMU does that when the guest gives up a branch of its IOMMU table: sizes are not those of the mappings."""
     maps = model[0].ports[0].maps
     for page in (0, 1, 5, 6, 300):
