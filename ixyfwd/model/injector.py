@@ -135,18 +135,22 @@ class Injector:
                 return _Begun(lambda: 1, lambda: self._store_queues([field], 0))
             case "corrupt":
                 return self._begin_corrupt(parameters)
-            case "device-gone":
-                self._presence.leave()
-                return _Begun(lambda: 1, self._presence.come_back)
-            case "smbi-held":
-                before = self._nvm.turned_away
-                self._nvm.smbi_held = True
-                return _Begun(lambda: self._nvm.turned_away - before, self._release_smbi)
-            case "eeprom-checksum":
-                self._nvm.break_checksum()
-                return _Begun(lambda: 1, self._nvm.restore_checksum)
+            case "device-gone" | "smbi-held" | "eeprom-checksum":
+                return self._begin_device(kind.name)
             case _:
                 return self._begin_queues(kind.name, parameters)
+
+    def _begin_device(self, name: str) -> _Begun:
+        nvm = self._nvm
+        if name == "device-gone":
+            self._presence.leave()
+            return _Begun(lambda: 1, self._presence.come_back)
+        if name == "eeprom-checksum":
+            nvm.break_checksum()
+            return _Begun(lambda: 1, nvm.restore_checksum)
+        before = nvm.turned_away
+        nvm.smbi_held = True
+        return _Begun(lambda: nvm.turned_away - before, self._release_smbi)
 
     def _release_smbi(self) -> None:
         self._nvm.smbi_held = False
