@@ -82,7 +82,7 @@ def test_a_device_that_leaves_ends_the_run_with_a_sentence(instance: Instance, c
     fault(instance, "p0", "device-gone")
     code, report = ended(process)
     assert code == 1
-    assert "p0" in report["error"] and "gone" in report["error"]
+    assert "port p0" in report["error"] and "left the bus" in report["error"]
     eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), "all processes are gone")
     assert not list(runtime_dir(instance.name).glob("*.sock"))
 
