@@ -36,6 +36,7 @@ class Model:
         self._datapath = datapath
         self._quit = False
         self._fed = [False] * len(spec.ports)
+        self._held = False  # over the control socket
         registers = build_register_map()
         self._ports = [Port(s, d, registers) for s, d in zip(spec.ports, datapath.ports, strict=True)]
         for port_spec, feed in zip(spec.ports, datapath.ports, strict=True):
@@ -84,12 +85,12 @@ class Model:
                 self._follow_receivers()
 
     def _follow_receivers(self) -> None:
-        """Only changes count: a wire that was held over the control socket stays held."""
+        """Only changes count; nothing feeds while the wires are held over the control socket."""
         for index, (port, feed) in enumerate(zip(self._ports, self._datapath.ports, strict=True)):
             if port.receiving == self._fed[index]:
                 continue
             self._fed[index] = not self._fed[index]
-            if self._fed[index]:
+            if self._fed[index] and not self._held:
                 feed.start_feed()
             else:
                 feed.stop_feed()
@@ -100,11 +101,13 @@ class Model:
         return max(0, min(BUDGET_NS, min(due) - time.monotonic_ns())) if due else BUDGET_NS
 
     def _start(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._held = False
         for port in self._datapath.ports:
             port.start_feed()
         return {}
 
     def _stop(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._held = True
         for port in self._datapath.ports:
             port.stop_feed()
         return {}

@@ -40,7 +40,9 @@ def _check(image: Image, names: list[str], keep: Path) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/vm", description="Foreign drivers judge the model, in a virtual machine.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/vm", description="Foreign drivers judge the model, in a virtual machine."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("build", help="make the guest (root, once, about a minute)")
     verbs.add_parser("list", help="the checks by name")

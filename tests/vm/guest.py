@@ -172,7 +172,7 @@ def _machine(image: Image, hardware: Hardware) -> list[str]:
 
 
 def _accelerator() -> list[str]:
-    """/dev/kvm without the processor's own support emulates instruction by instruction and stops at the first new one."""
+    """/dev/kvm without the processor's own support stops at the first instruction that it cannot emulate."""
     flags = Path("/proc/cpuinfo").read_text().split()
     usable = os.access("/dev/kvm", os.R_OK | os.W_OK) and not {"vmx", "svm"}.isdisjoint(flags)
     # numpy in the guest needs more than the default processor.

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.vm.guest import CheckError, Done, Guest, Hardware
@@ -24,7 +24,7 @@ class Check:
     steps: Sequence[tuple[str, Step]]
     device_id: str = "10fb"
     wires: tuple[str, ...] = ("cable:b", "cable:a")
-    hardware: Hardware = Hardware()
+    hardware: Hardware = field(default_factory=Hardware)
     model_options: tuple[str, ...] = ()
 
 

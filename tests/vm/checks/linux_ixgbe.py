@@ -11,7 +11,8 @@ _MOVE = "ip netns add n{n} 2>/dev/null; ip link set eth{n} netns n{n}; ip -n n{n
 _UP = "ip -n n{n} addr replace 10.9.0.{a}/24 dev eth{n}; ip -n n{n} link set eth{n} up"
 _CARRIER = "for n in 0 1; do [ $(ip netns exec n$n cat /sys/class/net/eth$n/carrier) = 1 ] || exit 1; done"
 _BAD_DMESG = re.compile(
-    r"ixgbe.*(error|fail|timeout|timed out|hang|reset|not valid)|BUG:|Oops|WARNING|Call Trace|DMAR.*fault|vfio.*fail", re.I
+    r"ixgbe.*(error|fail|timeout|timed out|hang|reset|not valid)|BUG:|Oops|WARNING|Call Trace|DMAR.*fault|vfio.*fail",
+    re.I,
 )
 
 
@@ -201,9 +202,7 @@ def cable(lab: Lab) -> str:
 
 def up_down(lab: Lab) -> str:
     """Fifty times down and up."""
-    lab.must(
-        "for i in $(seq 50); do ip -n n0 link set eth0 down; ip -n n0 link set eth0 up; done", 300
-    )
+    lab.must("for i in $(seq 50); do ip -n n0 link set eth0 down; ip -n n0 link set eth0 up; done", 300)
     lab.must("ip -n n0 addr replace 10.9.0.1/24 dev eth0")
     lab.until("carrier after 50 times", _CARRIER)
     _all_answered(lab.must(in_n0("ping -q -c 20 -i 0.01 10.9.0.2")))

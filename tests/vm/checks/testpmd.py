@@ -9,13 +9,19 @@ from tests.vm.lab import Check, Lab, Step
 
 FORWARD_S = 4.0
 SETTLE_S = 1.0
+_LOG = "--log-level=pmd.net.ixgbe.init:debug"
 _PORTS = "-a 01:00.0 -a 02:00.0"
 # SIMD of 64 bits or less leaves DPDK only its scalar rx and tx paths.
 _EAL = {"vector": "", "scalar": "--force-max-simd-bitwidth=64"}
+_SAYS = {
+    "vector": ("Vector rx enabled", "Vector tx enabled"),
+    "scalar": ("Rx Burst Bulk Alloc function will be used", "Using simple tx code path"),
+}
 
 
 def vfio(lab: Lab) -> str:
     """Both ports to vfio-pci, 2 MiB pages for DPDK."""
+    lab.model.client.stop()  # until testpmd forwards: what comes sooner, its filters drop
     lab.must("modprobe vfio-pci")
     for slot in ("0000:01:00.0", "0000:02:00.0"):
         lab.must(f"echo vfio-pci >/sys/bus/pci/devices/{slot}/driver_override; echo {slot} >/sys/bus/pci/drivers_probe")
@@ -33,8 +39,8 @@ def forward(queues: int, path: str) -> Step:
         began = _totals(lab)
         lab.must("rm -f /tmp/in /tmp/out; mkfifo /tmp/in")
         command = (
-            f"dpdk-testpmd -l 0-1 -n 1 {_EAL[path]} {_PORTS} -- -i --nb-cores=1 --no-flush-rx --total-num-mbufs=16384"
-            f" --rxq={queues} --txq={queues}"
+            f"dpdk-testpmd -l 0-1 -n 1 {_LOG} {_EAL[path]} {_PORTS} -- -i --nb-cores=1 --no-flush-rx"
+            f" --total-num-mbufs=16384 --rxq={queues} --txq={queues}"
         )
         ticket = lab.guest.start(f"exec 3<>/tmp/in; timeout 120 {command} </tmp/in >/tmp/out 2>&1", 150)
         lab.until("testpmd's prompt", "grep -q 'testpmd>' /tmp/out", 60)
@@ -64,10 +70,10 @@ def _judge(lab: Lab, began: dict[str, int], said: str, queues: int, path: str) -
     dropped = [int(count) for count in re.findall(r"[RT]X-dropped: (\d+)", said)]
     if any(dropped):
         raise CheckError(f"testpmd dropped: {dropped}")
-    modes = re.findall(r"Burst mode: (.*)", said)
-    if len(modes) != 2 or any(("Vector" in mode) != (path == "vector") for mode in modes):
-        raise CheckError(f"testpmd's burst modes {modes}, wanted the {path} path")
-    return f"{moved['sent']} frames forwarded, none lost; {modes[0].strip()}; by queue {_span(streams)}"
+    missing = [words for words in _SAYS[path] if words not in said]
+    if missing:
+        raise CheckError(f"testpmd did not take its {path} path: it never said {missing}")
+    return f"{moved['sent']} frames forwarded, none lost; {_span(streams)} by queue; {path} rx and tx"
 
 
 def _span(counts: list[int]) -> str:
