@@ -96,7 +96,7 @@ def test_damaged_frames_are_in_the_report(instance: Instance, config: str) -> No
     assert report["sink"]["corrupted"] == port(report, "p0")["injected"]["corrupt"]["count"] == 20
 
 
-@pytest.mark.parametrize("kind", ["stuck-dd", "tx-stall", "rx-stall"])
+@pytest.mark.parametrize("kind", ["stuck-dd", "tx-stall", pytest.param("rx-stall", marks=pytest.mark.slow)])
 def test_a_stop_while_a_ring_is_stuck_is_bounded_and_counts_it(instance: Instance, config: str, kind: str) -> None:
     process = instance.start("-c", config, "--json")
     fault(instance, "p0", kind)
@@ -116,7 +116,14 @@ def test_a_stop_while_a_ring_is_stuck_is_bounded_and_counts_it(instance: Instanc
 
 
 @pytest.mark.parametrize(
-    "words", [["late-write-back", "us=2000"], ["reorder"], ["lost-doorbell"], ["eeprom-checksum"], ["slow-link"]]
+    "words",
+    [
+        ["lost-doorbell"],
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (["late-write-back", "us=2000"], ["reorder"], ["eeprom-checksum"], ["slow-link"])
+        ),
+    ],
 )
 def test_what_only_disturbs_costs_nothing_but_time(instance: Instance, config: str, words: list[str]) -> None:
     process = instance.start("-c", config, "--json")

@@ -208,6 +208,20 @@ def test_stuck_dd_survives_a_mapping_that_goes_away() -> None:
         assert hand.fault_kinds(a)["dma_unmapped"] >= 4
 
 
+def test_a_driver_that_reposts_what_is_withheld_harms_nobody() -> None:
+    with Hand() as hand:
+        a, b = hand.ports
+        rx, tx = hand.rx_ring(a), hand.tx_ring(b)
+        injector(hand, 0).begin("stuck-dd", {})
+        injector(hand, 1).begin("stuck-dd", {})
+        for turn in range(40):
+            hand.send(tx, sent_frames(7))
+            hand.tail(rx, (a.rx_head(0) - 1) % 16)
+            assert b.tx_head(0) == (turn + 1) * 7 % 64
+        hand.accounts_close(a)
+        hand.accounts_close(b)
+
+
 def test_late_write_backs_come_together_after_their_time() -> None:
     with Hand() as hand:
         a, b = hand.ports
@@ -234,8 +248,7 @@ def test_one_queue_is_overtaken_by_the_others() -> None:
         found.begin("reorder", {"queue": 0, "descriptors": 4, "us": 60_000_000})
         hand.send(tx, sent_frames(5))
         assert hand.receive(slow) == []
-        hand.set(a, 0xEB00, 1)  # RETA: now everything that is not hashed goes to queue 0, so steer by queue 1's hash
-        _steer_to_queue_1(hand)
+        _steer_hashed_to_queue_1(hand)
         hand.send(tx, _hashed(3))
         assert len(hand.receive(fast)) == 3 and hand.receive(slow) == []
         hand.send(tx, _hashed(1))
@@ -246,7 +259,7 @@ def test_one_queue_is_overtaken_by_the_others() -> None:
         hand.accounts_close(a)
 
 
-def _steer_to_queue_1(hand: Hand) -> None:
+def _steer_hashed_to_queue_1(hand: Hand) -> None:
     for index in range(32):
         hand.set(hand.ports[0], 0xEB00 + 4 * index, 0x01010101)
     hand.set(hand.ports[0], "MRQC", 1 | 0xF30000)

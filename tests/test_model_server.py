@@ -179,9 +179,7 @@ def test_dma_mappings(client: Client, model: tuple[FakeDatapath, ModelSpec], mem
     client.dma_map(DmaMapping(0x104000, PAGE), memory)
 
 
-def test_a_range_unmaps_all_that_lies_in_it(
-    client: Client, model: tuple[FakeDatapath, ModelSpec], memory: int
-) -> None:
+def test_a_range_unmaps_all_that_lies_in_it(client: Client, model: tuple[FakeDatapath, ModelSpec], memory: int) -> None:
     """QEMU does that when the guest gives up a branch of its IOMMU table: sizes are not those of the mappings."""
     maps = model[0].ports[0].maps
     for page in (0, 1, 5, 6, 300):
@@ -480,7 +478,10 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         (b"[1]", "no JSON object"),
         (b'{"do": [1]}', "no JSON object"),
         (b"[" * 50_000, "no JSON object"),
-        (b'{"do": "fly"}', "unknown command 'fly', expected one of start, stop, stats, flows, link, inject, inject_off, quit"),
+        (
+            b'{"do": "fly"}',
+            "unknown command 'fly', expected one of start, stop, stats, flows, link, inject, inject_off",
+        ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
         (b"\xff\xfe", "no JSON object"),

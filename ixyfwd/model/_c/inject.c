@@ -57,6 +57,10 @@ static bool rx_hold(struct port *p, struct rx_queue *q)
         if (!rx_waits(p, q->number))
             return false;
     }
+    if (h->count + q->pend >= q->entries) { /* only a driver that reposts what it has not got back gets here */
+        rx_release(p, q);
+        return false;
+    }
     if (!h->done && !(h->done = calloc(q->entries, sizeof *h->done)))
         return false;
     uint64_t frames = 0, bytes = 0;
