@@ -76,6 +76,9 @@ class DatapathPort:
     accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped.
     """
 
+    injected: Any
+    """`struct dp_inject`; `inject_changed` after a change."""
+
     def __init__(self, datapath: "Datapath", handle: Pointer, index: int, name: str) -> None:
         """Made by `Datapath` only."""
         self.name = name
@@ -94,6 +97,7 @@ class DatapathPort:
             raise MemoryError
         self.stats = lib.dp_port_stats(self._handle)
         self._causes = lib.dp_port_causes(self._handle)
+        self.injected = lib.dp_port_inject(self._handle)
 
     # Memory that the device reaches
 
@@ -152,6 +156,12 @@ class DatapathPort:
         if rx or tx:
             causes.rx[0] = causes.rx[1] = causes.tx[0] = causes.tx[1] = 0
         return rx, tx
+
+    # Misbehaviour on demand
+
+    def inject_changed(self) -> None:
+        """Have `injected` take effect; what is no longer withheld is written back at once."""
+        lib.dp_inject_changed(self._handle)
 
     # Registers and queues
 

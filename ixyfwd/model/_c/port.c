@@ -195,6 +195,7 @@ void dp_stop_rx(port_t *p, unsigned n)
     for (uint32_t k = 0, i = q->head; k < q->ready; k++, i = i + 1 == q->entries ? 0 : i + 1)
         if (q->slots[i].owner)
             *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+    inject_stop_rx(p, q);
     free(q->slots);
     q->slots = NULL;
     q->ring = NULL;
@@ -230,6 +231,7 @@ void dp_stop_tx(port_t *p, unsigned n)
     struct tx_queue *q = &p->tx[n];
     if (!q->running)
         return;
+    inject_stop_tx(p, q);
     q->running = false;
     q->ring = NULL;
     list_remove(p->tx_active, &p->tx_active_count, n);

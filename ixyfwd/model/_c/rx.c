@@ -101,6 +101,8 @@ static void pause_threshold(struct rx_queue *q, uint32_t ready)
 void rx_fetch(struct port *p, struct rx_queue *q)
 {
     uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    if (__builtin_expect(p->inject.doorbells, 0))
+        tail = inject_tail(p, false, q->number, tail);
     uint32_t i = q->head + q->ready;
     if (i >= q->entries)
         i -= q->entries;
@@ -165,8 +167,8 @@ static void write_back_odd(struct port *p, struct rx_queue *q, uint32_t i, const
 
 /* Write back a run of pending descriptors that does not wrap, in order: neighbours share lines, so a line changes hands
  * once. Returns the bytes delivered and adds to *frames. */
-static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
-                               uint64_t *frames)
+uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
+                        uint64_t *frames)
 {
     const struct rx_slot *slot = q->slots + i;
     struct desc *const run = q->ring ? q->ring + i : NULL;
@@ -191,9 +193,21 @@ static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, c
     return bytes;
 }
 
+/* `bytes` in the buffers of `frames` frames. */
+void rx_count_delivered(struct port *p, const struct rx_queue *q, uint64_t frames, uint64_t bytes)
+{
+    unsigned counter = p->config.rx_counter[q->number];
+    p->stats.qprc[counter] += frames;
+    p->stats.qbrc[counter] += bytes;
+    p->stats.rxdgpc += frames;
+    p->stats.rxdgbc += bytes;
+}
+
 /* Write back what is pending. */
 void rx_flush(struct port *p, struct rx_queue *q)
 {
+    if (__builtin_expect(p->inject.rx_holds, 0) && inject_rx_flush(p, q))
+        return;
     uint32_t count = q->pend, i = q->head >= count ? q->head - count : q->head + q->entries - count;
     uint32_t straight = q->entries - i < count ? q->entries - i : count;
     uint64_t frames = 0;
@@ -201,11 +215,7 @@ void rx_flush(struct port *p, struct rx_queue *q)
     if (straight < count)
         bytes += write_back_run(p, q, 0, q->done + straight, count - straight, &frames);
     q->pend = 0;
-    unsigned counter = p->config.rx_counter[q->number];
-    p->stats.qprc[counter] += frames;
-    p->stats.qbrc[counter] += bytes;
-    p->stats.rxdgpc += frames;
-    p->stats.rxdgbc += bytes;
+    rx_count_delivered(p, q, frames, bytes);
     if (__builtin_expect(p->causes.wanted, 0))
         note_cause(p, p->causes.rx, p->causes.urgent_rx, q->number);
 }
@@ -227,7 +237,8 @@ void rx_forget_map(struct port *p, const struct dma_map *map)
             if (!slot->host || (uint64_t)(slot->host - map->host) >= map->size)
                 continue;
             uint32_t distance = i >= q->head ? i - q->head : i + q->entries - q->head;
-            if (slot->owner && distance < q->ready)
+            bool withheld = q->entries - distance <= p->rx_held[q->number].count;
+            if (slot->owner && (distance < q->ready || withheld))
                 *slot->owner &= ~owner_bit(slot->host);
             *slot = (struct rx_slot){.address = slot->address};
         }
