@@ -186,6 +186,9 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
     mmap: Annotated[
         bool, typer.Option("--mmap/--no-mmap", help="Let the client map doorbell pages; not trapped there any more.")
     ] = False,
+    module: Annotated[
+        bool, typer.Option("--module/--no-module", help="A direct-attach cable is in the SFP+ cages, or nothing.")
+    ] = True,
     cpu: Annotated[
         int | None, typer.Option("--cpu", metavar="N", help="Poll on this CPU; without it: sleep when nothing moves.")
     ] = None,
@@ -202,7 +205,7 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
     from ixyfwd.cli.model import model_command  # noqa: PLC0415
     from ixyfwd.config.standalone import StandaloneOptions  # noqa: PLC0415
 
-    options = StandaloneOptions(port, wire, mac or (), device_id, mmap, cpu, control)
+    options = StandaloneOptions(port, wire, mac or (), device_id, mmap, module, cpu, control)
     return model_command(options, duration, json, verbose)
 
 

@@ -35,6 +35,7 @@ class StandaloneOptions:
     macs: Sequence[str] = ()
     device_id: str = "10fb"
     offer_mmap: bool = False
+    module: bool = True
     cpu: int | None = None
     control: str | None = None
 
@@ -91,7 +92,7 @@ def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
     control = options.control or f"{named[0][1]}.control"
     _check_control(control, [socket for _, socket in named])
     ports = tuple(
-        PortSpec(name, socket, mac, wire, device_id, options.offer_mmap)
+        PortSpec(name, socket, mac, wire, device_id, options.offer_mmap, options.module)
         for (name, socket), mac, wire in zip(named, macs, wires, strict=True)
     )
     # On a CPU of its own it polls; otherwise it lets others run whenever nothing moves.

@@ -59,10 +59,8 @@ class Port:
         datapath: "DatapathPort",
         registers: RegisterMap,
         clock_ns: Callable[[], int] = time.monotonic_ns,
-        *,
-        module: bool = True,
     ) -> None:
-        """`module`: a direct-attach cable is in the SFP+ cage. Raises UsageError for a MAC address that is none."""
+        """Raises UsageError for a MAC address that is none."""
         self.name = spec.name
         self._spec = spec
         self._datapath = datapath
@@ -81,13 +79,14 @@ class Port:
         self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, self._follow_link)
         self._nvm = NvmAccess(file)
         self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
-        self._pins = Pins(file, clock_ns, module)
+        self._pins = Pins(file, clock_ns, spec.module)
         self._statistics = Statistics(file, datapath.stats)
         self._queues = Queues(file, datapath, self._record_misuse)
         self._dma = DmaMappings(datapath)
         file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
         datapath.set_link(False)
+        self.set_cable(True)
         self._power_on()
 
     # What the server's loop and the control socket use
@@ -120,8 +119,8 @@ class Port:
         return None if self._gone else self._interrupts.due_ns
 
     def set_cable(self, plugged: bool) -> None:
-        """Somebody at the far end pulls the cable, or plugs it in."""
-        self._link.set_cable(plugged)
+        """Somebody at the far end pulls the cable, or plugs it in; no link without a module, whatever they do."""
+        self._link.set_cable(plugged and self._spec.module)
 
     def faults(self) -> Faults:
         """Everything a driver did wrong since the port was made."""
