@@ -348,6 +348,7 @@ _INTX = (
     ("cable", cable),
     ("faults", no_faults),
 )
+_BEHIND_IOMMU = ("bind", "ping", "iperf3", "jumbo", "cable", "reload", "faults", "dmesg")
 LINUX_CHECKS = (
     Check(
         "linux-ixgbe",
@@ -359,6 +360,12 @@ LINUX_CHECKS = (
         "10FB ports in a machine without message-signalled interrupts",
         _INTX,
         hardware=Hardware(kernel="pci=nomsi"),
+    ),
+    Check(
+        "linux-ixgbe-iommu",
+        "10FB ports behind an IOMMU: Linux maps and unmaps each buffer",
+        tuple(step for step in _COMMON if step[0] in _BEHIND_IOMMU),
+        hardware=Hardware(iommu=True, kernel="iommu.passthrough=0"),
     ),
     Check(
         "linux-ixgbe-empty",
