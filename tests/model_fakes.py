@@ -95,6 +95,9 @@ class FakePort:
     def stop_rx(self, queue: int) -> None:
         self.running.discard(("rx", queue))
 
+    def force_drop(self, queue: int, on: bool) -> None:
+        self.calls.append(("force_drop", queue, on))
+
     def stop_tx(self, queue: int) -> None:
         self.running.discard(("tx", queue))
 

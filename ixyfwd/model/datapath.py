@@ -72,8 +72,9 @@ class DatapathPort:
 
     Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
-    txdgbc. Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
-    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped.
+    txdgbc lxontxc lxofftxc lxonrxcnt lxoffrxcnt. Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
+    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
+    the packet buffer now.
     """
 
     injected: Any
@@ -179,6 +180,10 @@ class DatapathPort:
     def stop_rx(self, queue: int) -> None:
         """Stop; buffers that the device held are the driver's again."""
         lib.dp_stop_rx(self._handle, _queue(queue))
+
+    def force_drop(self, queue: int, on: bool) -> None:
+        """PFQDE: drop what finds no descriptors, as with SRRCTL.DROP_EN. A reset forgets it."""
+        lib.dp_force_drop(self._handle, _queue(queue), on)
 
     def start_tx(self, queue: int) -> bool:
         """Latch TDBAL/H, TDLEN, TDH, TDWBAL/H. False and a `ring_invalid` fault if they are unusable."""

@@ -10,7 +10,7 @@ from ixyfwd.model import table
 from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
 from ixyfwd.model.injector import Injector
-from ixyfwd.model.interrupts import Interrupts
+from ixyfwd.model.interrupts import RX_MISS, Interrupts
 from ixyfwd.model.link import Link
 from ixyfwd.model.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.nvm import mac_words
@@ -69,6 +69,7 @@ class Port:
         except ValueError as error:
             raise UsageError(f"port {spec.name}: {error}") from None
         self._misuse = MisuseLog()
+        self._missed = 0  # RXMPC that RX_MISS was raised for
         self._gone = False
         self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
         self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
@@ -112,6 +113,10 @@ class Port:
             self._show_all_ones(DOORBELL_AREAS)
             return
         self._link.tick()
+        missed = self._datapath.stats.rxmpc[0]
+        if missed != self._missed:
+            self._missed = missed
+            self._interrupts.raise_cause(RX_MISS)
         self._interrupts.service()
 
     def due_ns(self) -> int | None:

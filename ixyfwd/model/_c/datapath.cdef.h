@@ -11,10 +11,11 @@ typedef struct dp_stats {
     uint64_t gptc, gotc, tpt, mptc, bptc;
     uint64_t ptc64, ptc127, ptc255, ptc511, ptc1023, ptc1522;
     uint64_t txdgpc, txdgbc;
-    uint64_t rxmpc[8];
+    uint64_t rxmpc[8], lxontxc, lxofftxc, lxonrxcnt, lxoffrxcnt;
     uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
     /* Not of the chip: where else a frame can end, so that the accounts close. */
     uint64_t rx_filtered, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
+    uint64_t rx_waiting; /* in the packet buffer now */
 } dp_stats;
 
 typedef struct dp_fault {
@@ -77,6 +78,7 @@ int dp_start_rx(port_t *p, unsigned queue);
 void dp_stop_rx(port_t *p, unsigned queue);
 int dp_start_tx(port_t *p, unsigned queue);
 void dp_stop_tx(port_t *p, unsigned queue);
+void dp_force_drop(port_t *p, unsigned queue, int on); /* PFQDE: as if the queue had DROP_EN */
 void dp_tail_written(port_t *p, int rx, unsigned queue);
 int dp_head_written(port_t *p, int rx, unsigned queue);
 uint32_t dp_rx_head(port_t *p, unsigned queue);

@@ -85,6 +85,7 @@ struct rx_queue {
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
+    bool force_drop;                               /* PFQDE */
     struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
 };
 
@@ -106,6 +107,8 @@ struct config {
     uint32_t max_frame; /* incl. CRC, without tags */
     uint16_t vet;
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
+    uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
+    bool sends_xon, heeds_pause;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
@@ -155,6 +158,17 @@ struct doorbell {
     bool known;
 };
 
+struct fifo_frame {
+    struct rx_class class;
+    uint32_t at, length;
+};
+struct fifo {
+    uint8_t *bytes; /* both made when the first frame has to wait */
+    struct fifo_frame *frames;
+    uint32_t first, count, write, used;
+    bool paused; /* the far end was asked to pause */
+};
+
 struct generator;
 struct sink;
 struct tap;
@@ -164,7 +178,7 @@ struct port {
     dp_t *dp;
     unsigned index;
     volatile uint32_t *store;
-    bool bus_master, tail_mapped, link, dirty, feeding;
+    bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
     uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
@@ -180,6 +194,7 @@ struct port {
     dp_faults faults;
     dp_causes causes;
     struct config config;
+    struct fifo fifo;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
     dp_inject inject;
@@ -285,7 +300,13 @@ enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, en
 enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
                                    enum rx_wait wait);
 void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
-void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
+bool rx_place(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+
+/* fifo.c */
+bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+unsigned fifo_drain(struct port *p);
+void fifo_clear(struct port *p);
+void fifo_free(struct fifo *f);
 
 /* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do
  * not wrap. */

@@ -84,6 +84,7 @@ void dp_free(dp_t *dp)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]) {
             wire_free(dp->ports[i]);
+            fifo_free(&dp->ports[i]->fifo);
             free(dp->ports[i]->maps);
             free(dp->ports[i]);
         }
@@ -108,6 +109,7 @@ void dp_set_link(port_t *p, int up)
     if (!p->link && up)
         wire_restart_clock(p);
     p->link = up;
+    p->paused = p->paused && up;
 }
 
 void dp_feed(port_t *p, int on)
@@ -123,6 +125,15 @@ void dp_reset(port_t *p)
         dp_stop_rx(p, p->rx_active[0]);
     while (p->tx_active_count)
         dp_stop_tx(p, p->tx_active[0]);
+    for (unsigned n = 0; n < QUEUES; n++)
+        p->rx[n].force_drop = false;
+    fifo_clear(p);
+    p->dirty = true;
+}
+
+void dp_force_drop(port_t *p, unsigned n, int on)
+{
+    p->rx[n].force_drop = on;
     p->dirty = true;
 }
 

@@ -28,8 +28,11 @@ unsigned dp_round(struct dp *dp)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (__builtin_expect(dp->ports[i]->inject.holds, 0))
             inject_release_due(dp->ports[i]);
-    for (unsigned i = 0; i < dp->port_count; i++)
+    for (unsigned i = 0; i < dp->port_count; i++) {
         rx_fetch_all(dp->ports[i], false);
+        if (__builtin_expect(dp->ports[i]->fifo.count, 0))
+            moved += fifo_drain(dp->ports[i]);
+    }
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
     for (unsigned i = 0; i < dp->port_count; i++)
