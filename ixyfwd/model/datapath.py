@@ -194,6 +194,20 @@ class DatapathPort:
         """True: tails are levels in `store`. False: only `tail_written` counts (82599.md 2.6)."""
         lib.dp_set_tail_mapped(self._handle, on)
 
+    def set_polled(self, bar: Any) -> None:
+        """Tails are levels in `bar`, a writable buffer of BAR0's size, and not in `store`; see `missed`."""
+        self._bar = ffi.from_buffer(bar)  # C keeps the address
+        lib.dp_set_polled(self._handle, self._bar)
+
+    def missed(self) -> int | None:
+        """A device address that no mapping holds and that descriptors wait for; polled ports only."""
+        address = int(lib.dp_missed(self._handle))
+        return None if address == WORD else address
+
+    def answer_missed(self, known: bool) -> None:
+        """It is mapped by now; or it is nobody's, and whoever wants it gets his fault."""
+        lib.dp_answer_missed(self._handle, known)
+
     def set_link(self, up: bool) -> None:
         """Link down: nothing moves either way. Up at the start."""
         lib.dp_set_link(self._handle, up)

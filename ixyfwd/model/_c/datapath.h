@@ -38,6 +38,7 @@ enum fault_kind {
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define NOTHING_MISSED UINT64_MAX
 
 struct desc {
     uint64_t q0, q1;
@@ -145,6 +146,8 @@ struct port {
     unsigned index;
     volatile uint32_t *store;
     bool bus_master, tail_mapped, link, dirty, feeding;
+    bool polled, let_through; /* see polled.c */
+    uint64_t missed;
     uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
@@ -270,6 +273,15 @@ static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
 /* tx.c */
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
+
+/* polled.c */
+struct polled_run {
+    const struct desc *ring; /* NULL: not in one mapping */
+    uint64_t base;
+    uint32_t entries, first, count;
+    bool tx;
+};
+bool polled_memory_known(struct port *p, const struct polled_run *run);
 
 /* wires */
 unsigned wire_feed(struct port *p);
