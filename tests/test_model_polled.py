@@ -1,5 +1,6 @@
 """The polled front end without a driver process: what stores in `resource0` do, and the device directory."""
 
+import ctypes
 import mmap
 import os
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 
 from ixyfwd.errors import RefusedError, UsageError
 from ixyfwd.model.pciconfig import BAR0_BYTES
+from ixyfwd.model.polled import memory
 from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.mirror import Mirror
 from ixyfwd.model.port import Port
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec
 from tests.model_fakes import MAC, Bench
+from tests.model_hand import ARENA_BYTES, CONTEXT, DEXT, IOVA, Hand, Ring
 
 ENABLE, RST = 1 << 25, 1 << 26
 RESET_VALUES = {
@@ -35,9 +38,9 @@ class Desk(Bench):
         super().__init__()
         spec = PortSpec("p0", "", MAC, NoWire(), directory="/unused")
         self.port = Port(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
-        memory = mmap.mmap(-1, BAR0_BYTES)
-        self.bar = memoryview(memory).cast("I")
-        self.mirror = Mirror(self.port, self.datapath.store, self.map, memory)
+        mapped = mmap.mmap(-1, BAR0_BYTES)
+        self.bar = memoryview(mapped).cast("I")
+        self.mirror = Mirror(self.port, self.datapath.store, self.map, mapped)
         self.mirror.publish_reset()
 
     def see(self, name: str, index: int = 0) -> int:
@@ -128,7 +131,7 @@ def test_a_queue_starts_with_what_was_stored_before_its_enable(desk: Desk) -> No
     desk.put("RDLEN", 2048, 3)
     desk.put("RDBAH", 5, 3)
     desk.mirror.take(commands)
-    assert desk.datapath.calls[-1] == ("start_rx", 3) or ("start_rx", 3) in desk.datapath.calls
+    assert ("start_rx", 3) in desk.datapath.calls
     assert (desk.read("RDLEN", 3), desk.read("RDBAH", 3)) == (2048, 5)
     desk.mirror.publish()
     assert desk.see("RXDCTL", 3) == ENABLE
@@ -318,3 +321,106 @@ def test_the_spec_passes_through_json() -> None:
     port = PortSpec("p0", "", MAC, NoWire(), directory="/dev/shm/p0")
     spec = ModelSpec((port,), "/tmp/control")
     assert ModelSpec.from_json(spec.as_json()) == spec
+
+
+def test_without_physical_addresses_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_entry", lambda fd, address: memory.PRESENT)  # what others than root are told
+    with pytest.raises(UsageError, match="which the kernel hides here; run as root"):
+        memory.check_permission()
+
+
+def test_a_mapping_is_found_by_its_address(tmp_path: Path) -> None:
+    file = tmp_path / "resource0"
+    file.write_bytes(bytes(8192))
+    with file.open("r+b") as opened:
+        mapped = mmap.mmap(opened.fileno(), 8192)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    identity = memory.mapping_identity(address)
+    assert identity.split()[1] == str(file.stat().st_ino).encode()
+    assert memory.processes_that_map(identity) == set()  # this one does not count
+    with pytest.raises(LookupError):
+        memory.mapping_identity(1)
+
+
+# The data path: descriptors that name unknown memory wait until somebody has looked
+
+
+class PolledHand(Hand):
+    """Port a reads its doorbells from `bar`; none of the memory is known to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = mmap.mmap(-1, BAR0_BYTES)
+        self.bar = memoryview(memory).cast("I")
+        self.ports[0].set_polled(memory)
+        self.ports[0].unmap_all()
+
+    def ring_doorbell(self, ring: Ring, value: int) -> None:
+        """As a driver does: in the file, not in the model's own store."""
+        self.bar[(ring.window + 0x18) // 4] = value
+        self.run(3)
+
+
+@pytest.fixture
+def hand() -> Iterator[PolledHand]:
+    made = PolledHand()
+    with made:
+        yield made
+
+
+def let_reach_all(hand: PolledHand) -> None:
+    hand.ports[0].map_dma(IOVA, ARENA_BYTES, hand.fd, 0, True, True)
+    hand.ports[0].answer_missed(True)
+    hand.run(3)
+
+
+def test_a_frame_waits_for_the_memory_it_is_in(hand: PolledHand) -> None:
+    port = hand.ports[0]
+    ring = hand.tx_ring(port)
+    hand.queue_frame(ring, bytes(60))
+    hand.ring_doorbell(ring, 1)
+    assert port.missed() == IOVA + ring.offset
+    assert (port.stats.gptc, port.faults().total) == (0, 0)
+    let_reach_all(hand)
+    assert (port.missed(), port.stats.gptc, port.tx_head(0), port.faults().total) == (None, 1, 1, 0)
+    hand.accounts_close(port)
+
+
+def test_posted_buffers_wait_too(hand: PolledHand) -> None:
+    left, right = hand.ports
+    ring = hand.rx_ring(left, entries=16)
+    hand.ring_doorbell(ring, 15)
+    assert left.missed() == IOVA + ring.offset
+    let_reach_all(hand)
+    sender = hand.tx_ring(right)
+    hand.send(sender, [bytes(60)], rounds=4)
+    assert len(hand.receive(ring, refill=False)) == 1
+    assert (left.missed(), left.faults().total) == (None, 0)
+    hand.accounts_close(left)
+
+
+def test_memory_that_nobody_has_is_asked_for_once_and_then_a_fault(hand: PolledHand) -> None:
+    port = hand.ports[0]
+    ring = hand.tx_ring(port)
+    hand.queue_frame(ring, bytes(60))
+    hand.ring_doorbell(ring, 1)
+    let_reach_all(hand)
+    hand.queue_frame(ring, bytes(60))
+    hand.set_desc(ring, 1, 0x7000000000, hand.desc(ring, 1)[1])
+    hand.ring_doorbell(ring, 2)
+    assert (port.missed(), port.faults().total) == (0x7000000000, 0)
+    port.answer_missed(False)
+    hand.run(3)
+    assert hand.fault_kinds(port) == {"dma_unmapped": 1}
+    assert (port.missed(), port.tx_head(0), port.stats.gptc, port.stats.tx_dropped) == (None, 2, 1, 1)
+
+
+def test_a_context_descriptor_names_no_memory(hand: PolledHand) -> None:
+    port = hand.ports[0]
+    port.map_dma(IOVA, ARENA_BYTES, hand.fd, 0, True, True)
+    ring = hand.tx_ring(port)
+    hand.set_desc(ring, 0, 14 << 9 | 20, DEXT | CONTEXT)
+    ring.next = 1
+    hand.queue_frame(ring, bytes(60))
+    hand.ring_doorbell(ring, 2)
+    assert (port.missed(), port.stats.gptc, port.faults().total) == (None, 1, 0)

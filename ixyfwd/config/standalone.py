@@ -61,6 +61,22 @@ class _CommandLine(Source):
                 return Problem(f"--cpu {self.cpu}", 0, "", message)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a port is to be found: a vfio-user socket, or a directory as in sysfs."""
+
+    path: str
+    polled: bool
+
+    @property
+    def socket(self) -> str:
+        return "" if self.polled else self.path
+
+    @property
+    def directory(self) -> str | None:
+        return self.path if self.polled else None
+
+
 def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -107,22 +123,6 @@ def _check_counts(options: StandaloneOptions) -> None:
         raise UsageError(f"--wire: found {len(options.wires)} for {ports} --port, expected one for each")
     if len(options.macs) not in (0, ports):
         raise UsageError(f"--mac: found {len(options.macs)} for {ports} --port, expected none or one for each")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a port is to be found: a vfio-user socket, or a directory as in sysfs."""
-
-    path: str
-    polled: bool
-
-    @property
-    def socket(self) -> str:
-        return "" if self.polled else self.path
-
-    @property
-    def directory(self) -> str | None:
-        return self.path if self.polled else None
 
 
 def _read_port(notes: Notes, index: int, text: str) -> tuple[str, _Place]:

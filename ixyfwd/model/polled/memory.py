@@ -47,9 +47,9 @@ def check_permission() -> None:
     """Raises UsageError if the kernel does not tell this process where memory is (82599.md section 8)."""
     memory = mmap.mmap(-1, PAGE_BYTES)
     memory[0] = 1
-    with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-        address = np.frombuffer(memory, np.uint8).ctypes.data
-        entry = _entry(pagemap.fileno(), address)
+    entry = 0
+    with contextlib.suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+        entry = _entry(pagemap.fileno(), np.frombuffer(memory, np.uint8).ctypes.data)
     if not entry & FRAME:
         raise UsageError("a device directory needs physical addresses, which the kernel hides here; run as root")
 
