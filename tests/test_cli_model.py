@@ -242,6 +242,9 @@ def test_faults_are_in_the_report_and_in_the_exit_code(start: Any) -> None:
 
 def test_a_killed_model_process_is_said(start: Any) -> None:
     model = start(wires=("none",))
+    assert model.process.stderr is not None
+    while "model: pid" not in model.process.stderr.readline():
+        assert model.process.poll() is None
     (child,) = descendants(model.process.pid)
     child.kill()
     out, err = model.process.communicate(timeout=30)
@@ -345,6 +348,8 @@ def test_a_cable_names_and_defaults() -> None:
     assert [(port.name, port.socket) for port in spec.ports] == [("p0", "/tmp/ixt-0.sock"), ("right", "/tmp/ixt-a=b")]
     assert spec.control == "/tmp/ixt-0.sock.control"
     assert not any(port.offer_mmap for port in spec.ports)
+    assert all(port.module for port in spec.ports)
+    assert not spec_of("none", module=False).ports[0].module
     assert len({port.mac for port in spec.ports}) == 2
     assert spec.feed_by_itself
     assert spec.share_cpu

@@ -15,6 +15,7 @@ from ixyfwd.model.pciconfig import BAR0_BYTES
 from ixyfwd.model.polled import memory
 from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.mirror import Mirror
+from ixyfwd.model.polled.path import PolledPath
 from ixyfwd.model.port import Port
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec
 from tests.model_fakes import MAC, Bench
@@ -244,6 +245,19 @@ def test_whatever_is_stored_the_file_settles(stores: list[tuple[int, int]]) -> N
         assert desk.see(name) == desk.read(name), name
 
 
+def test_a_port_that_left_the_bus_shows_all_ones_until_it_is_back(desk: Desk) -> None:
+    desk.port.leave()
+    desk.mirror.publish_reset()
+    desk.put("CTRL", RST)
+    desk.turn()
+    assert desk.see("STATUS") == desk.see("CTRL") == desk.see("GPRC") == 0xFFFFFFFF
+    resets = desk.port.resets
+    desk.port.come_back()
+    assert desk.port.resets > resets
+    desk.mirror.publish_reset()
+    assert (desk.see("HLREG0"), desk.see("GPRC")) == (RESET_VALUES["HLREG0"], 0)
+
+
 # The directory
 
 
@@ -352,7 +366,7 @@ class PolledHand(Hand):
         super().__init__()
         memory = mmap.mmap(-1, BAR0_BYTES)
         self.bar = memoryview(memory).cast("I")
-        self.ports[0].set_polled(memory)
+        self.path = PolledPath(self.ports[0], memory)
         self.ports[0].unmap_all()
 
     def ring_doorbell(self, ring: Ring, value: int) -> None:
@@ -370,7 +384,7 @@ def hand() -> Iterator[PolledHand]:
 
 def let_reach_all(hand: PolledHand) -> None:
     hand.ports[0].map_dma(IOVA, ARENA_BYTES, hand.fd, 0, True, True)
-    hand.ports[0].answer_missed(True)
+    hand.path.answer_missed(True)
     hand.run(3)
 
 
@@ -379,10 +393,10 @@ def test_a_frame_waits_for_the_memory_it_is_in(hand: PolledHand) -> None:
     ring = hand.tx_ring(port)
     hand.queue_frame(ring, bytes(60))
     hand.ring_doorbell(ring, 1)
-    assert port.missed() == IOVA + ring.offset
+    assert hand.path.missed() == IOVA + ring.offset
     assert (port.stats.gptc, port.faults().total) == (0, 0)
     let_reach_all(hand)
-    assert (port.missed(), port.stats.gptc, port.tx_head(0), port.faults().total) == (None, 1, 1, 0)
+    assert (hand.path.missed(), port.stats.gptc, port.tx_head(0), port.faults().total) == (None, 1, 1, 0)
     hand.accounts_close(port)
 
 
@@ -390,12 +404,12 @@ def test_posted_buffers_wait_too(hand: PolledHand) -> None:
     left, right = hand.ports
     ring = hand.rx_ring(left, entries=16)
     hand.ring_doorbell(ring, 15)
-    assert left.missed() == IOVA + ring.offset
+    assert hand.path.missed() == IOVA + ring.offset
     let_reach_all(hand)
     sender = hand.tx_ring(right)
     hand.send(sender, [bytes(60)], rounds=4)
     assert len(hand.receive(ring, refill=False)) == 1
-    assert (left.missed(), left.faults().total) == (None, 0)
+    assert (hand.path.missed(), left.faults().total) == (None, 0)
     hand.accounts_close(left)
 
 
@@ -408,11 +422,11 @@ def test_memory_that_nobody_has_is_asked_for_once_and_then_a_fault(hand: PolledH
     hand.queue_frame(ring, bytes(60))
     hand.set_desc(ring, 1, 0x7000000000, hand.desc(ring, 1)[1])
     hand.ring_doorbell(ring, 2)
-    assert (port.missed(), port.faults().total) == (0x7000000000, 0)
-    port.answer_missed(False)
+    assert (hand.path.missed(), port.faults().total) == (0x7000000000, 0)
+    hand.path.answer_missed(False)
     hand.run(3)
     assert hand.fault_kinds(port) == {"dma_unmapped": 1}
-    assert (port.missed(), port.tx_head(0), port.stats.gptc, port.stats.tx_dropped) == (None, 2, 1, 1)
+    assert (hand.path.missed(), port.tx_head(0), port.stats.gptc, port.stats.tx_dropped) == (None, 2, 1, 1)
 
 
 def test_a_context_descriptor_names_no_memory(hand: PolledHand) -> None:
@@ -423,4 +437,4 @@ def test_a_context_descriptor_names_no_memory(hand: PolledHand) -> None:
     ring.next = 1
     hand.queue_frame(ring, bytes(60))
     hand.ring_doorbell(ring, 2)
-    assert (port.missed(), port.stats.gptc, port.faults().total) == (None, 1, 0)
+    assert (hand.path.missed(), port.stats.gptc, port.faults().total) == (None, 1, 0)

@@ -36,6 +36,7 @@ class StandaloneOptions:
     macs: Sequence[str] = ()
     device_id: str = "10fb"
     offer_mmap: bool = False
+    module: bool = True
     cpu: int | None = None
     control: str | None = None
 
@@ -108,7 +109,7 @@ def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
     control = options.control or f"{named[0][1].path}.control"
     _check_control(control, [place.path for _, place in named])
     ports = tuple(
-        PortSpec(name, place.socket, mac, wire, device_id, options.offer_mmap, place.directory)
+        PortSpec(name, place.socket, mac, wire, device_id, options.offer_mmap, options.module, place.directory)
         for (name, place), mac, wire in zip(named, macs, wires, strict=True)
     )
     # On a CPU of its own it polls; otherwise it lets others run whenever nothing moves.

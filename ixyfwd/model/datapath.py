@@ -4,6 +4,7 @@ Nothing here is called while `run` is at work: one process, one thread, no locks
 """
 
 import errno
+import fcntl
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -32,12 +33,16 @@ FAULT_KINDS = (  # enum fault_kind of datapath.h
     "bad_descriptor",
     "ring_invalid",
     "unsupported_offload",
+    "dma_lost",
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail)."""
+    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail).
+
+    Kind `dma_lost`: the file behind the mapping that starts at `address` shrank; `index` is the page that was missed.
+    """
 
     kind: str
     direction: str
@@ -71,14 +76,19 @@ class DatapathPort:
     accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped.
     """
 
+    injected: Any
+    """`struct dp_inject`; `inject_changed` after a change."""
+
     def __init__(self, datapath: "Datapath", handle: Pointer, index: int, name: str) -> None:
         """Made by `Datapath` only."""
         self.name = name
         self.index = index
         self._datapath = datapath
         self._plug: Plug | None = None
-        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC)
+        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.store_fd, STORE_BYTES)
+        # Clients are given this file; one that cut it short would end the process with SIGBUS.
+        fcntl.fcntl(self.store_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         memory = mmap.mmap(self.store_fd, STORE_BYTES)
         self.store = memoryview(memory).cast("I")
         self._pinned = ffi.from_buffer(memory)  # C keeps the address
@@ -87,6 +97,7 @@ class DatapathPort:
             raise MemoryError
         self.stats = lib.dp_port_stats(self._handle)
         self._causes = lib.dp_port_causes(self._handle)
+        self.injected = lib.dp_port_inject(self._handle)
 
     # Memory that the device reaches
 
@@ -146,6 +157,12 @@ class DatapathPort:
             causes.rx[0] = causes.rx[1] = causes.tx[0] = causes.tx[1] = 0
         return rx, tx
 
+    # Misbehaviour on demand
+
+    def inject_changed(self) -> None:
+        """Have `injected` take effect; what is no longer withheld is written back at once."""
+        lib.dp_inject_changed(self._handle)
+
     # Registers and queues
 
     def reconfigure(self) -> None:
@@ -193,20 +210,6 @@ class DatapathPort:
     def set_tail_mapped(self, on: bool) -> None:
         """True: tails are levels in `store`. False: only `tail_written` counts (82599.md 2.6)."""
         lib.dp_set_tail_mapped(self._handle, on)
-
-    def set_polled(self, bar: Any) -> None:
-        """Tails are levels in `bar`, a writable buffer of BAR0's size, and not in `store`; see `missed`."""
-        self._bar = ffi.from_buffer(bar)  # C keeps the address
-        lib.dp_set_polled(self._handle, self._bar)
-
-    def missed(self) -> int | None:
-        """A device address that no mapping holds and that descriptors wait for; polled ports only."""
-        address = int(lib.dp_missed(self._handle))
-        return None if address == WORD else address
-
-    def answer_missed(self, known: bool) -> None:
-        """It is mapped by now; or it is nobody's, and whoever wants it gets his fault."""
-        lib.dp_answer_missed(self._handle, known)
 
     def set_link(self, up: bool) -> None:
         """Link down: nothing moves either way. Up at the start."""

@@ -63,6 +63,8 @@ class Model:
                 "stats": self._stats,
                 "flows": self._flows,
                 "link": self._set_link,
+                "inject": self._inject,
+                "inject_off": self._inject_off,
                 "quit": self._handle_quit,
             }
             control = ControlServer(spec.control, self._loop, commands)
@@ -130,6 +132,7 @@ class Model:
                     "connected": server.connected,
                     "wire": feed.wire_stats(),
                     "faults": port.faults(),
+                    "injected": port.injector.report(),
                 }
                 for port, server, feed in zip(self._ports, self._servers, feeds, strict=True)
             ],
@@ -140,13 +143,30 @@ class Model:
         return {"flows": {str(flow): list(queues) for flow, queues in self._datapath.flow_queues().items()}}
 
     def _set_link(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = required(request, "port", str)
         up = required(request, "up", bool)
+        self._port(request).set_cable(up)
+        return {}
+
+    def _port(self, request: Mapping[str, Any]) -> Port:
+        name = required(request, "port", str)
         ports = {port.name: port for port in self._ports}
         if name not in ports:
             raise UsageError(f"there is no port {name!r}, expected one of {', '.join(ports)}")
-        ports[name].set_cable(up)
-        return {}
+        return ports[name]
+
+    def _inject(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        injector = self._port(request).injector
+        injector.begin(required(request, "kind", str), required(request, "parameters", dict))
+        return {"injected": injector.report()}
+
+    def _inject_off(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One kind, or everything."""
+        injector = self._port(request).injector
+        if request.get("kind") is None:
+            injector.clear()
+        else:
+            injector.end(required(request, "kind", str))
+        return {"injected": injector.report()}
 
     def _handle_quit(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         self.quit()

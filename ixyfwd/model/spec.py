@@ -88,6 +88,7 @@ class PortSpec:
     wire: Wire
     device_id: int = 0x10FB
     offer_mmap: bool = True  # doorbell pages may be mapped by the client
+    module: bool = True  # a direct-attach cable is in the SFP+ cage
     directory: str | None = None
 
 

@@ -48,9 +48,7 @@ def _arguments() -> argparse.Namespace:
     verbs.add_parser("list", help="the checks by name")
     check = verbs.add_parser("check", help="run all checks, or those named")
     check.add_argument("names", nargs="*", metavar="NAME", type=_name)
-    run = verbs.add_parser(
-        "run", help="boot with two ports and a cable between them, run a script there"
-    )
+    run = verbs.add_parser("run", help="boot with two ports and a cable between them, run a script there")
     run.add_argument("script")
     run.add_argument("--device-id", default="10fb", metavar="ID")
     run.add_argument("--iommu", action="store_true")

@@ -33,6 +33,7 @@ enum fault_kind {
     FAULT_BAD_DESCRIPTOR,
     FAULT_RING_INVALID,
     FAULT_UNSUPPORTED_OFFLOAD,
+    FAULT_DMA_LOST, /* the file behind a mapping shrank; see lost.c */
 };
 
 enum { DMA_READ = 1, DMA_WRITE = 2 };
@@ -62,6 +63,7 @@ struct dma_map {
     void *mapped; /* what mmap returned; starts at or before `host` */
     size_t mapped_bytes;
     unsigned access;
+    uint8_t *lost_at; /* where SIGBUS found that the file is shorter by now, or NULL */
 };
 
 /* What is known of an rx descriptor that the device owns. */
@@ -136,6 +138,24 @@ struct frame {
 
 enum wire_kind { WIRE_UNPLUGGED, WIRE_GENERATOR, WIRE_TAP, WIRE_PCAP, WIRE_CABLE, WIRE_NONE };
 
+/* Write-backs that inject.c withholds: the last `count` before those pending; `done` by ring index. */
+struct rx_held {
+    struct desc *done;
+    uint32_t count;
+    uint64_t since_ns, written_back; /* at the first of them: time, and dp_inject.written_back */
+};
+struct tx_held {
+    uint32_t *index;
+    uint32_t count;
+    uint64_t since_ns;
+    bool releasing;
+};
+struct doorbell {
+    uint32_t written, heard;
+    uint64_t rung;
+    bool known;
+};
+
 struct generator;
 struct sink;
 struct tap;
@@ -165,6 +185,10 @@ struct port {
     struct config config;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
+    dp_inject inject;
+    struct rx_held rx_held[QUEUES];
+    struct tx_held tx_held[QUEUES];
+    struct doorbell doorbell_rx[QUEUES], doorbell_tx[QUEUES];
     uint8_t gather[SCRATCH_BYTES]; /* tx frames of several buffers */
     uint8_t edit[SCRATCH_BYTES];   /* rx frames that change on the way in: padding, tag, CRC */
 };
@@ -180,6 +204,7 @@ struct dp {
     struct idle idle;
     uint64_t start_ns, now_ns, realtime_offset_ns;
     bool capture_full, caused; /* caused: an interrupt is due, see dp_causes */
+    volatile bool lost;        /* set by a signal handler: a mapping has `lost_at` */
     struct backing *backings;
     struct dma_map no_map; /* what empty TLB entries point to */
     uint8_t *pattern;      /* position-dependent filling of generated frames */
@@ -208,6 +233,12 @@ bool dma_reachable(struct port *p, uint64_t address, uint64_t length, unsigned a
 void dma_copy_out(struct port *p, uint64_t address, const uint8_t *data, uint64_t length);
 void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t length);
 void dma_init(struct port *p);
+void maps_changed(struct port *p);
+
+/* lost.c */
+void lost_watch(void);
+void lost_begin(struct dp *dp);
+void lost_end(struct dp *dp);
 
 static inline struct dma_map *dma_find(struct port *p, uint64_t address)
 {
@@ -270,6 +301,21 @@ static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
     q->head = q->head + count == q->entries ? 0 : q->head + count;
 }
 
+uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
+                        uint64_t *frames);
+void rx_count_delivered(struct port *p, const struct rx_queue *q, uint64_t frames, uint64_t bytes);
+
+/* inject.c */
+bool inject_rx_flush(struct port *p, struct rx_queue *q);
+bool inject_tx_write_back(struct port *p, struct tx_queue *q, uint32_t i);
+bool inject_tx_write_head(struct port *p, struct tx_queue *q);
+void inject_release_due(struct port *p);
+void inject_stop_rx(struct port *p, struct rx_queue *q);
+void inject_stop_tx(struct port *p, struct tx_queue *q);
+bool inject_stalls(const struct port *p, bool tx, unsigned n);
+uint32_t inject_tail(struct port *p, bool tx, unsigned n, uint32_t tail);
+void inject_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count);
+
 /* tx.c */
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
@@ -286,6 +332,7 @@ bool polled_memory_known(struct port *p, const struct polled_run *run);
 /* wires */
 unsigned wire_feed(struct port *p);
 void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+void wire_take(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
 void wire_free(struct port *p);
 void wire_restart_clock(struct port *p);
 uint64_t wire_due_ps(struct port *p);

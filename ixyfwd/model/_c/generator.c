@@ -260,7 +260,8 @@ unsigned generator_feed(struct port *p, struct generator *g)
     memset(&b, 0, offsetof(struct burst, plain) + g->size_count * sizeof b.plain[0]);
     b.now_ps = now_ps;
     b.stamp = (uint32_t)p->dp->now_ns;
-    b.generation = p->bus_master ? p->config.generation : UINT32_MAX; /* no DMA: nothing goes the plain way */
+    /* No DMA, or a stall: nothing goes the plain way. */
+    b.generation = p->bus_master && !p->inject.rx_stalls ? p->config.generation : UINT32_MAX;
     send_burst(p, g, limit, &b);
     count_burst(p, g, &b);
     rx_flush_all(p);

@@ -40,6 +40,7 @@ dp_t *dp_new(unsigned ports)
         dp->pattern[i] = (uint8_t)(i * 7 + (i >> 8) * 31 + 0x35);
     struct timespec real;
     clock_gettime(CLOCK_REALTIME, &real);
+    lost_watch();
     dp->port_count = ports;
     dp->start_ns = dp->now_ns = clock_ns();
     dp->realtime_offset_ns = (uint64_t)real.tv_sec * 1000000000u + (uint64_t)real.tv_nsec - dp->now_ns;
@@ -195,6 +196,7 @@ void dp_stop_rx(port_t *p, unsigned n)
     for (uint32_t k = 0, i = q->head; k < q->ready; k++, i = i + 1 == q->entries ? 0 : i + 1)
         if (q->slots[i].owner)
             *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+    inject_stop_rx(p, q);
     free(q->slots);
     q->slots = NULL;
     q->ring = NULL;
@@ -230,6 +232,7 @@ void dp_stop_tx(port_t *p, unsigned n)
     struct tx_queue *q = &p->tx[n];
     if (!q->running)
         return;
+    inject_stop_tx(p, q);
     q->running = false;
     q->ring = NULL;
     list_remove(p->tx_active, &p->tx_active_count, n);

@@ -26,6 +26,9 @@ unsigned dp_round(struct dp *dp)
 {
     unsigned moved = 0;
     for (unsigned i = 0; i < dp->port_count; i++)
+        if (__builtin_expect(dp->ports[i]->inject.holds, 0))
+            inject_release_due(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++)
         rx_fetch_all(dp->ports[i], false);
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
@@ -130,8 +133,10 @@ int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]->dirty)
             config_load(dp->ports[i]);
+    lost_begin(dp);
     int why = run_until(dp, epoll_fd, budget_ns, share_cpu);
     for (unsigned i = 0; i < dp->port_count; i++)
         publish(dp->ports[i]);
+    lost_end(dp);
     return why;
 }

@@ -143,7 +143,7 @@ static void deliver(struct port *p, struct rx_queue *q, const uint8_t *data, uin
 /* `reserve`: see pause_threshold; a frame that needs more than is left beside it takes what it needs. */
 static bool has_room(struct port *p, struct rx_queue *q, uint32_t count, uint32_t reserve)
 {
-    if (!p->bus_master)
+    if (!p->bus_master || (__builtin_expect(p->inject.rx_stalls, 0) && inject_stalls(p, false, q->number)))
         return false;
     uint32_t needed = count + reserve <= q->most ? count + reserve : count;
     if (q->ready < needed && !reserve) /* a wire that waits does so until the next round: see dp_round */

@@ -15,6 +15,7 @@ from ixyfwd.model.pciconfig import BAR0_BYTES
 from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.memory import DriverMemory, check_permission, mapping_identity, processes_that_map
 from ixyfwd.model.polled.mirror import Command, Mirror, is_reset
+from ixyfwd.model.polled.path import PolledPath
 from ixyfwd.model.port import Port
 from ixyfwd.model.registers import RegisterMap
 from ixyfwd.model.spec import PortSpec
@@ -45,7 +46,6 @@ class PolledFront:
         """Raises UsageError without root, and what DeviceDirectory raises."""
         check_permission()
         self._port = port
-        self._datapath = datapath
         self._loop = loop
         self._clock_ns = clock_ns
         self._drivers: dict[int, int] = {}  # pidfd by pid
@@ -55,7 +55,7 @@ class PolledFront:
         self._memory = DriverMemory(port, self._identity)
         self._config = ConfigFile(port, self._directory.config_fd)
         self._mirror = Mirror(port, datapath.store, registers, bar)
-        datapath.set_polled(bar)
+        self._path = PolledPath(datapath, bar)
         self._lazy_ns = self._counters_ns = self._look_ns = 0
         self._show_reset()
 
@@ -72,30 +72,30 @@ class PolledFront:
             self._exchange(commands, now)
         else:
             self._mirror.publish_heads()
-        missed = self._datapath.missed()
+        missed = self._path.missed()
         if missed is not None and now >= self._look_ns:
             self._look_ns = now + LAZY_NS
             self._find_drivers()
             whole, found = self._memory.refresh(set(self._drivers)), self._memory.covers(missed)
             if whole or found:
-                self._datapath.answer_missed(found)
+                self._path.answer_missed(found)
 
     def _exchange(self, commands: list[Command], now: int) -> None:
         self._lazy_ns = now + LAZY_NS
         if not self._drivers and any(is_reset(command) for command in commands):
             self._find_drivers()
-        resets = self._port.resets
         self._config.exchange()  # first: a driver sets bus master before it needs it
         self._mirror.take(commands)
-        if self._port.resets != resets:
+        if self._port.resets != self._resets:
             self._show_reset()
             return
         self._mirror.publish()
-        if now >= self._counters_ns:
+        if now >= self._counters_ns and not self._port.gone:
             self._counters_ns = now + COUNTERS_NS
             self._mirror.add_counters()
 
     def _show_reset(self) -> None:
+        self._resets = self._port.resets
         self._config.exchange()
         self._mirror.publish_reset()
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from tests.vm.guest import CheckError
+from tests.vm.guest import CheckError, Hardware
 from tests.vm.lab import Check, Lab
 
 # eth0 in n0 is 10.9.0.1, eth1 in n1 is 10.9.0.2.
@@ -37,6 +37,15 @@ def bind(lab: Lab) -> str:
         raise CheckError(f"not at 10 Gb/s: {speeds}")
     probed = re.findall(r"ixgbe \S+ (?:MAC: .*|Multiqueue.*?XDP)", lab.must("dmesg"))
     return f"both links up at 10 Gb/s; {probed[0].split(': ', 1)[1] if probed else ''}"
+
+
+def interrupts(lab: Lab) -> str:
+    """With no MSI-X and no MSI, Linux falls back to the interrupt pin."""
+    lines = [line.split() for line in lab.must("grep eth /proc/interrupts").splitlines()]
+    kinds = {word for words in lines for word in words if word.startswith(("IO-APIC", "PCI-MSI"))}
+    if kinds != {"IO-APIC"} or len(lines) != 2:
+        raise CheckError(f"/proc/interrupts has {lines}")
+    return "one level-triggered line for each port"
 
 
 def ping(lab: Lab) -> str:
@@ -114,6 +123,18 @@ def module(lab: Lab) -> str:
     if "Passive Cable" not in text or "SFP" not in text:
         raise CheckError(f"ethtool -m: {text[:300]}")
     return f"{_find(r'Vendor name *: (.*)', text)}, {_find(r'Transceiver type *: (.*)', text)}; {dumps(lab)}"
+
+
+def no_module(lab: Lab) -> str:
+    """An empty cage: the driver binds, says so and has no carrier; nothing else is wrong."""
+    lab.must("modprobe ixgbe; ip link set eth0 up; ip link set eth1 up", 120)
+    carrier = lab.must("sleep 5; cat /sys/class/net/eth0/carrier /sys/class/net/eth1/carrier").split()
+    if carrier != ["0", "0"]:
+        raise CheckError(f"carrier {carrier} without a module")
+    done = lab.guest.run("ethtool -m eth0", 120)
+    if done.status == 0:
+        raise CheckError(f"ethtool -m found a module: {done.output[:200]}")
+    return f"bound, no carrier; ethtool -m: {done.output.strip().splitlines()[-1]}"
 
 
 def dumps(lab: Lab) -> str:
@@ -319,11 +340,38 @@ _COMMON = (
     ("self-test", self_test),
     ("dmesg", quiet_dmesg),
 )
+_INTX = (
+    ("bind", bind),
+    ("interrupts", interrupts),
+    ("ping", ping),
+    ("iperf3", iperf),
+    ("cable", cable),
+    ("faults", no_faults),
+)
+_BEHIND_IOMMU = ("bind", "ping", "iperf3", "jumbo", "cable", "reload", "faults", "dmesg")
 LINUX_CHECKS = (
     Check(
         "linux-ixgbe",
         "Linux's ixgbe on two 10FB ports with SFP+ modules",
         (*_COMMON[:5], ("module", module), *_COMMON[5:]),
+    ),
+    Check(
+        "linux-ixgbe-intx",
+        "10FB ports in a machine without message-signalled interrupts",
+        _INTX,
+        hardware=Hardware(kernel="pci=nomsi"),
+    ),
+    Check(
+        "linux-ixgbe-iommu",
+        "10FB ports behind an IOMMU: Linux maps and unmaps each buffer",
+        tuple(step for step in _COMMON if step[0] in _BEHIND_IOMMU),
+        hardware=Hardware(iommu=True, kernel="iommu.passthrough=0"),
+    ),
+    Check(
+        "linux-ixgbe-empty",
+        "10FB ports with nothing in the SFP+ cage",
+        (("no-module", no_module), ("faults", no_faults)),
+        model_options=("--no-module",),
     ),
     Check("linux-ixgbe-10f9", "the same on two 10F9 (CX4) ports", (*_COMMON, ("dumps", dumps)), device_id="10f9"),
 )
