@@ -319,6 +319,12 @@ def spec_of(*wires: str, names: tuple[str, ...] = (), **more: Any) -> Any:
     return standalone_spec(StandaloneOptions(sockets, wires, **more), Machine(frozenset({0, 1}), frozenset({0})))
 
 
+def test_a_port_may_be_a_device_directory() -> None:
+    spec = spec_of("cable:b", "cable:p0", names=("sysfs:/tmp/ixt-dev/", "b=/tmp/ixt-1.sock"))
+    assert [(port.socket, port.directory) for port in spec.ports] == [("", "/tmp/ixt-dev"), ("/tmp/ixt-1.sock", None)]
+    assert spec.control == "/tmp/ixt-dev.control"
+
+
 @pytest.mark.parametrize(
     ("text", "wire"),
     [
@@ -375,6 +381,10 @@ def test_a_cable_names_and_defaults() -> None:
         (("none",), {"names": ("/tmp/" + "x" * 120,)}, "path that is too long"),
         (("none",), {"names": ("A B=/tmp/ixt-a",)}, 'found the name "A B"'),
         (("none",), {"names": ("/tmp/",)}, "expected the path of a socket"),
+        (("none",), {"names": ("sysfs:",)}, "expected the path of a directory to make"),
+        (("none",), {"names": ("sysfs:/nonexistent/a",)}, "--port sysfs:/nonexistent/a: found no directory"),
+        (("none",), {"names": ("sysfs:/dev/null",)}, "found a file that is no directory at /dev/null"),
+        (("none", "none"), {"names": ("sysfs:/tmp/ixt-a", "/tmp/ixt-a")}, "again (--port sysfs:/tmp/ixt-a has it)"),
         (("none", "none"), {"names": ("/tmp/ixt-a", "/tmp/../tmp/ixt-a")}, "again (--port /tmp/ixt-a has it)"),
         (("none", "none"), {"names": ("x=/tmp/ixt-a", "x=/tmp/ixt-b")}, 'found "x" again'),
         (("none",), {"names": ("/tmp/ixt-a", "/tmp/ixt-b")}, "--wire: found 1 for 2 --port"),

@@ -1,4 +1,4 @@
-"""The receive packet buffer: waiting instead of dropping, head-of-line blocking, misses, pause frames (82599.md 2.7)."""
+"""The receive packet buffer: waiting, head-of-line blocking, misses, pause frames (82599.md 2.7)."""
 
 import pytest
 from scapy.layers.inet import IP, UDP

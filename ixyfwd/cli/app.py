@@ -165,7 +165,13 @@ def rss(
 
 def model(  # noqa: PLR0917 - one parameter per option is typer's way
     port: Annotated[
-        list[str], typer.Option("--port", metavar="[NAME=]SOCKET", help="Where a port listens.", show_default=False)
+        list[str],
+        typer.Option(
+            "--port",
+            metavar="[NAME=]SOCKET",
+            help="Where a port listens; sysfs:DIR instead: a device directory for sysfs-style drivers.",
+            show_default=False,
+        ),
     ],
     wire: Annotated[
         list[str],
@@ -201,7 +207,7 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
     json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line a second, also into a pipe.")] = False,
 ) -> int:
-    """The bundled 82599 by itself, over vfio-user: for QEMU and other people's drivers."""
+    """The bundled 82599 by itself, over vfio-user or as a device directory: for QEMU and other people's drivers."""
     from ixyfwd.cli.model import model_command  # noqa: PLC0415
     from ixyfwd.config.standalone import StandaloneOptions  # noqa: PLC0415
 

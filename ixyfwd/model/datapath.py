@@ -72,7 +72,8 @@ class DatapathPort:
 
     Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
-    txdgbc lxontxc lxofftxc lxonrxcnt lxoffrxcnt. Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
+    txdgbc lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
+    Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
     accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
     the packet buffer now.
     """

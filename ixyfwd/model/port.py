@@ -62,6 +62,7 @@ class Port:
     ) -> None:
         """Raises UsageError for a MAC address that is none."""
         self.name = spec.name
+        self.resets = 0  # of the registers, whatever the reason: for a front end that keeps a copy of them
         self._spec = spec
         self._datapath = datapath
         try:
@@ -82,7 +83,8 @@ class Port:
         self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
         self._pins = Pins(file, clock_ns, spec.module)
         self._statistics = Statistics(file, datapath.stats)
-        self._queues = Queues(file, datapath, self._record_misuse)
+        # Without the order of writes nobody can say which of them came too early or too late.
+        self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
         self._dma = DmaMappings(datapath)
         file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
@@ -95,6 +97,11 @@ class Port:
     @property
     def link_up(self) -> bool:
         return self._link.up and not self._gone
+
+    @property
+    def gone(self) -> bool:
+        """Whether the port has been made to leave the bus."""
+        return self._gone
 
     @property
     def receiving(self) -> bool:
@@ -149,6 +156,7 @@ class Port:
     def leave(self) -> None:
         """All reads are all ones from now on, mapped pages too; nothing moves and writes have no effect."""
         self._gone = True
+        self.resets += 1
         self._datapath.reset()
         self._datapath.set_bus_master(False)
         self._datapath.set_link(False)
@@ -172,8 +180,12 @@ class Port:
     def _record_misuse(self, name: str, index: int, text: str) -> None:
         self._misuse.add(name, index, self._file.offset(name, index), text)
 
+    def _ignore_misuse(self, name: str, index: int, text: str) -> None:
+        pass
+
     def reset_registers(self) -> None:
         """CTRL.RST or LNK_RST: 82599.md section 1.14, all within the write that asks for it."""
+        self.resets += 1
         self._datapath.reset()
         self._file.reset(KEPT_OVER_RESET)
         self._queues.reset()

@@ -135,8 +135,9 @@ static void plug(struct world *w, unsigned i)
 static void set_usual_registers(struct world *w, unsigned i)
 {
     static const uint32_t usual[][2] = {
-        {RDRXCTL, 0x0010880A}, {RXCTRL, 1},     {RXPBSIZE0, 4096},  {HLREG0, 0x08012C0B}, {MAXFRS, 0x05EE0000}, {DMATXCTL, 0x81000005},
+        {RDRXCTL, 0x0010880A}, {RXCTRL, 1},     {HLREG0, 0x08012C0B}, {MAXFRS, 0x05EE0000}, {DMATXCTL, 0x81000005},
         {RXCSUM, 0x2000},      {FCTRL, 0x700},  {VLNCTRL, 0x8100},    {RETA, 0x03020100},   {MRQC, 0},
+        {RXPBSIZE0, 4096},
     };
     memset(w->stores[i], 0, STORE_USED_BYTES);
     for (unsigned k = 0; k < sizeof usual / sizeof *usual; k++)

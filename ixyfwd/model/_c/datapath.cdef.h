@@ -83,6 +83,10 @@ void dp_tail_written(port_t *p, int rx, unsigned queue);
 int dp_head_written(port_t *p, int rx, unsigned queue);
 uint32_t dp_rx_head(port_t *p, unsigned queue);
 uint32_t dp_tx_head(port_t *p, unsigned queue);
+/* The polled front end: doorbells are in `bar`, which stays the caller's; unknown addresses are asked for once. */
+void dp_set_polled(port_t *p, void *bar);
+uint64_t dp_missed(port_t *p);
+void dp_answer_missed(port_t *p, int known);
 void dp_feed(port_t *p, int on);
 int dp_feed_done(port_t *p);
 

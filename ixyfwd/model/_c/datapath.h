@@ -39,6 +39,7 @@ enum fault_kind {
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define NOTHING_MISSED UINT64_MAX
 
 struct desc {
     uint64_t q0, q1;
@@ -179,6 +180,8 @@ struct port {
     unsigned index;
     volatile uint32_t *store;
     bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
+    bool polled, let_through;                                   /* see polled.c */
+    uint64_t missed;
     uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
@@ -337,6 +340,15 @@ void inject_consume(struct port *p, unsigned queue, const struct frame *frames, 
 /* tx.c */
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
+
+/* polled.c */
+struct polled_run {
+    const struct desc *ring; /* NULL: not in one mapping */
+    uint64_t base;
+    uint32_t entries, first, count;
+    bool tx;
+};
+bool polled_memory_known(struct port *p, const struct polled_run *run);
 
 /* wires */
 unsigned wire_feed(struct port *p);

@@ -62,6 +62,7 @@ port_t *dp_port(dp_t *dp, unsigned index, void *store)
     p->index = index;
     p->store = store;
     p->link = p->dirty = true;
+    p->missed = NOTHING_MISSED;
     dma_init(p);
     for (unsigned n = 0; n < QUEUES; n++) {
         p->rx[n].number = p->tx[n].number = (uint16_t)n;

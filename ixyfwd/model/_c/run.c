@@ -122,6 +122,7 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
 /* What a reader of the store finds between runs: heads up to date, every posted descriptor looked at. */
 static void publish(struct port *p)
 {
+    p->let_through = false;
     rx_fetch_all(p, true);
     for (unsigned k = 0; k < p->rx_active_count; k++)
         REGISTER(p, rx_window(p->rx_active[k]) + RDH) = p->rx[p->rx_active[k]].head;

@@ -169,6 +169,11 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
         return 0;
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__builtin_expect(p->polled, 0)) {
+        const struct polled_run run = {q->ring, q->base, q->entries, q->head, owned, true};
+        if (!polled_memory_known(p, &run))
+            return 0;
+    }
     q->begun = true;
     if (q->ring)
         for (uint32_t k = 0; k < owned && k < TX_BURST && q->head + k < q->entries; k += 4)
