@@ -39,7 +39,7 @@ NARROW = {
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("driver", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
-    ("cli", "model"): {"ixyfwd.model.spec"},
+    ("cli", "model"): {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
     ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow", "ixyfwd.driver.ids"},
 }
 

@@ -10,6 +10,7 @@ from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
 from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
 from ixyfwd.driver.options import PortOptions
 from ixyfwd.driver.registers import RDH, RDT, TDH, TDT
+from ixyfwd.driver.semaphore import software_semaphore
 from ixyfwd.driver.stats import PortStatistics
 from ixyfwd.driver.stop import stop_device
 from ixyfwd.errors import UsageError
@@ -98,7 +99,8 @@ class Ixgbe:
         bringup.disable_flow_control(self.regs)
         bringup.wait_eeprom(self.regs)
         bringup.wait_dma_init(self.regs)
-        setup_link(self.regs, device.media)
+        with software_semaphore(self.regs, "setting the link up"):
+            setup_link(self.regs, device.media)
 
     def _init_receive(self, others: Sequence[bytes]) -> None:
         filters.clear_filters(self.regs)

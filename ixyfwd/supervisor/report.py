@@ -95,6 +95,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "rx_errors": statistics.rx_errors,
                 "wire": wires.get(port.name, {}).get("wire"),
                 "faults": wires.get(port.name, {}).get("faults"),
+                "injected": wires.get(port.name, {}).get("injected"),
             }
         )
     return rows
