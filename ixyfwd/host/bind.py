@@ -1,6 +1,6 @@
 """Taking devices from their kernel drivers: `bind`. All are checked before the first is touched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,8 +45,9 @@ def bind(kernel: Kernel, names: Sequence[str], target: str | None, *, force: boo
 
 def plan(kernel: Kernel, names: Sequence[str], target: str | None, *, force: bool) -> list[Binding]:
     """What `bind` would do; touches nothing. Raises as `bind` does for what it would not do."""
-    load(kernel)  # a damaged journal is told before anything else
-    found = {device.address: device for device in (find_device(kernel, name) for name in names)}
+    entries = load(kernel)  # a damaged journal is told before anything else
+    meant = (find_device(kernel, _meaning(kernel, entries, name)) for name in names)
+    found = {device.address: device for device in meant}
     network = look(kernel)
     refusals: list[str] = []
     bindings = []
@@ -67,6 +68,15 @@ def plan(kernel: Kernel, names: Sequence[str], target: str | None, *, force: boo
     if refusals:
         raise RefusedError("\n".join(refusals))
     return bindings
+
+
+def _meaning(kernel: Kernel, entries: Mapping[str, Entry], name: str) -> str:
+    """The address of a device that was bound under an interface's name before; else the name itself."""
+    if kernel.exists(f"/sys/class/net/{name}"):
+        return name
+    now = boot_id(kernel)
+    had = (entry for entry in entries.values() if entry.boot_id == now)
+    return next((entry.address for entry in had if name in {old.name for old in entry.interfaces}), name)
 
 
 def _target(device: Device, wanted: str | None) -> str:
