@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
@@ -406,6 +406,7 @@ def test_killed_between_any_two_steps_of_unbind(tmp_path: Path) -> None:
         pytest.fail("unbind has more steps than were tried")
 
 
+@settings(max_examples=60, deadline=None)
 @given(fuses=st.lists(st.integers(0, 12), max_size=6), verbs=st.lists(st.sampled_from("bur"), min_size=6, max_size=6))
 def test_killed_again_and_again(tmp_path_factory: pytest.TempPathFactory, fuses: list[int], verbs: list[str]) -> None:
     """Whatever was killed when, also the repair: one whole `unbind --all` puts everything back."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.errors import UsageError
@@ -144,6 +144,7 @@ def test_virtual_functions(kernel: FakeKernel) -> None:
     assert found(kernel) == [("virtual-functions", "4 virtual functions hang on it and would vanish")]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=300))
 def test_route_tables_may_hold_anything(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     kernel = FakeKernel(tmp_path_factory.mktemp("routes"))
