@@ -427,6 +427,19 @@ def test_killed_again_and_again(tmp_path_factory: pytest.TempPathFactory, fuses:
     assert (kernel.state(A), kernel.state(B), load(kernel)) == (("ixgbe", ""), ("ixgbe", ""), {})
 
 
+@pytest.mark.parametrize("target", ["vfio-pci", "none"])
+def test_bound_again_after_a_kill_is_bound(kernel: FakeKernel, target: str) -> None:
+    kernel.fuse = 4 if target == "vfio-pci" else 3  # only the journal's last word is missing
+    with pytest.raises(Killed):
+        bind(kernel, [A], target, force=False)
+    kernel.fuse = None
+    there = kernel.state()
+    assert needs_replay(kernel)
+    bind(kernel, [A], target, force=False)
+    assert not needs_replay(kernel) and kernel.state() == there
+    assert unbind_all(kernel)[0].driver == "ixgbe"
+
+
 def test_restore_keeps_what_is_bound(kernel: FakeKernel) -> None:
     bind(kernel, [A], None, force=False)
     assert restore(kernel) == []

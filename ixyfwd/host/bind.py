@@ -40,7 +40,16 @@ def bind(kernel: Kernel, names: Sequence[str], target: str | None, *, force: boo
         moving = [binding for binding in bindings if binding.steps]
         if moving:
             _move(kernel, journal, moving)
+        _arrived(journal, [binding for binding in bindings if not binding.steps])
     return bindings
+
+
+def _arrived(journal: Journal, bindings: Sequence[Binding]) -> None:
+    """Where an earlier `bind` was killed before its last write, the device is there and the journal is not."""
+    found = {binding.device.address: binding.target for binding in bindings}
+    late = [entry for entry in journal.entries.values() if entry.address in found and entry.state != "bound"]
+    if late:
+        journal.put(replace(entry, state="bound", target=found[entry.address]) for entry in late)
 
 
 def plan(kernel: Kernel, names: Sequence[str], target: str | None, *, force: bool) -> list[Binding]:
@@ -91,7 +100,9 @@ def _target(device: Device, wanted: str | None) -> str:
 
 
 def _is_with(device: Device, target: str) -> bool:
-    return device.driver_override == target and device.driver == ("" if target == NO_DRIVER else target)
+    if target == NO_DRIVER:
+        return not device.driver and device.driver_override == NO_DRIVER
+    return device.driver == target
 
 
 def _against(

@@ -13,7 +13,7 @@ from tests.vm.lab import Check, Lab
 JOURNAL = "/host/var/lib/ixyfwd/bindings.json"
 IDS = {"82599": "8086:10fb", "e1000e": "8086:10d3", "igb": "8086:10c9", "virtio": "1af4:1041"}
 MOST_KILLS = 8
-KILLS_IN_THE_MIDDLE = 3
+KILLS_IN_THE_MIDDLE = 2
 # The host's tree has no modules of the guest's kernel: modprobe goes back to the root of the guest's first process.
 _MODPROBE = '#!/bin/sh\nexec chroot /proc/1/root /usr/sbin/modprobe "$@"\n'
 _PATH = "PATH=/tmp/bin:$PATH"
