@@ -95,6 +95,9 @@ class FakePort:
     def stop_rx(self, queue: int) -> None:
         self.running.discard(("rx", queue))
 
+    def force_drop(self, queue: int, on: bool) -> None:
+        self.calls.append(("force_drop", queue, on))
+
     def stop_tx(self, queue: int) -> None:
         self.running.discard(("tx", queue))
 
@@ -174,11 +177,11 @@ class Clock:
 class Bench:
     """One port on a fake data path, registers by name."""
 
-    def __init__(self, device_id: int = 0x10FB, offer_mmap: bool = True) -> None:
+    def __init__(self, device_id: int = 0x10FB, offer_mmap: bool = True, module: bool = True) -> None:
         self.map = build_register_map()
         self.datapath = FakePort("p0")
         self.clock = Clock()
-        spec = PortSpec("p0", "/unused", MAC, NoWire(), device_id, offer_mmap)
+        spec = PortSpec("p0", "/unused", MAC, NoWire(), device_id, offer_mmap, module)
         self.port = Port(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
 
     def at(self, name: str, index: int = 0) -> int:

@@ -246,7 +246,7 @@ class Hand:
         assert s.tpr == s.roc + s.rx_filtered + s.gprc
         assert s.rxnfgpc == s.rx_filtered + s.gprc
         places = sum(s.qprc) + sum(s.qprdc) + sum(s.rxmpc) + s.rx_off + s.rx_queue_off + s.rx_dma_dropped
-        assert s.gprc == places
+        assert s.gprc == places + s.rx_waiting
         assert s.gprc == s.prc64 + s.prc127 + s.prc255 + s.prc511 + s.prc1023 + s.prc1522
-        assert s.gptc == s.tpt == sum(s.qptc) == s.txdgpc
+        assert s.gptc == s.tpt == sum(s.qptc) + s.lxontxc + s.lxofftxc == s.txdgpc + s.lxontxc + s.lxofftxc
         assert s.gptc == s.ptc64 + s.ptc127 + s.ptc255 + s.ptc511 + s.ptc1023 + s.ptc1522

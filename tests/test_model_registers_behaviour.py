@@ -4,6 +4,7 @@ import pytest
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model.nvm import build_image
+from ixyfwd.model.pins import SDP_OCCUPIED
 from ixyfwd.model.port import Port, build_register_map
 from ixyfwd.model.spec import NoWire, PortSpec
 from tests.model_fakes import MAC, Bench, FakePort
@@ -250,6 +251,17 @@ def test_restart_of_negotiation(bench: Bench) -> None:
     assert links(bench) == (False, False)
     bench.pass_ms(10)
     assert links(bench) == (True, True)
+
+
+def test_an_empty_cage_has_no_link_whoever_plugs_what() -> None:
+    bench = Bench(module=False)
+    assert bench.read("ESDP") & SDP_OCCUPIED == 0
+    bench.pass_ms(1000)
+    assert links(bench) == (False, False)
+    bench.port.set_cable(True)
+    bench.write("CTRL", RST)
+    bench.pass_ms(1000)
+    assert links(bench) == (False, False)
 
 
 def test_autoc_without_restart_leaves_the_link(bench: Bench) -> None:

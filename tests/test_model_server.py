@@ -478,7 +478,10 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         (b"[1]", "no JSON object"),
         (b'{"do": [1]}', "no JSON object"),
         (b"[" * 50_000, "no JSON object"),
-        (b'{"do": "fly"}', "unknown command 'fly', expected one of start, stop, stats, flows, link, quit"),
+        (
+            b'{"do": "fly"}',
+            "unknown command 'fly', expected one of start, stop, stats, flows, link, inject, inject_off",
+        ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
         (b"\xff\xfe", "no JSON object"),

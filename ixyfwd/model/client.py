@@ -5,10 +5,12 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError, IxyfwdError
 from ixyfwd.model.faults import Faults
+from ixyfwd.model.injector import Injected
 
 TIMEOUT_S = 2.0
 
@@ -21,6 +23,7 @@ class PortStats(TypedDict):
     connected: bool
     wire: dict[str, Any]
     faults: Faults
+    injected: dict[str, Injected]
 
 
 class ModelStats(TypedDict):
@@ -71,6 +74,17 @@ class ModelClient:
     def set_link(self, port: str, up: bool) -> None:
         """Plug or pull the cable of a port. The link comes up a moment after it is plugged in."""
         self._ask({"do": "link", "port": port, "up": up})
+
+    def inject(self, port: str, kind: str, parameters: Mapping[str, object]) -> dict[str, Injected]:
+        """Begin to misbehave (model/inject.py); returns all that is or was injected into the port."""
+        answer = self._ask({"do": "inject", "port": port, "kind": kind, "parameters": dict(parameters)})
+        found: dict[str, Injected] = answer["injected"]
+        return found
+
+    def inject_off(self, port: str, kind: str | None = None) -> dict[str, Injected]:
+        """End one kind of misbehaviour; None: all, and forget the counts."""
+        found: dict[str, Injected] = self._ask({"do": "inject_off", "port": port, "kind": kind})["injected"]
+        return found
 
     def quit(self) -> None:
         """Ask the process to end; returns when it has understood."""

@@ -4,6 +4,7 @@ Nothing here is called while `run` is at work: one process, one thread, no locks
 """
 
 import errno
+import fcntl
 import mmap
 import os
 from collections.abc import Mapping, Sequence
@@ -32,12 +33,16 @@ FAULT_KINDS = (  # enum fault_kind of datapath.h
     "bad_descriptor",
     "ring_invalid",
     "unsupported_offload",
+    "dma_lost",
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail)."""
+    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail).
+
+    Kind `dma_lost`: the file behind the mapping that starts at `address` shrank; `index` is the page that was missed.
+    """
 
     kind: str
     direction: str
@@ -67,9 +72,14 @@ class DatapathPort:
 
     Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
-    txdgbc. Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
-    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped.
+    txdgbc lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
+    Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
+    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
+    the packet buffer now.
     """
+
+    injected: Any
+    """`struct dp_inject`; `inject_changed` after a change."""
 
     def __init__(self, datapath: "Datapath", handle: Pointer, index: int, name: str) -> None:
         """Made by `Datapath` only."""
@@ -77,8 +87,10 @@ class DatapathPort:
         self.index = index
         self._datapath = datapath
         self._plug: Plug | None = None
-        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC)
+        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.store_fd, STORE_BYTES)
+        # Clients are given this file; one that cut it short would end the process with SIGBUS.
+        fcntl.fcntl(self.store_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         memory = mmap.mmap(self.store_fd, STORE_BYTES)
         self.store = memoryview(memory).cast("I")
         self._pinned = ffi.from_buffer(memory)  # C keeps the address
@@ -87,6 +99,7 @@ class DatapathPort:
             raise MemoryError
         self.stats = lib.dp_port_stats(self._handle)
         self._causes = lib.dp_port_causes(self._handle)
+        self.injected = lib.dp_port_inject(self._handle)
 
     # Memory that the device reaches
 
@@ -146,6 +159,12 @@ class DatapathPort:
             causes.rx[0] = causes.rx[1] = causes.tx[0] = causes.tx[1] = 0
         return rx, tx
 
+    # Misbehaviour on demand
+
+    def inject_changed(self) -> None:
+        """Have `injected` take effect; what is no longer withheld is written back at once."""
+        lib.dp_inject_changed(self._handle)
+
     # Registers and queues
 
     def reconfigure(self) -> None:
@@ -162,6 +181,10 @@ class DatapathPort:
     def stop_rx(self, queue: int) -> None:
         """Stop; buffers that the device held are the driver's again."""
         lib.dp_stop_rx(self._handle, _queue(queue))
+
+    def force_drop(self, queue: int, on: bool) -> None:
+        """PFQDE: drop what finds no descriptors, as with SRRCTL.DROP_EN. A reset forgets it."""
+        lib.dp_force_drop(self._handle, _queue(queue), on)
 
     def start_tx(self, queue: int) -> bool:
         """Latch TDBAL/H, TDLEN, TDH, TDWBAL/H. False and a `ring_invalid` fault if they are unusable."""

@@ -40,8 +40,15 @@ class Link:
         self._raise_cause = raise_cause
         self._on_change = on_change
         self._cable = True
+        self._held_down = False
+        self._flap_period_ns = 0
+        self._flap_left: int | None = None
+        self._flap_at_ns = 0
         self._up_at_ns: int | None = None
         self.up = False
+        self.ups = self.flaps = 0
+        self.flapping = self._flapped_down = False
+        self.extra_delay_ns = 0
         file.bind(
             {"links": self._read_links, "anlp1": lambda name, index: ANLP1_STATE},
             {"autoc": self._write_autoc, "hlreg0": self._write_hlreg0},
@@ -59,8 +66,45 @@ class Link:
             self._cable = plugged
             self._restart()
 
+    def hold_down(self, on: bool) -> None:
+        """Injected: as if the cable were out, whatever `set_cable` says."""
+        if on != self._held_down:
+            self._held_down = on
+            self._restart()
+
+    def flap(self, period_ns: int, count: int | None) -> None:
+        """Injected: out for half a period, in for the other half, `count` times or until `end_flap`."""
+        self.flaps = 0
+        self._flap_period_ns, self._flap_left = period_ns, count
+        self._flap_at_ns = self._clock_ns()
+        self.flapping = True
+        self._flap_tick()
+
+    def end_flap(self) -> None:
+        """The cable is in again, if it was only a flap that it was out."""
+        self.flapping = False
+        if self._flapped_down:
+            self._flapped_down = False
+            self._restart()
+
+    def clear_delay(self) -> None:
+        """Links come up as fast as usual again, from the next time on."""
+        self.extra_delay_ns = 0
+
+    def _flap_tick(self) -> None:
+        if not self.flapping or self._clock_ns() < self._flap_at_ns:
+            return
+        self._flap_at_ns += self._flap_period_ns // 2
+        if not self._flapped_down and self._flap_left is not None and self.flaps >= self._flap_left:
+            self.flapping = False
+            return
+        self._flapped_down = not self._flapped_down
+        self.flaps += self._flapped_down
+        self._restart()
+
     def tick(self) -> None:
         """Bring the link up when its time has come."""
+        self._flap_tick()
         if self._up_at_ns is not None and self._clock_ns() >= self._up_at_ns:
             self._set(True)
 
@@ -73,13 +117,14 @@ class Link:
             self._set(True)
             return
         self._set(False)
-        if self._cable:
-            self._up_at_ns = self._clock_ns() + UP_DELAY_NS
+        if self._cable and not self._held_down and not self._flapped_down:
+            self._up_at_ns = self._clock_ns() + UP_DELAY_NS + self.extra_delay_ns
 
     def _set(self, up: bool) -> None:
         self._up_at_ns = None
         if up != self.up:
             self.up = up
+            self.ups += up
             self._raise_cause(LSC)
             self._on_change(up)
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 
 from ixyfwd.model.pciconfig import BAR4_BYTES, MSIX_PBA_OFFSET, MSIX_VECTORS, PciConfig
 from ixyfwd.vfiouser.protocol import DATA_MASK, Irq, IrqAction, IrqFlag, IrqInfo, IrqSet, RequestError
@@ -123,8 +124,7 @@ class IrqLines:
         for vector in vectors:
             fd = self._fds.get((index, vector))
             if fd is not None:
-                with contextlib.suppress(OSError):  # a full or odd descriptor is the client's own doing
-                    os.write(fd, (1).to_bytes(8, "little"))
+                _signal(fd)
 
     def _drop(self, index: int, vectors: range) -> None:
         for vector in vectors:
@@ -142,6 +142,15 @@ class IrqLines:
             os.close(fd)
         self._fds.clear()
         self._masked.clear()
+
+
+def _signal(fd: int) -> None:
+    """Count an eventfd up, without waiting: a client may have left it blocking and full, and then knows already."""
+    ready = select.poll()
+    ready.register(fd, select.POLLOUT)
+    with contextlib.suppress(OSError):  # an odd descriptor is the client's own doing
+        if ready.poll(0):
+            os.write(fd, (1).to_bytes(8, "little"))
 
 
 def _chosen(request: IrqSet, vectors: range) -> list[int]:

@@ -1,6 +1,6 @@
 """Registers through which software reaches the NVM and its locks: EEC, EERD, EEWR, SWSM (82599.md section 1.8)."""
 
-from ixyfwd.model.nvm import WORDS, build_image
+from ixyfwd.model.nvm import CHECKSUM_WORD, WORDS, build_image
 from ixyfwd.model.regfile import RegisterFile
 
 EEC_REQUEST = 1 << 6
@@ -16,6 +16,9 @@ class NvmAccess:
     def __init__(self, file: RegisterFile) -> None:
         self._file = file
         self.image = build_image()
+        self.smbi_held = False
+        self.turned_away = 0  # reads of SWSM while smbi_held
+        self._checksum: int | None = None  # the right one, while it is broken
         file.bind(
             {"eec": self._read_eec, "swsm": self._read_swsm},
             {"eerd": self._write_eerd, "eewr": self._write_eewr},
@@ -44,5 +47,19 @@ class NvmAccess:
     def _read_swsm(self, name: str, index: int) -> int:
         """Reading takes the semaphore: who reads 0 in SMBI has it."""
         value = self._file.peek(name)
+        if self.smbi_held:
+            self.turned_away += 1
+            return value | SWSM_SMBI
         self._file.poke(name, index, value | SWSM_SMBI)
         return value
+
+    def break_checksum(self) -> None:
+        """Word 0x3F is wrong until `restore_checksum`."""
+        self._checksum = self.image[CHECKSUM_WORD]
+        self.image[CHECKSUM_WORD] ^= 0xFFFF
+
+    def restore_checksum(self) -> None:
+        """Unless software has written another one meanwhile."""
+        if self._checksum is not None and self.image[CHECKSUM_WORD] == self._checksum ^ 0xFFFF:
+            self.image[CHECKSUM_WORD] = self._checksum
+        self._checksum = None

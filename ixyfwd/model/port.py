@@ -2,14 +2,15 @@
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model import table
 from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
-from ixyfwd.model.interrupts import Interrupts
+from ixyfwd.model.injector import Injector
+from ixyfwd.model.interrupts import RX_MISS, Interrupts
 from ixyfwd.model.link import Link
 from ixyfwd.model.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.nvm import mac_words
@@ -58,11 +59,10 @@ class Port:
         datapath: "DatapathPort",
         registers: RegisterMap,
         clock_ns: Callable[[], int] = time.monotonic_ns,
-        *,
-        module: bool = True,
     ) -> None:
-        """`module`: a direct-attach cable is in the SFP+ cage. Raises UsageError for a MAC address that is none."""
+        """Raises UsageError for a MAC address that is none."""
         self.name = spec.name
+        self.resets = 0  # of the registers, whatever the reason: for a front end that keeps a copy of them
         self._spec = spec
         self._datapath = datapath
         try:
@@ -70,33 +70,43 @@ class Port:
         except ValueError as error:
             raise UsageError(f"port {spec.name}: {error}") from None
         self._misuse = MisuseLog()
+        self._missed = 0  # RXMPC that RX_MISS was raised for
+        self._gone = False
         self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
         self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
         self._msix = MsixTable()
         self._irqs = IrqLines()
         self._messages = Messages(self._msix, self._irqs, self._config)
         self._interrupts = Interrupts(file, self._messages, datapath, clock_ns)
-        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, datapath.set_link)
+        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, self._follow_link)
         self._nvm = NvmAccess(file)
-        self._pins = Pins(file, clock_ns, module)
+        self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
+        self._pins = Pins(file, clock_ns, spec.module)
         self._statistics = Statistics(file, datapath.stats)
-        self._queues = Queues(file, datapath, self._record_misuse)
+        # Without the order of writes nobody can say which of them came too early or too late.
+        self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
         self._dma = DmaMappings(datapath)
         file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
         datapath.set_link(False)
+        self.set_cable(True)
         self._power_on()
 
     # What the server's loop and the control socket use
 
     @property
     def link_up(self) -> bool:
-        return self._link.up
+        return self._link.up and not self._gone
+
+    @property
+    def gone(self) -> bool:
+        """Whether the port has been made to leave the bus."""
+        return self._gone
 
     @property
     def receiving(self) -> bool:
         """Whether a driver has switched reception on; without a client it is off."""
-        return bool(self._file.peek("RXCTRL") & RXCTRL_RXEN)
+        return not self._gone and bool(self._file.peek("RXCTRL") & RXCTRL_RXEN)
 
     @property
     def unbound_hooks(self) -> set[str]:
@@ -105,16 +115,24 @@ class Port:
 
     def tick(self) -> None:
         """Do what time demands; called every round of the loop."""
+        self.injector.tick()
+        if self._gone:
+            self._show_all_ones(DOORBELL_AREAS)
+            return
         self._link.tick()
+        missed = self._datapath.stats.rxmpc[0]
+        if missed != self._missed:
+            self._missed = missed
+            self._interrupts.raise_cause(RX_MISS)
         self._interrupts.service()
 
     def due_ns(self) -> int | None:
         """When `tick` must be called at the latest (CLOCK_MONOTONIC), or None if nothing is timed that exactly."""
-        return self._interrupts.due_ns
+        return None if self._gone else self._interrupts.due_ns
 
     def set_cable(self, plugged: bool) -> None:
-        """Somebody at the far end pulls the cable, or plugs it in."""
-        self._link.set_cable(plugged)
+        """Somebody at the far end pulls the cable, or plugs it in; no link without a module, whatever they do."""
+        self._link.set_cable(plugged and self._spec.module)
 
     def faults(self) -> Faults:
         """Everything a driver did wrong since the port was made."""
@@ -126,18 +144,48 @@ class Port:
         self._dma.unmap_all()
         self._irqs.close()
         self._power_on()
+        if self._gone:
+            self.leave()
 
     def _power_on(self) -> None:
         self._file.reset()  # also what a reset by software leaves alone
         self.reset()
+
+    # Off the bus and back (injected)
+
+    def leave(self) -> None:
+        """All reads are all ones from now on, mapped pages too; nothing moves and writes have no effect."""
+        self._gone = True
+        self.resets += 1
+        self._datapath.reset()
+        self._datapath.set_bus_master(False)
+        self._datapath.set_link(False)
+        self._show_all_ones(((0, BAR0_BYTES),))
+
+    def come_back(self) -> None:
+        """As after power-on; the client's mappings and eventfds are still there."""
+        self._gone = False
+        self._power_on()
+        self._datapath.set_link(self._link.up)
+
+    def _show_all_ones(self, areas: Sequence[tuple[int, int]]) -> None:
+        for start, size in areas:
+            self._datapath.store[start // 4 : (start + size) // 4] = memoryview(b"\xff" * size).cast("I")
+
+    def _follow_link(self, up: bool) -> None:
+        self._datapath.set_link(up and not self._gone)
 
     # Registers of the port as a whole
 
     def _record_misuse(self, name: str, index: int, text: str) -> None:
         self._misuse.add(name, index, self._file.offset(name, index), text)
 
+    def _ignore_misuse(self, name: str, index: int, text: str) -> None:
+        pass
+
     def reset_registers(self) -> None:
         """CTRL.RST or LNK_RST: 82599.md section 1.14, all within the write that asks for it."""
+        self.resets += 1
         self._datapath.reset()
         self._file.reset(KEPT_OVER_RESET)
         self._queues.reset()
@@ -195,13 +243,16 @@ class Port:
 
     def region_read(self, region: int, offset: int, count: int) -> bytes:
         try:
-            return self._space(region).read(offset, count)
+            space = self._space(region)
+            return b"\xff" * count if self._gone else space.read(offset, count)
         except ValueError as error:
             raise RequestError(errno.EINVAL, str(error)) from None
 
     def region_write(self, region: int, offset: int, data: bytes) -> None:
         try:
-            self._space(region).write(offset, data)
+            space = self._space(region)
+            if not self._gone:
+                space.write(offset, data)
         except ValueError as error:
             raise RequestError(errno.EINVAL, str(error)) from None
 
@@ -219,6 +270,8 @@ class Port:
 
     def reset(self) -> None:
         """Function-level reset: registers, configuration space, MSI-X table. Mappings and eventfds stay."""
+        if self._gone:
+            return
         self.reset_registers()
         self._msix.reset()
         self._config.reset()

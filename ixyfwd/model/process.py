@@ -15,12 +15,14 @@ from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model.control import ControlServer, required
 from ixyfwd.model.loop import Loop
 from ixyfwd.model.port import Port, build_register_map
+from ixyfwd.model.registers import RegisterMap
 from ixyfwd.model.server import PortServer
-from ixyfwd.model.spec import ModelSpec
+from ixyfwd.model.spec import ModelSpec, PortSpec
 
 if TYPE_CHECKING:
     from ixyfwd.model.client import ModelStats
-    from ixyfwd.model.datapath import Datapath
+    from ixyfwd.model.datapath import Datapath, DatapathPort
+    from ixyfwd.model.polled.front import PolledFront
 
 BUDGET_NS = 1_000_000  # signals and link timers are looked at at least this often
 PR_SET_PDEATHSIG = 1
@@ -44,9 +46,15 @@ class Model:
         self._loop = Loop()
         with contextlib.ExitStack() as stack:
             stack.callback(self._loop.close)
-            self._servers: list[PortServer] = []
-            for port, port_spec in zip(self._ports, spec.ports, strict=True):
-                server = PortServer(port, port_spec.socket, self._loop)
+            self._servers: list[PortServer | PolledFront] = []
+            self._polled: list[PolledFront] = []
+            for port, port_spec, feed in zip(self._ports, spec.ports, datapath.ports, strict=True):
+                server: PortServer | PolledFront
+                if port_spec.directory:
+                    server = _polled_front(port, feed, port_spec, registers, self._loop)
+                    self._polled.append(server)
+                else:
+                    server = PortServer(port, port_spec.socket, self._loop)
                 stack.callback(server.close)
                 self._servers.append(server)
             commands = {
@@ -55,6 +63,8 @@ class Model:
                 "stats": self._stats,
                 "flows": self._flows,
                 "link": self._set_link,
+                "inject": self._inject,
+                "inject_off": self._inject_off,
                 "quit": self._handle_quit,
             }
             control = ControlServer(spec.control, self._loop, commands)
@@ -79,6 +89,8 @@ class Model:
             self._loop.dispatch()
             for port in self._ports:
                 port.tick()
+            for front in self._polled:
+                front.tick()
             if self._spec.feed_by_itself:
                 self._follow_receivers()
 
@@ -120,6 +132,7 @@ class Model:
                     "connected": server.connected,
                     "wire": feed.wire_stats(),
                     "faults": port.faults(),
+                    "injected": port.injector.report(),
                 }
                 for port, server, feed in zip(self._ports, self._servers, feeds, strict=True)
             ],
@@ -130,17 +143,42 @@ class Model:
         return {"flows": {str(flow): list(queues) for flow, queues in self._datapath.flow_queues().items()}}
 
     def _set_link(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = required(request, "port", str)
         up = required(request, "up", bool)
+        self._port(request).set_cable(up)
+        return {}
+
+    def _port(self, request: Mapping[str, Any]) -> Port:
+        name = required(request, "port", str)
         ports = {port.name: port for port in self._ports}
         if name not in ports:
             raise UsageError(f"there is no port {name!r}, expected one of {', '.join(ports)}")
-        ports[name].set_cable(up)
-        return {}
+        return ports[name]
+
+    def _inject(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        injector = self._port(request).injector
+        injector.begin(required(request, "kind", str), required(request, "parameters", dict))
+        return {"injected": injector.report()}
+
+    def _inject_off(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One kind, or everything."""
+        injector = self._port(request).injector
+        if request.get("kind") is None:
+            injector.clear()
+        else:
+            injector.end(required(request, "kind", str))
+        return {"injected": injector.report()}
 
     def _handle_quit(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         self.quit()
         return {}
+
+
+def _polled_front(
+    port: Port, datapath: "DatapathPort", spec: PortSpec, registers: RegisterMap, loop: Loop
+) -> "PolledFront":
+    from ixyfwd.model.polled.front import PolledFront  # noqa: PLC0415 - numpy costs 20 MiB that others need not pay
+
+    return PolledFront(port, datapath, spec, registers, loop=loop)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -175,11 +175,11 @@ TRANSMIT_DMA = (  # 1.5
 FLOW_CONTROL = (  # 1.6
     R("PFCTOP", 0x03008),  # only in drivers: their register tests write it
     R("FCTTV", 0x03200, 4),
-    R("FCRTL", 0x03220, 8),
-    R("FCRTH", 0x03260, 8),
+    R("FCRTL", 0x03220, 8, path=True),
+    R("FCRTH", 0x03260, 8, path=True),
     R("FCRTV", 0x032A0),
-    R("FCCFG", 0x03D00),
-    R("MFLCN", 0x04294),
+    R("FCCFG", 0x03D00, path=True),
+    R("MFLCN", 0x04294, path=True),
     R("TFCS", 0x0CE00, write="ro"),
 )
 

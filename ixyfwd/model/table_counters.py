@@ -48,6 +48,10 @@ _SCALARS = (  # counted by the data path: register, offset, counter
     ("RXNFGPC", 0x041B0, "rxnfgpc"),
     ("RXDGPC", 0x02F50, "rxdgpc"),
     ("TXDGPC", 0x087A0, "txdgpc"),
+    ("LXONRXCNT", 0x041A4, "lxonrxcnt"),
+    ("LXOFFRXCNT", 0x041A8, "lxoffrxcnt"),
+    ("LXONTXC", 0x03F60, "lxontxc"),
+    ("LXOFFTXC", 0x03F68, "lxofftxc"),
 )
 _PAIRS = (  # 36 bits in two registers: name without L/H, offset of the low half, counter
     ("GORC", 0x04088, "gorc"),
@@ -76,10 +80,6 @@ _NEVER = (  # what this model never sees happen stays 0: register, offset, count
     ("MNGPRC", 0x040B4, 1),
     ("MNGPDC", 0x040B8, 1),
     ("MNGPTC", 0x0CF90, 1),
-    ("LXONRXCNT", 0x041A4, 1),
-    ("LXOFFRXCNT", 0x041A8, 1),
-    ("LXONTXC", 0x03F60, 1),
-    ("LXOFFTXC", 0x03F68, 1),
     ("PXONTXC", 0x03F00, 8),
     ("PXOFFTXC", 0x03F20, 8),
     ("PXONRXCNT", 0x04140, 8),

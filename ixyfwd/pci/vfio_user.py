@@ -13,6 +13,7 @@ IOVA_BASE = 0x10_0000_0000  # above 4 GiB, so that a forgotten high address regi
 COMMAND = 0x04  # PCI command register
 COMMAND_MEMORY = 1 << 1
 COMMAND_BUS_MASTER = 1 << 2
+COMMAND_GONE = 0xFFFF  # no command register reads so (9.3.4): there is no device any more, and it masters nothing
 
 
 class VfioUserFunction:
@@ -87,7 +88,8 @@ class VfioUserFunction:
         """Harmless if nothing is mapped. Raises RefusedError while the device may still master the bus."""
         if not self._mapped_bytes:
             return
-        if self.read_config(COMMAND, 2) & COMMAND_BUS_MASTER:
+        command = self.read_config(COMMAND, 2)
+        if command & COMMAND_BUS_MASTER and command != COMMAND_GONE:
             raise RefusedError(f"{self.address}: bus mastering is on; switch it off before the memory is unmapped")
         self._client.dma_unmap(IOVA_BASE, self._mapped_bytes)
         self._mapped_bytes = 0

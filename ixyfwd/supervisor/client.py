@@ -8,8 +8,9 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.supervisor.instance import control_socket
 
 
-def request(instance: str, command: str, timeout_s: float = 5.0) -> dict[str, Any]:
-    """Ask the running instance: "status" gives its status, "stop" its final report, once it has stopped.
+def request(instance: str, command: str, timeout_s: float = 5.0, **more: object) -> dict[str, Any]:
+    """Ask the running instance: "status" gives its status, "stop" its final report, once it has stopped; "inject" takes
+    `more`: port, kind and parameters.
 
     Raises IxyfwdError if none is running, if it does not answer in time or answers with an error.
     """
@@ -18,7 +19,7 @@ def request(instance: str, command: str, timeout_s: float = 5.0) -> dict[str, An
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
-            client.sendall(json.dumps({"do": command}).encode() + b"\n")
+            client.sendall(json.dumps({"do": command, **more}).encode() + b"\n")
             answer = _read_line(client)
     except (FileNotFoundError, ConnectionRefusedError):
         raise IxyfwdError(f"no ixyfwd instance '{instance}' is running (nobody listens at {path})") from None

@@ -64,8 +64,25 @@ class Server:
             case "stop":
                 self._stop("stop command")
                 return None  # answered with the final report
+            case "inject":
+                return self._inject(request)
             case other:
-                return {"error": f"unknown command {other!r}; known are 'status' and 'stop'"}
+                return {"error": f"unknown command {other!r}; known are 'status', 'stop' and 'inject'"}
+
+    def _inject(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Passed on to the model, which checks it; "kind" and "parameters" may be None: see ModelClient.inject_off."""
+        model = self._forwarder.model
+        port, kind, parameters = (request.get(key) for key in ("port", "kind", "parameters"))
+        if model is None:
+            return {"error": 'faults can be injected into simulated ports only (device = "sim:NAME"); there is none'}
+        if not isinstance(port, str) or not isinstance(kind, str | None) or not isinstance(parameters, dict | None):
+            return {"error": 'to inject, "port" and "kind" are names and "parameters" is an object'}
+        try:
+            if kind is None or parameters is None:
+                return {"injected": model.client.inject_off(port, kind)}
+            return {"injected": model.client.inject(port, kind, parameters)}
+        except IxyfwdError as error:
+            return {"error": str(error)}
 
     def serve(self, observer: Observer, duration_s: float | None, until_done: bool) -> Reason:
         """Until a signal, the stop command, the end of the duration or of the finite wires, or a death."""
@@ -94,6 +111,7 @@ class Server:
         observer.tick(status)
         for text in self._forwarder.link_changes(status):
             observer.notice(text)
+        self._forwarder.retry_links(status)
 
     def dispatch(self, timeout_s: float) -> None:
         """Let everything that is ready have its say."""

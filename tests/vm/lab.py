@@ -12,6 +12,7 @@ from tests.vm.guest import CheckError, Done, Guest, Hardware
 from tests.vm.image import Image
 from tests.vm.model import Model
 
+SCRIPT_TIMEOUT_S = 3600.0
 Step = Callable[["Lab"], str]
 
 
@@ -65,6 +66,20 @@ def run_check(check: Check, image: Image, keep: Path) -> bool:
             print(f"     {check.name}: console, model log and QEMU's command line are kept in {kept}", flush=True)
         shutil.rmtree(folder)
     return good
+
+
+def run_script(image: Image, script: str, device_id: str, iommu: bool) -> int:
+    """Boot, run `script` with two ports and a cable between them, print what it said; its status."""
+    with tempfile.TemporaryDirectory(prefix="vm-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        model = stack.enter_context(Model(folder, device_id, ("cable:b", "cable:a")))
+        guest = stack.enter_context(Guest(image, model.sockets, Hardware(iommu=iommu, hugepages=256), folder))
+        done = guest.run(script, SCRIPT_TIMEOUT_S)
+        print(done.output, end="")
+        faults = model.faults()
+        if faults:
+            print(f"vm: the model recorded against the driver: {faults}")
+        return done.status
 
 
 def _run_in(check: Check, image: Image, folder: Path) -> bool:

@@ -11,10 +11,11 @@ typedef struct dp_stats {
     uint64_t gptc, gotc, tpt, mptc, bptc;
     uint64_t ptc64, ptc127, ptc255, ptc511, ptc1023, ptc1522;
     uint64_t txdgpc, txdgbc;
-    uint64_t rxmpc[8];
+    uint64_t rxmpc[8], lxontxc, lxofftxc, lxonrxcnt, lxoffrxcnt;
     uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
     /* Not of the chip: where else a frame can end, so that the accounts close. */
     uint64_t rx_filtered, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
+    uint64_t rx_waiting; /* in the packet buffer now */
 } dp_stats;
 
 typedef struct dp_fault {
@@ -25,7 +26,7 @@ typedef struct dp_fault {
 } dp_fault;
 
 typedef struct dp_faults {
-    uint64_t total, by_kind[8];
+    uint64_t total, by_kind[16];
     dp_fault recent[64]; /* ring: number i is recent[i % 64] */
 } dp_faults;
 
@@ -36,6 +37,24 @@ typedef struct dp_causes {
     uint8_t wanted;
 } dp_causes;
 
+/* Frames whose byte at `offset` (the last one of a shorter frame) has `bits` flipped: every `every`-th, or, if `chance`
+ * is not 0, with a probability of chance / 2^32; `left` of them at most. */
+typedef struct dp_damage {
+    uint64_t every, left, seen, count, random;
+    uint32_t chance, offset;
+    uint8_t bits, on;
+} dp_damage;
+
+/* Misbehaviour on demand; call dp_inject_changed after a change. Queues: one bit each. The last group is C's own. */
+typedef struct dp_inject {
+    uint64_t stall_rx[2], stall_tx[2], stuck_rx[2], stuck_tx[2], delay_rx[2], delay_tx[2], reorder_rx[2];
+    uint64_t doorbell_rx[2], doorbell_tx[2];
+    uint64_t delay_ns, reorder_ns, reorder_frames, doorbell_every;
+    dp_damage damage_rx, damage_tx;
+    uint64_t held, doorbells_lost, written_back; /* held: write-backs that were set aside so far */
+    uint8_t rx_stalls, tx_stalls, rx_holds, tx_holds, holds, doorbells;
+} dp_inject;
+
 dp_t *dp_new(unsigned ports);
 void dp_free(dp_t *dp);
 port_t *dp_port(dp_t *dp, unsigned index, void *store);
@@ -45,6 +64,8 @@ int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu);
 dp_stats *dp_port_stats(port_t *p);
 dp_faults *dp_port_faults(port_t *p);
 dp_causes *dp_port_causes(port_t *p);
+dp_inject *dp_port_inject(port_t *p);
+void dp_inject_changed(port_t *p);
 int dp_map(port_t *p, uint64_t iova, uint64_t size, int fd, uint64_t offset, int readable, int writable);
 int dp_unmap(port_t *p, uint64_t iova, uint64_t size);
 void dp_unmap_all(port_t *p);
@@ -57,10 +78,15 @@ int dp_start_rx(port_t *p, unsigned queue);
 void dp_stop_rx(port_t *p, unsigned queue);
 int dp_start_tx(port_t *p, unsigned queue);
 void dp_stop_tx(port_t *p, unsigned queue);
+void dp_force_drop(port_t *p, unsigned queue, int on); /* PFQDE: as if the queue had DROP_EN */
 void dp_tail_written(port_t *p, int rx, unsigned queue);
 int dp_head_written(port_t *p, int rx, unsigned queue);
 uint32_t dp_rx_head(port_t *p, unsigned queue);
 uint32_t dp_tx_head(port_t *p, unsigned queue);
+/* The polled front end: doorbells are in `bar`, which stays the caller's; unknown addresses are asked for once. */
+void dp_set_polled(port_t *p, void *bar);
+uint64_t dp_missed(port_t *p);
+void dp_answer_missed(port_t *p, int known);
 void dp_feed(port_t *p, int on);
 int dp_feed_done(port_t *p);
 

@@ -33,11 +33,13 @@ enum fault_kind {
     FAULT_BAD_DESCRIPTOR,
     FAULT_RING_INVALID,
     FAULT_UNSUPPORTED_OFFLOAD,
+    FAULT_DMA_LOST, /* the file behind a mapping shrank; see lost.c */
 };
 
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define NOTHING_MISSED UINT64_MAX
 
 struct desc {
     uint64_t q0, q1;
@@ -61,6 +63,7 @@ struct dma_map {
     void *mapped; /* what mmap returned; starts at or before `host` */
     size_t mapped_bytes;
     unsigned access;
+    uint8_t *lost_at; /* where SIGBUS found that the file is shorter by now, or NULL */
 };
 
 /* What is known of an rx descriptor that the device owns. */
@@ -83,6 +86,7 @@ struct rx_queue {
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
+    bool force_drop;                               /* PFQDE */
     struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
 };
 
@@ -104,6 +108,8 @@ struct config {
     uint32_t max_frame; /* incl. CRC, without tags */
     uint16_t vet;
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
+    uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
+    bool sends_xon, heeds_pause;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
@@ -135,6 +141,35 @@ struct frame {
 
 enum wire_kind { WIRE_UNPLUGGED, WIRE_GENERATOR, WIRE_TAP, WIRE_PCAP, WIRE_CABLE, WIRE_NONE };
 
+/* Write-backs that inject.c withholds: the last `count` before those pending; `done` by ring index. */
+struct rx_held {
+    struct desc *done;
+    uint32_t count;
+    uint64_t since_ns, written_back; /* at the first of them: time, and dp_inject.written_back */
+};
+struct tx_held {
+    uint32_t *index;
+    uint32_t count;
+    uint64_t since_ns;
+    bool releasing;
+};
+struct doorbell {
+    uint32_t written, heard;
+    uint64_t rung;
+    bool known;
+};
+
+struct fifo_frame {
+    struct rx_class class;
+    uint32_t at, length;
+};
+struct fifo {
+    uint8_t *bytes; /* both made when the first frame has to wait */
+    struct fifo_frame *frames;
+    uint32_t first, count, write, used;
+    bool paused; /* the far end was asked to pause */
+};
+
 struct generator;
 struct sink;
 struct tap;
@@ -144,7 +179,9 @@ struct port {
     dp_t *dp;
     unsigned index;
     volatile uint32_t *store;
-    bool bus_master, tail_mapped, link, dirty, feeding;
+    bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
+    bool polled, let_through;                                   /* see polled.c */
+    uint64_t missed;
     uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
@@ -160,8 +197,13 @@ struct port {
     dp_faults faults;
     dp_causes causes;
     struct config config;
+    struct fifo fifo;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
+    dp_inject inject;
+    struct rx_held rx_held[QUEUES];
+    struct tx_held tx_held[QUEUES];
+    struct doorbell doorbell_rx[QUEUES], doorbell_tx[QUEUES];
     uint8_t gather[SCRATCH_BYTES]; /* tx frames of several buffers */
     uint8_t edit[SCRATCH_BYTES];   /* rx frames that change on the way in: padding, tag, CRC */
 };
@@ -177,6 +219,7 @@ struct dp {
     struct idle idle;
     uint64_t start_ns, now_ns, realtime_offset_ns;
     bool capture_full, caused; /* caused: an interrupt is due, see dp_causes */
+    volatile bool lost;        /* set by a signal handler: a mapping has `lost_at` */
     struct backing *backings;
     struct dma_map no_map; /* what empty TLB entries point to */
     uint8_t *pattern;      /* position-dependent filling of generated frames */
@@ -205,6 +248,12 @@ bool dma_reachable(struct port *p, uint64_t address, uint64_t length, unsigned a
 void dma_copy_out(struct port *p, uint64_t address, const uint8_t *data, uint64_t length);
 void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t length);
 void dma_init(struct port *p);
+void maps_changed(struct port *p);
+
+/* lost.c */
+void lost_watch(void);
+void lost_begin(struct dp *dp);
+void lost_end(struct dp *dp);
 
 static inline struct dma_map *dma_find(struct port *p, uint64_t address)
 {
@@ -254,7 +303,13 @@ enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, en
 enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
                                    enum rx_wait wait);
 void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
-void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
+bool rx_place(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+
+/* fifo.c */
+bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+unsigned fifo_drain(struct port *p);
+void fifo_clear(struct port *p);
+void fifo_free(struct fifo *f);
 
 /* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do
  * not wrap. */
@@ -267,13 +322,38 @@ static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
     q->head = q->head + count == q->entries ? 0 : q->head + count;
 }
 
+uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
+                        uint64_t *frames);
+void rx_count_delivered(struct port *p, const struct rx_queue *q, uint64_t frames, uint64_t bytes);
+
+/* inject.c */
+bool inject_rx_flush(struct port *p, struct rx_queue *q);
+bool inject_tx_write_back(struct port *p, struct tx_queue *q, uint32_t i);
+bool inject_tx_write_head(struct port *p, struct tx_queue *q);
+void inject_release_due(struct port *p);
+void inject_stop_rx(struct port *p, struct rx_queue *q);
+void inject_stop_tx(struct port *p, struct tx_queue *q);
+bool inject_stalls(const struct port *p, bool tx, unsigned n);
+uint32_t inject_tail(struct port *p, bool tx, unsigned n, uint32_t tail);
+void inject_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count);
+
 /* tx.c */
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
 
+/* polled.c */
+struct polled_run {
+    const struct desc *ring; /* NULL: not in one mapping */
+    uint64_t base;
+    uint32_t entries, first, count;
+    bool tx;
+};
+bool polled_memory_known(struct port *p, const struct polled_run *run);
+
 /* wires */
 unsigned wire_feed(struct port *p);
 void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+void wire_take(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
 void wire_free(struct port *p);
 void wire_restart_clock(struct port *p);
 uint64_t wire_due_ps(struct port *p);

@@ -205,7 +205,7 @@ static int map_open(struct port *p, struct dma_map *map, int fd)
     return 0;
 }
 
-static void maps_changed(struct port *p)
+void maps_changed(struct port *p)
 {
     dma_init(p);
     rx_locate_rings(p);

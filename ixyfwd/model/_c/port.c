@@ -40,6 +40,7 @@ dp_t *dp_new(unsigned ports)
         dp->pattern[i] = (uint8_t)(i * 7 + (i >> 8) * 31 + 0x35);
     struct timespec real;
     clock_gettime(CLOCK_REALTIME, &real);
+    lost_watch();
     dp->port_count = ports;
     dp->start_ns = dp->now_ns = clock_ns();
     dp->realtime_offset_ns = (uint64_t)real.tv_sec * 1000000000u + (uint64_t)real.tv_nsec - dp->now_ns;
@@ -61,6 +62,7 @@ port_t *dp_port(dp_t *dp, unsigned index, void *store)
     p->index = index;
     p->store = store;
     p->link = p->dirty = true;
+    p->missed = NOTHING_MISSED;
     dma_init(p);
     for (unsigned n = 0; n < QUEUES; n++) {
         p->rx[n].number = p->tx[n].number = (uint16_t)n;
@@ -83,6 +85,7 @@ void dp_free(dp_t *dp)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]) {
             wire_free(dp->ports[i]);
+            fifo_free(&dp->ports[i]->fifo);
             free(dp->ports[i]->maps);
             free(dp->ports[i]);
         }
@@ -107,6 +110,7 @@ void dp_set_link(port_t *p, int up)
     if (!p->link && up)
         wire_restart_clock(p);
     p->link = up;
+    p->paused = p->paused && up;
 }
 
 void dp_feed(port_t *p, int on)
@@ -122,6 +126,15 @@ void dp_reset(port_t *p)
         dp_stop_rx(p, p->rx_active[0]);
     while (p->tx_active_count)
         dp_stop_tx(p, p->tx_active[0]);
+    for (unsigned n = 0; n < QUEUES; n++)
+        p->rx[n].force_drop = false;
+    fifo_clear(p);
+    p->dirty = true;
+}
+
+void dp_force_drop(port_t *p, unsigned n, int on)
+{
+    p->rx[n].force_drop = on;
     p->dirty = true;
 }
 
@@ -194,6 +207,7 @@ void dp_stop_rx(port_t *p, unsigned n)
     for (uint32_t k = 0, i = q->head; k < q->ready; k++, i = i + 1 == q->entries ? 0 : i + 1)
         if (q->slots[i].owner)
             *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+    inject_stop_rx(p, q);
     free(q->slots);
     q->slots = NULL;
     q->ring = NULL;
@@ -229,6 +243,7 @@ void dp_stop_tx(port_t *p, unsigned n)
     struct tx_queue *q = &p->tx[n];
     if (!q->running)
         return;
+    inject_stop_tx(p, q);
     q->running = false;
     q->ring = NULL;
     list_remove(p->tx_active, &p->tx_active_count, n);

@@ -20,8 +20,13 @@ enum {
     RQSMR = 0x02300,
     RDRXCTL = 0x02F00,
     RXCTRL = 0x03000,
+    FCRTL0 = 0x03220,
+    FCRTH0 = 0x03260,
+    RXPBSIZE0 = 0x03C00,
+    FCCFG = 0x03D00,
     HLREG0 = 0x04240,
     MAXFRS = 0x04268,
+    MFLCN = 0x04294,
     DMATXCTL = 0x04A80,
     RXCSUM = 0x05000,
     FCTRL = 0x05080,
@@ -36,6 +41,12 @@ enum {
     MRQC = 0x0EC80,
 };
 
+#define RXPBSIZE_BYTES 0xFFC00u /* the field counts KB from bit 10 on */
+#define FCRT_BYTES 0x7FFE0u
+#define FCRT_ENABLE (1u << 31) /* FCRTH.FCEN, FCRTL.XONE */
+#define FCCFG_TFCE (3u << 3)
+#define FCCFG_TFCE_LINK (1u << 3)
+#define MFLCN_RFCE (1u << 3)
 #define SRRCTL_BSIZEPACKET 0x1Fu
 #define SRRCTL_DESCTYPE (7u << 25)
 #define SRRCTL_DROP_EN (1u << 28)

@@ -26,7 +26,13 @@ unsigned dp_round(struct dp *dp)
 {
     unsigned moved = 0;
     for (unsigned i = 0; i < dp->port_count; i++)
+        if (__builtin_expect(dp->ports[i]->inject.holds, 0))
+            inject_release_due(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++) {
         rx_fetch_all(dp->ports[i], false);
+        if (__builtin_expect(dp->ports[i]->fifo.count, 0))
+            moved += fifo_drain(dp->ports[i]);
+    }
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
     for (unsigned i = 0; i < dp->port_count; i++)
@@ -116,6 +122,7 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
 /* What a reader of the store finds between runs: heads up to date, every posted descriptor looked at. */
 static void publish(struct port *p)
 {
+    p->let_through = false;
     rx_fetch_all(p, true);
     for (unsigned k = 0; k < p->rx_active_count; k++)
         REGISTER(p, rx_window(p->rx_active[k]) + RDH) = p->rx[p->rx_active[k]].head;
@@ -129,8 +136,10 @@ int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]->dirty)
             config_load(dp->ports[i]);
+    lost_begin(dp);
     int why = run_until(dp, epoll_fd, budget_ns, share_cpu);
     for (unsigned i = 0; i < dp->port_count; i++)
         publish(dp->ports[i]);
+    lost_end(dp);
     return why;
 }

@@ -101,6 +101,8 @@ static void pause_threshold(struct rx_queue *q, uint32_t ready)
 void rx_fetch(struct port *p, struct rx_queue *q)
 {
     uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    if (__builtin_expect(p->inject.doorbells, 0))
+        tail = inject_tail(p, false, q->number, tail);
     uint32_t i = q->head + q->ready;
     if (i >= q->entries)
         i -= q->entries;
@@ -109,6 +111,11 @@ void rx_fetch(struct port *p, struct rx_queue *q)
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
     if (!rx_tail_ok(p, q, tail, owned))
         return;
+    if (__builtin_expect(p->polled, 0)) {
+        const struct polled_run run = {q->ring, q->base, q->entries, i, owned - q->ready, false};
+        if (!polled_memory_known(p, &run))
+            return;
+    }
     if (q->pend) /* a wrong tail may reach slots that are not written back yet */
         rx_flush_all(p);
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* descriptors were written before the tail */
@@ -165,20 +172,21 @@ static void write_back_odd(struct port *p, struct rx_queue *q, uint32_t i, const
 
 /* Write back a run of pending descriptors that does not wrap, in order: neighbours share lines, so a line changes hands
  * once. Returns the bytes delivered and adds to *frames. */
-static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
-                               uint64_t *frames)
+uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
+                        uint64_t *frames)
 {
     const struct rx_slot *slot = q->slots + i;
-    struct desc *d = q->ring + i;
-    bool usual = q->ring && !q->legacy;
+    struct desc *const run = q->ring ? q->ring + i : NULL;
+    bool usual = run && !q->legacy;
     uint64_t bytes = 0, all = RXD_EOP;
-    for (uint32_t k = 0; k < count; k++, slot++, d++) {
+    for (uint32_t k = 0; k < count; k++, slot++) {
         all &= done[k].q1;
         bytes += (uint16_t)(done[k].q1 >> 32);
-        if (__builtin_expect(!usual || !slot->owner || d->q0 != slot->address, 0)) {
+        if (__builtin_expect(!usual || !slot->owner || run[k].q0 != slot->address, 0)) {
             write_back_odd(p, q, i + k, &done[k]);
             continue;
         }
+        struct desc *d = &run[k];
         *slot->owner &= ~owner_bit(slot->host);
         d->q0 = done[k].q0;
         /* One aligned 8-byte store, last: drivers look at DD or at the length, both are in here. */
@@ -190,9 +198,21 @@ static uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, c
     return bytes;
 }
 
+/* `bytes` in the buffers of `frames` frames. */
+void rx_count_delivered(struct port *p, const struct rx_queue *q, uint64_t frames, uint64_t bytes)
+{
+    unsigned counter = p->config.rx_counter[q->number];
+    p->stats.qprc[counter] += frames;
+    p->stats.qbrc[counter] += bytes;
+    p->stats.rxdgpc += frames;
+    p->stats.rxdgbc += bytes;
+}
+
 /* Write back what is pending. */
 void rx_flush(struct port *p, struct rx_queue *q)
 {
+    if (__builtin_expect(p->inject.rx_holds, 0) && inject_rx_flush(p, q))
+        return;
     uint32_t count = q->pend, i = q->head >= count ? q->head - count : q->head + q->entries - count;
     uint32_t straight = q->entries - i < count ? q->entries - i : count;
     uint64_t frames = 0;
@@ -200,11 +220,7 @@ void rx_flush(struct port *p, struct rx_queue *q)
     if (straight < count)
         bytes += write_back_run(p, q, 0, q->done + straight, count - straight, &frames);
     q->pend = 0;
-    unsigned counter = p->config.rx_counter[q->number];
-    p->stats.qprc[counter] += frames;
-    p->stats.qbrc[counter] += bytes;
-    p->stats.rxdgpc += frames;
-    p->stats.rxdgbc += bytes;
+    rx_count_delivered(p, q, frames, bytes);
     if (__builtin_expect(p->causes.wanted, 0))
         note_cause(p, p->causes.rx, p->causes.urgent_rx, q->number);
 }
@@ -226,7 +242,8 @@ void rx_forget_map(struct port *p, const struct dma_map *map)
             if (!slot->host || (uint64_t)(slot->host - map->host) >= map->size)
                 continue;
             uint32_t distance = i >= q->head ? i - q->head : i + q->entries - q->head;
-            if (slot->owner && distance < q->ready)
+            bool withheld = q->entries - distance <= p->rx_held[q->number].count;
+            if (slot->owner && (distance < q->ready || withheld))
                 *slot->owner &= ~owner_bit(slot->host);
             *slot = (struct rx_slot){.address = slot->address};
         }

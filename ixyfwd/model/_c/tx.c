@@ -59,6 +59,8 @@ void tx_count(struct port *p, const struct tx_queue *q, const struct frame *fram
  * driver that reuses the old content is found out. */
 void tx_write_back(struct port *p, struct tx_queue *q, uint32_t i)
 {
+    if (__builtin_expect(p->inject.tx_holds, 0) && inject_tx_write_back(p, q, i))
+        return;
     struct desc *d = tx_desc(p, q, i);
     if (__builtin_expect(p->causes.wanted, 0))
         note_cause(p, p->causes.tx, p->causes.urgent_tx, q->number);
@@ -71,6 +73,8 @@ void tx_write_back(struct port *p, struct tx_queue *q, uint32_t i)
 /* TDWBAL: the head itself goes to memory instead of descriptor write-backs (7.2.3.5.2). */
 void tx_write_head(struct port *p, struct tx_queue *q)
 {
+    if (__builtin_expect(p->inject.tx_holds, 0) && inject_tx_write_head(p, q))
+        return;
     uint8_t *at = dma_host(p, q->head_writeback, 4, DMA_WRITE);
     if (at)
         __atomic_store_n((uint32_t *)at, q->head, __ATOMIC_RELEASE);
@@ -152,19 +156,30 @@ static bool tx_tail_ok(struct port *p, struct tx_queue *q, uint32_t tail)
     return true;
 }
 
+static bool is_paused(const struct port *p) { return p->paused && p->config.heeds_pause; }
+
 static unsigned tx_poll(struct port *p, struct tx_queue *q)
 {
     uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    if (__builtin_expect(p->inject.tx_stalls, 0) && inject_stalls(p, true, q->number))
+        return 0;
+    if (__builtin_expect(p->inject.doorbells, 0))
+        tail = inject_tail(p, true, q->number, tail);
     if (tail == q->head || !tx_tail_ok(p, q, tail))
         return 0;
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__builtin_expect(p->polled, 0)) {
+        const struct polled_run run = {q->ring, q->base, q->entries, q->head, owned, true};
+        if (!polled_memory_known(p, &run))
+            return 0;
+    }
     q->begun = true;
     if (q->ring)
         for (uint32_t k = 0; k < owned && k < TX_BURST && q->head + k < q->entries; k += 4)
             __builtin_prefetch(&q->ring[q->head + k]);
     unsigned sent = 0;
-    while (owned && !p->dp->capture_full) {
+    while (owned && !p->dp->capture_full && !is_paused(p)) {
         unsigned count = q->ring ? send_plain(p, q, owned) : 0;
         if (!count)
             count = tx_send_any(p, q, owned);
@@ -179,7 +194,7 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
 unsigned tx_poll_all(struct port *p)
 {
     unsigned sent = 0;
-    if (!p->link || !p->config.te)
+    if (!p->link || !p->config.te || is_paused(p))
         return 0;
     for (unsigned k = 0; k < p->tx_active_count; k++)
         sent += tx_poll(p, &p->tx[p->tx_active[k]]);

@@ -52,7 +52,7 @@ static void loop_back(struct port *p, const struct frame *frames, unsigned count
 }
 
 /* `bytes`: sum of the lengths. */
-void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
+void wire_take(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
 {
     if (p->config.loopback) {
         loop_back(p, frames, count);
@@ -76,6 +76,15 @@ void wire_consume(struct port *p, unsigned queue, const struct frame *frames, un
     default:
         break;
     }
+}
+
+/* `bytes`: sum of the lengths. */
+void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
+{
+    if (__builtin_expect(p->inject.damage_tx.on, 0))
+        inject_consume(p, queue, frames, count);
+    else
+        wire_take(p, queue, frames, count, bytes);
 }
 
 void wire_free(struct port *p)

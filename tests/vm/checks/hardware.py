@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.vm import inside
 from tests.vm.guest import CheckError, Hardware
 from tests.vm.lab import Check, Lab, Step
@@ -90,17 +91,23 @@ def forward(workers: int) -> Step:
 
 
 def _judge(lab: Lab, began: dict[str, int], report: dict[str, Any], workers: int) -> str:
+    account = _account(report, workers)
     rx, tx = report["rx_packets"], report["tx_packets"]
-    dropped, in_flight = sum(report["drops"].values()), report["in_flight"]
-    if rx != tx + dropped + in_flight or len(report["workers"]) != workers:
-        raise CheckError(f"the account is not exact: {json.dumps(report)[:800]}")
     moved = {key: value - began[key] for key, value in _totals(lab).items()}
     if moved["sent"] != rx or moved["received"] != tx or moved["wrong"] or rx < 1000:
         raise CheckError(f"the wires say {moved}, the report {rx} received and {tx} sent")
     idle = [row["index"] for row in report["workers"] if row["rx_packets"] == 0]
     if idle:
         raise CheckError(f"workers {idle} got no frame")
-    return f"{rx} = {tx} + {dropped} dropped + {in_flight} in flight, {moved['received']} verified at the far ends"
+    return f"{account}, {moved['received']} verified at the far ends"
+
+
+def _account(report: dict[str, Any], workers: int) -> str:
+    rx, tx, in_flight = report["rx_packets"], report["tx_packets"], report["in_flight"]
+    drops = {cause: count for cause, count in report["drops"].items() if count}
+    if rx != tx + sum(drops.values()) + in_flight or len(report["workers"]) != workers:
+        raise CheckError(f"the account is not exact: {json.dumps(report)[:800]}")
+    return f"{rx} = {tx} + {drops or 'no drops'} + {in_flight} in flight"
 
 
 def killed(lab: Lab) -> str:
@@ -114,6 +121,25 @@ def killed(lab: Lab) -> str:
     lab.model.client.stop()
     time.sleep(SETTLE_S)
     return f"killed {len(pids.split())} processes; then {forward(4)(lab)}"
+
+
+def taps(lab: Lab) -> str:
+    """Two hosts outside of the guest talk through the forwarder in it."""
+    try:
+        with Hosts(_TAG) as hosts:
+            hosts.adopt()
+            ticket = _begin(lab, 2)
+            said = hosts.on(0, "ping", "-q", "-c", "50", "-i", "0.05", "-W", "5", ADDRESSES[1]).stdout
+            if "50 received" not in said:
+                raise CheckError(f"ping across the guest: {said[-200:]}")
+            assert_iperf3_completes(hosts)
+            lab.must(f"kill -INT {_PID}")
+            done = lab.guest.wait(ticket, 90)
+    except AssertionError as error:
+        raise CheckError(f"between the hosts: {error}") from None
+    if done.status:
+        raise CheckError(f"ixyfwd start ended with {done.status}: {_said(lab)}")
+    return f"50 pings answered, TCP both ways; {_account(json.loads(lab.must(f'cat {_REPORT}')), 2)}"
 
 
 def give_back(lab: Lab) -> str:
@@ -182,6 +208,8 @@ def _settle(lab: Lab) -> None:
 
 
 _WIRES = ("generator:flows=64,rate=20000", "generator:flows=64,rate=20000")
+_TAG = "vm"
+_TAPS = tuple(f"tap:{name}" for name in Hosts(_TAG).taps)
 _RUNS = (("2-workers", forward(2)), ("killed", killed), ("faults", no_faults))
 HARDWARE_CHECKS = (
     Check(
@@ -196,6 +224,13 @@ HARDWARE_CHECKS = (
         "the same through vfio-pci and an IOMMU",
         (("pages", pages), ("translated", translated), ("vfio", vfio), *_RUNS, ("give-back", give_back)),
         wires=_WIRES,
+        hardware=Hardware(iommu=True, hugepages=256),
+    ),
+    Check(
+        "guest-taps",
+        "two hosts (root) talk through ixyfwd in the guest, by vfio-pci",
+        (("pages", pages), ("vfio", vfio), ("hosts", taps), ("faults", no_faults)),
+        wires=_TAPS,
         hardware=Hardware(iommu=True, hugepages=256),
     ),
 )

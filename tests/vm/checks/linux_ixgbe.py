@@ -3,7 +3,7 @@
 import json
 import re
 
-from tests.vm.guest import CheckError
+from tests.vm.guest import CheckError, Hardware
 from tests.vm.lab import Check, Lab
 
 # eth0 in n0 is 10.9.0.1, eth1 in n1 is 10.9.0.2.
@@ -37,6 +37,15 @@ def bind(lab: Lab) -> str:
         raise CheckError(f"not at 10 Gb/s: {speeds}")
     probed = re.findall(r"ixgbe \S+ (?:MAC: .*|Multiqueue.*?XDP)", lab.must("dmesg"))
     return f"both links up at 10 Gb/s; {probed[0].split(': ', 1)[1] if probed else ''}"
+
+
+def interrupts(lab: Lab) -> str:
+    """With no MSI-X and no MSI, Linux falls back to the interrupt pin."""
+    lines = [line.split() for line in lab.must("grep eth /proc/interrupts").splitlines()]
+    kinds = {word for words in lines for word in words if word.startswith(("IO-APIC", "PCI-MSI"))}
+    if kinds != {"IO-APIC"} or len(lines) != 2:
+        raise CheckError(f"/proc/interrupts has {lines}")
+    return "one level-triggered line for each port"
 
 
 def ping(lab: Lab) -> str:
@@ -114,6 +123,18 @@ def module(lab: Lab) -> str:
     if "Passive Cable" not in text or "SFP" not in text:
         raise CheckError(f"ethtool -m: {text[:300]}")
     return f"{_find(r'Vendor name *: (.*)', text)}, {_find(r'Transceiver type *: (.*)', text)}; {dumps(lab)}"
+
+
+def no_module(lab: Lab) -> str:
+    """An empty cage: the driver binds, says so and has no carrier; nothing else is wrong."""
+    lab.must("modprobe ixgbe; ip link set eth0 up; ip link set eth1 up", 120)
+    carrier = lab.must("sleep 5; cat /sys/class/net/eth0/carrier /sys/class/net/eth1/carrier").split()
+    if carrier != ["0", "0"]:
+        raise CheckError(f"carrier {carrier} without a module")
+    done = lab.guest.run("ethtool -m eth0", 120)
+    if done.status == 0:
+        raise CheckError(f"ethtool -m found a module: {done.output[:200]}")
+    return f"bound, no carrier; ethtool -m: {done.output.strip().splitlines()[-1]}"
 
 
 def dumps(lab: Lab) -> str:
@@ -223,16 +244,17 @@ def reload(lab: Lab) -> str:
 
 def statistics(lab: Lab) -> str:
     """What the ports counted agrees with each other and with the wire; no error counter moved."""
-    before = [_nic_statistics(lab, n) for n in (0, 1)]
+    before = _nic_statistics(lab)
     sent = 0
     for size in (18, 100, 200, 400, 900, 1400):  # a size bin each; headers and CRC make them 64 to 1446 bytes
         _all_answered(lab.must(in_n0(f"ping -q -c 50 -f -s {size} 10.9.0.2")))
         sent += 50
-    after = [_nic_statistics(lab, n) for n in (0, 1)]
+    after = _nic_statistics(lab)
     moved = [{key: now[key] - then.get(key, 0) for key in now} for then, now in zip(before, after, strict=True)]
     for a, b in ((0, 1), (1, 0)):
         if moved[a]["tx_pkts_nic"] != moved[b]["rx_pkts_nic"] or moved[a]["tx_pkts_nic"] < sent:
             raise CheckError(f"eth{a} sent {moved[a]['tx_pkts_nic']}, eth{b} received {moved[b]['rx_pkts_nic']}")
+    missed = sum(counts["rx_missed_errors"] for counts in after)
     bad = [
         f"eth{n} {key} {value}"
         for n in (0, 1)
@@ -241,7 +263,8 @@ def statistics(lab: Lab) -> str:
     ]
     if bad:
         raise CheckError(", ".join(bad))
-    return f"{moved[0]['tx_pkts_nic']} and {moved[1]['tx_pkts_nic']} packets agree at both ends, no error counted"
+    counts = f"{moved[0]['tx_pkts_nic']} and {moved[1]['tx_pkts_nic']} packets agree at both ends"
+    return f"{counts}, no error counted; {missed} missed so far"
 
 
 def quiet_dmesg(lab: Lab) -> str:
@@ -295,10 +318,17 @@ def _queue_packets(lab: Lab) -> list[int]:
     return [int(count) for count in re.findall(r"rx_queue_[01]_packets: (\d+)", text)]
 
 
-def _nic_statistics(lab: Lab, n: int) -> dict[str, int]:
-    # The driver reads the port's counters every second and on request.
-    text = lab.must(f"sleep 2.2; ip netns exec n{n} ethtool -S eth{n}")
-    return {key: int(value) for key, value in re.findall(r"(\S+): (\d+)", text)}
+def _nic_statistics(lab: Lab) -> list[dict[str, int]]:
+    """Of both ports, once nothing moves any more: the driver reads a port's counters every two seconds, and now and
+    then a port says something of its own accord."""
+    both: list[str] = []
+    for _ in range(10):
+        found = [lab.must(f"ip netns exec n{n} ethtool -S eth{n}") for n in (0, 1)]
+        if found == both:
+            break
+        both = found
+        lab.must("sleep 2.5")
+    return [{key: int(value) for key, value in re.findall(r"(\S+): (\d+)", text)} for text in both]
 
 
 _COMMON = (
@@ -319,11 +349,38 @@ _COMMON = (
     ("self-test", self_test),
     ("dmesg", quiet_dmesg),
 )
+_INTX = (
+    ("bind", bind),
+    ("interrupts", interrupts),
+    ("ping", ping),
+    ("iperf3", iperf),
+    ("cable", cable),
+    ("faults", no_faults),
+)
+_BEHIND_IOMMU = ("bind", "ping", "iperf3", "jumbo", "cable", "reload", "faults", "dmesg")
 LINUX_CHECKS = (
     Check(
         "linux-ixgbe",
         "Linux's ixgbe on two 10FB ports with SFP+ modules",
         (*_COMMON[:5], ("module", module), *_COMMON[5:]),
+    ),
+    Check(
+        "linux-ixgbe-intx",
+        "10FB ports in a machine without message-signalled interrupts",
+        _INTX,
+        hardware=Hardware(kernel="pci=nomsi"),
+    ),
+    Check(
+        "linux-ixgbe-iommu",
+        "10FB ports behind an IOMMU: Linux maps and unmaps each buffer",
+        tuple(step for step in _COMMON if step[0] in _BEHIND_IOMMU),
+        hardware=Hardware(iommu=True, kernel="iommu.passthrough=0"),
+    ),
+    Check(
+        "linux-ixgbe-empty",
+        "10FB ports with nothing in the SFP+ cage",
+        (("no-module", no_module), ("faults", no_faults)),
+        model_options=("--no-module",),
     ),
     Check("linux-ixgbe-10f9", "the same on two 10F9 (CX4) ports", (*_COMMON, ("dumps", dumps)), device_id="10f9"),
 )
