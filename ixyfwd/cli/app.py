@@ -49,7 +49,7 @@ def build_app() -> typer.Typer:
     """All commands. Plain help texts: rich would double the time that `--help` takes."""
     app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
     app.callback()(_global_options)
-    for command in (start, stop, status, stats, ports, workers, rss, model, fault):
+    for command in (start, stop, status, stats, ports, workers, rss, model, fault, doctor):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -213,6 +213,13 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
 
     options = StandaloneOptions(port, wire, mac or (), device_id, mmap, module, cpu, control)
     return model_command(options, duration, json, verbose)
+
+
+def doctor(config: ConfigOption = None, json: JsonOption = False) -> int:
+    """Whether this machine is ready: what was found, what is wanted, and the command that fixes it."""
+    from ixyfwd.cli.doctor import doctor_command  # noqa: PLC0415
+
+    return doctor_command(config, json)
 
 
 def fault(
