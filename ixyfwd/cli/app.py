@@ -54,7 +54,7 @@ def build_app() -> typer.Typer:
     """All commands. Plain help texts: rich would double the time that `--help` takes."""
     app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
     app.callback()(_global_options)
-    for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind):
+    for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind, doctor):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -268,6 +268,13 @@ def unbind(
     from ixyfwd.cli.bind import unbind_command  # noqa: PLC0415
 
     unbind_command(device or (), everything=everything, restore_only=restore, dry_run=dry_run, json=json)
+
+
+def doctor(config: ConfigOption = None, json: JsonOption = False) -> int:
+    """Whether this machine is ready: what was found, what is wanted, and the command that fixes it."""
+    from ixyfwd.cli.doctor import doctor_command  # noqa: PLC0415
+
+    return doctor_command(config, json)
 
 
 def fault(
