@@ -198,6 +198,12 @@ OTHERS = [
         "1 of 1 in use, on CPU 5",
         "for i in 24; do echo 0-3,6-7 > /proc/irq/$i/smp_affinity_list; done",
     ),
+    case(
+        "interrupts",
+        {"proc/irq/24/effective_affinity_list": "5\n", "proc/irq/24/smp_affinity_list": "0-3\n"},
+        OK,
+        "none of 1",
+    ),
     case("interrupts", {"proc/irq/24/effective_affinity_list": None}, WARN, "on CPU 4-5"),
     case(
         "interrupts", {"proc/irq/24/effective_affinity_list": "1\n"}, WARN, fix="leave a CPU", workers=tuple(range(8))
