@@ -113,6 +113,21 @@ def assert_clean(model: Model) -> dict[str, Any]:
 # With our own forwarder
 
 
+def test_ports_without_a_module_say_so(start: Any, folder: Path, instance: Instance) -> None:
+    model = start("--mmap", "--no-module", wires=("none", "none"))
+    config = Path(forwarder_config(folder, model))
+    config.write_text(config.read_text() + "[start]\nlink_timeout_s = 0.2\n")
+    instance.start("-c", str(config), "--json")
+    eventually(lambda: instance.running() is not None, "it runs without links")
+    status = instance.status()
+    empty = {"up": False, "speed_mbps": 0, "reason": "no SFP+ module in the cage"}
+    assert [port["link"] for port in status["ports"]] == [empty, empty]
+    assert "port x has no link after 0.2 s (no SFP+ module in the cage)" in status["notices"][0]
+    assert "no module" in instance.command("ports").stdout
+    assert instance.command("stop").returncode == 0
+    assert_clean(model)
+
+
 def test_a_forwarder_on_it_killed_and_started_again(start: Any, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=("generator:rate=max,flows=16", "generator:rate=max,flows=16,frame=imix"))
     config = forwarder_config(folder, model)

@@ -24,11 +24,12 @@ from ixyfwd.driver.registers import (
     STATUS,
 )
 from ixyfwd.driver.rx import PACKET_BUFFER_BYTES
-from ixyfwd.errors import DeviceError
+from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.pci.function import Function
 
 MASTER_DISABLE_TIMEOUT_S: Final = 0.1
 RESET_TIMEOUT_S: Final = 1.0
+RESET_ATTEMPTS: Final = 3
 EEPROM_TIMEOUT_S: Final = 1.0
 DMA_INIT_TIMEOUT_S: Final = 1.0
 
@@ -63,6 +64,16 @@ def disable_master(regs: Registers) -> bool:
 
 
 def reset(regs: Registers) -> None:
+    """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
+    for left in reversed(range(RESET_ATTEMPTS)):
+        try:
+            return _reset_once(regs)
+        except DeviceTimeoutError:
+            if not left:
+                raise
+
+
+def _reset_once(regs: Registers) -> None:
     """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):

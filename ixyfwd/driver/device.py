@@ -5,7 +5,7 @@ from typing import Final
 
 from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
 from ixyfwd.driver.access import Clock, Registers
-from ixyfwd.driver.ids import DeviceId, identify
+from ixyfwd.driver.ids import DeviceId, Media, identify
 from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
 from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
 from ixyfwd.driver.options import PortOptions
@@ -52,6 +52,7 @@ class Ixgbe:
         self._rx_queues: set[int] = set()
         self._tx_queues: set[int] = set()
         self._touched = False
+        self._media = Media.OTHER
 
     @property
     def mac(self) -> str:
@@ -101,6 +102,7 @@ class Ixgbe:
         bringup.wait_dma_init(self.regs)
         with software_semaphore(self.regs, "setting the link up"):
             setup_link(self.regs, device.media)
+        self._media = device.media
 
     def _init_receive(self, others: Sequence[bytes]) -> None:
         filters.clear_filters(self.regs)
@@ -184,11 +186,18 @@ class Ixgbe:
 
     def link(self) -> LinkState:
         """Link state now."""
-        return link_state(self.regs)
+        return link_state(self.regs, self._media)
 
     def wait_link(self, timeout_s: float) -> LinkState:
         """The state as soon as the link is up, or after `timeout_s` seconds whatever it is then."""
-        return wait_link(self.regs, timeout_s)
+        return wait_link(self.regs, self._media, timeout_s)
+
+    def retry_link(self) -> None:
+        """Set a link that is down up again (4.6.4), as after an exchange of modules. Harmless where it is up."""
+        if self.link().up:
+            return
+        with software_semaphore(self.regs, "setting the link up"):
+            setup_link(self.regs, self._media)
 
     def set_promiscuous(self, on: bool) -> None:
         """Take every frame, or only broadcast, the port's own address and the MAC filters."""

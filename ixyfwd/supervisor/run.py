@@ -155,6 +155,8 @@ def _wait_links(forwarder: Forwarder, server: Server, observer: Observer) -> Non
         if waiting:
             time.sleep(0.002)
     for port in waiting:
-        text = f"port {port.name} has no link after {timeout_s:g} s; it is used as soon as the link comes up"
+        reason = port.driver.link().reason
+        found = f"has no link after {timeout_s:g} s{f' ({reason})' if reason else ''}"
+        text = f"port {port.name} {found}; it is used as soon as the link comes up"
         forwarder.notices.append(text)
         observer.notice(text)

@@ -263,7 +263,8 @@ def statistics(lab: Lab) -> str:
     ]
     if bad:
         raise CheckError(", ".join(bad))
-    return f"{moved[0]['tx_pkts_nic']} and {moved[1]['tx_pkts_nic']} packets agree at both ends, no error counted; {missed} missed so far"
+    counts = f"{moved[0]['tx_pkts_nic']} and {moved[1]['tx_pkts_nic']} packets agree at both ends"
+    return f"{counts}, no error counted; {missed} missed so far"
 
 
 def quiet_dmesg(lab: Lab) -> str:
