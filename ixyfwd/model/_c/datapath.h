@@ -290,7 +290,7 @@ void config_load(struct port *p);
 uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
 uint32_t crc32_of(const uint8_t *data, size_t length);
-uint32_t crc32c_of(const uint8_t *data, size_t length);
+uint32_t crc32c_around(const uint8_t *data, size_t length, size_t gap);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);

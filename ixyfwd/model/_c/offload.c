@@ -119,7 +119,7 @@ static void insert_l4(const struct offload *o, uint8_t *data, uint32_t length, u
     uint8_t *header = data + o->l4_at, *field = header + L4_CHECKSUM_AT[o->l4_type];
     uint32_t bytes = length - o->l4_at;
     if (o->l4_type == L4T_SCTP) {
-        uint32_t crc = crc32c_of(header, bytes);
+        uint32_t crc = crc32c_around(header, bytes, L4_CHECKSUM_AT[L4T_SCTP]);
         for (unsigned k = 0; k < 4; k++)
             field[k] = (uint8_t)(crc >> 8 * k);
         return;
