@@ -94,8 +94,10 @@ static void classify_ip(struct port *p, const struct packet *ip, struct rx_class
     struct config *c = &p->config;
     enum rss_type type;
     uint32_t hash = rss(c, ip, &type);
-    if (type != RSS_NONE)
-        out->queue = c->reta[hash & 127];
+    int queue = filters_queue(c, ip);
+    if (queue == UNROUTED)
+        queue = type != RSS_NONE ? c->reta[hash & 127] : 0;
+    out->queue = (uint16_t)queue;
     uint32_t dword = c->pcsd ? hash : fragment_dword(c, ip);
     out->q0 = packet_type(ip) | type | (uint64_t)dword << 32;
     if (ip->version == 4) {
@@ -178,6 +180,8 @@ void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_cl
         at = 18;
     }
     struct packet ip;
-    if (out->verdict == RX_PASS && packet_parse(type, data + at, length - at, &ip))
+    if (out->verdict != RX_PASS || filters_ethertype(c, type, out))
+        return;
+    if (packet_parse(type, data + at, length - at, &ip))
         classify_ip(p, &ip, out);
 }

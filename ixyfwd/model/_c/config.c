@@ -84,6 +84,7 @@ void config_load(struct port *p)
     load_packet_buffer(p);
     load_addresses(p);
     load_rss(p);
+    filters_load(p);
     load_counter_maps(p);
     load_queue_modes(p);
     p->dirty = false;

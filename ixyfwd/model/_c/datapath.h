@@ -39,6 +39,7 @@ enum fault_kind {
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define UNROUTED (-1) /* no queue that filters chose */
 #define NOTHING_MISSED UINT64_MAX
 
 struct desc {
@@ -101,6 +102,23 @@ struct tx_queue {
     struct desc contexts[2];
 };
 
+/* See filters.c. */
+struct ethertype_filter {
+    uint32_t etqf, etqs;
+    uint8_t number;
+};
+struct tuple_filter {
+    uint32_t source, destination;
+    uint16_t source_port, destination_port;
+    uint8_t protocol, priority, skip, queue;
+};
+struct filters {
+    unsigned ethertype_count, tuple_count;
+    struct ethertype_filter ethertypes[8];
+    struct tuple_filter tuples[128]; /* enabled ones, in the order in which they are tried */
+    uint32_t syn;
+};
+
 /* Registers in the form that the frame path wants. */
 struct config {
     uint32_t generation; /* bumped whenever a cached classification may have become wrong */
@@ -113,6 +131,7 @@ struct config {
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
+    struct filters filters;
     uint32_t toeplitz[36][256];
 };
 
@@ -291,6 +310,12 @@ uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
 uint32_t crc32_of(const uint8_t *data, size_t length);
 uint32_t crc32c_around(const uint8_t *data, size_t length, size_t gap);
+
+/* filters.c */
+struct packet;
+void filters_load(struct port *p);
+bool filters_ethertype(const struct config *c, uint16_t type, struct rx_class *out);
+int filters_queue(const struct config *c, const struct packet *ip);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);

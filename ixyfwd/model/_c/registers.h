@@ -32,12 +32,20 @@ enum {
     FCTRL = 0x05080,
     VLNCTRL = 0x05088,
     MCSTCTRL = 0x05090,
+    ETQF = 0x05128,
     MTA = 0x05200,
     TQSM = 0x08600,
     VFTA = 0x0A000,
     RAL0 = 0x0A200,
+    SAQF = 0x0E000,
+    DAQF = 0x0E200,
+    SDPQF = 0x0E400,
+    FTQF = 0x0E600,
+    L34T_IMIR = 0x0E800,
     RETA = 0x0EB00,
     RSSRK = 0x0EB80,
+    ETQS = 0x0EC00,
+    SYNQF = 0x0EC30,
     MRQC = 0x0EC80,
 };
 
@@ -94,6 +102,8 @@ enum {
 #define PTYPE_TCP (1u << 8)
 #define PTYPE_UDP (1u << 9)
 #define PTYPE_SCTP (1u << 10)
+#define PTYPE_ETQF (1u << 15) /* bits 6:4 are then the number of the filter */
+#define PTYPE_ETQF_SHIFT 4
 
 /* 7.2.3.2 transmit descriptors, dword 2 and 3 */
 #define TXD_LENGTH 0xFFFFu
