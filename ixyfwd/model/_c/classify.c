@@ -89,17 +89,20 @@ static uint32_t fragment_dword(const struct config *c, const struct packet *ip)
     return dword;
 }
 
-static void classify_ip(struct port *p, const struct packet *ip, struct rx_class *out)
+static void classify_ip(struct port *p, const uint8_t *data, uint32_t length, const struct packet *ip,
+                        struct rx_class *out)
 {
     struct config *c = &p->config;
     enum rss_type type;
     uint32_t hash = rss(c, ip, &type);
-    int queue = filters_queue(c, ip);
+    uint32_t dword = c->pcsd ? hash : fragment_dword(c, ip);
+    out->q0 = packet_type(ip) | type | (uint64_t)dword << 32;
+    int queue = filters_queue(c, ip), directed = fdir_look_up(p, data, length, ip, out);
+    if (queue == UNROUTED)
+        queue = directed;
     if (queue == UNROUTED)
         queue = type != RSS_NONE ? c->reta[hash & 127] : 0;
     out->queue = (uint16_t)queue;
-    uint32_t dword = c->pcsd ? hash : fragment_dword(c, ip);
-    out->q0 = packet_type(ip) | type | (uint64_t)dword << 32;
     if (ip->version == 4) {
         out->status |= RXD_IPCS;
         if (checksum(ip->header, (size_t)(ip->l4 - ip->header), 0) != 0xFFFF)
@@ -183,5 +186,5 @@ void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_cl
     if (out->verdict != RX_PASS || filters_ethertype(c, type, out))
         return;
     if (packet_parse(type, data + at, length - at, &ip))
-        classify_ip(p, &ip, out);
+        classify_ip(p, data, length, &ip, out);
 }

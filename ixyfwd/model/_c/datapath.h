@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "datapath.cdef.h"
+#include "fdir.h"
+#include "filters.h"
 
 enum {
     QUEUES = 128,
@@ -102,23 +104,6 @@ struct tx_queue {
     struct desc contexts[2];
 };
 
-/* See filters.c. */
-struct ethertype_filter {
-    uint32_t etqf, etqs;
-    uint8_t number;
-};
-struct tuple_filter {
-    uint32_t source, destination;
-    uint16_t source_port, destination_port;
-    uint8_t protocol, priority, skip, queue;
-};
-struct filters {
-    unsigned ethertype_count, tuple_count;
-    struct ethertype_filter ethertypes[8];
-    struct tuple_filter tuples[128]; /* enabled ones, in the order in which they are tried */
-    uint32_t syn;
-};
-
 /* Registers in the form that the frame path wants. */
 struct config {
     uint32_t generation; /* bumped whenever a cached classification may have become wrong */
@@ -142,9 +127,11 @@ struct rx_class {
     uint16_t vlan, queue;
     uint8_t verdict; /* enum rx_verdict */
     uint8_t cast;    /* enum cast */
+    uint8_t fdir;    /* enum fdir_result */
 };
 enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
 enum cast { UNICAST, MULTICAST, BROADCAST };
+enum fdir_result { FDIR_NOT_ASKED, FDIR_MISS, FDIR_MATCH };
 
 /* What became of a frame that was offered to a port. */
 enum rx_result {
@@ -217,6 +204,7 @@ struct port {
     dp_causes causes;
     struct config config;
     struct fifo fifo;
+    struct fdir fdir;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
     dp_inject inject;
@@ -316,6 +304,11 @@ struct packet;
 void filters_load(struct port *p);
 bool filters_ethertype(const struct config *c, uint16_t type, struct rx_class *out);
 int filters_queue(const struct config *c, const struct packet *ip);
+
+/* fdir.c */
+int fdir_look_up(struct port *p, const uint8_t *data, uint32_t length, const struct packet *ip, struct rx_class *out);
+void fdir_reset(struct port *p);
+void fdir_free(struct fdir *f);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);

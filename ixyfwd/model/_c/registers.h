@@ -47,6 +47,24 @@ enum {
     ETQS = 0x0EC00,
     SYNQF = 0x0EC30,
     MRQC = 0x0EC80,
+    FDIRCTRL = 0x0EE00,
+    FDIRIPSA = 0x0EE18,
+    FDIRIPDA = 0x0EE1C,
+    FDIRPORT = 0x0EE20,
+    FDIRVLAN = 0x0EE24,
+    FDIRHASH = 0x0EE28,
+    FDIRCMD = 0x0EE2C,
+    FDIRFREE = 0x0EE38,
+    FDIRDIP4M = 0x0EE3C,
+    FDIRSIP4M = 0x0EE40,
+    FDIRTCPM = 0x0EE44,
+    FDIRUDPM = 0x0EE48,
+    FDIRLEN = 0x0EE4C,
+    FDIRUSTAT = 0x0EE50,
+    FDIRFSTAT = 0x0EE54,
+    FDIRHKEY = 0x0EE68,
+    FDIRSKEY = 0x0EE6C,
+    FDIRM = 0x0EE70,
 };
 
 #define RXPBSIZE_BYTES 0xFFC00u /* the field counts KB from bit 10 on */
@@ -85,11 +103,14 @@ enum {
 /* 7.1.6.2 extended status and errors of a received frame */
 #define RXD_DD (1u << 0)
 #define RXD_EOP (1u << 1)
+#define RXD_FLM (1u << 2)
 #define RXD_VP (1u << 3)
 #define RXD_UDPCS (1u << 4)
 #define RXD_L4CS (1u << 5)
 #define RXD_IPCS (1u << 6)
 #define RXD_PIF (1u << 7)
+#define RXD_FDIR_TOO_LONG (1u << 20)
+#define RXD_FDIR_COLLISION (1u << 22)
 #define RXD_RXE (1u << 29)
 #define RXD_L4E (1u << 30)
 #define RXD_IPE (1u << 31)

@@ -184,6 +184,10 @@ enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t
         return RX_TAKEN;
     if (class->status & (RXD_IPE | RXD_L4E))
         p->stats.xec++;
+    if (p->config.rxen) {
+        p->stats.fdirmatch += class->fdir == FDIR_MATCH;
+        p->stats.fdirmiss += class->fdir == FDIR_MISS;
+    }
     if (!p->config.rxen)
         p->stats.rx_off++;
     else if ((p->fifo.count || !rx_place(p, data, length, class)) && !fifo_push(p, data, length, class))
