@@ -86,6 +86,18 @@ def test_only_the_inexact_table_sets_pif():
         assert [bool(one.status & PIF) for one in hand.receive(rx)] == [True, False, False, False]
 
 
+@pytest.mark.parametrize("mo,vector", [(0, 0x332), (1, 0x664), (2, 0xCC8), (3, 0x322)])
+def test_unicast_table(mo, vector):
+    """PFUTA is to unicast addresses what MTA is to multicast ones."""
+    destination = "02:00:5e:11:22:33"
+    table = {0xF400 + 4 * (vector >> 5): 1 << (vector & 31)}
+    usual = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
+    assert let_in(arp(destination), {**usual, **table})
+    assert not let_in(arp(destination), usual)
+    assert not let_in(arp(destination), {**table, "FCTRL": 0})  # MFE is 0
+    assert not let_in(arp(GROUP), {**usual, **table})
+
+
 # VLAN
 
 

@@ -86,6 +86,7 @@ RECEIVE_DMA = (  # 1.3
 FILTERS = (  # 1.4
     R("RXCSUM", 0x05000, path=True),
     R("RFCTL", 0x05008, path=True),
+    R("EXVET", 0x05078, reset=0x81000000, path=True),
     R("FCTRL", 0x05080, path=True),
     R("VLNCTRL", 0x05088, reset=0x8100, path=True),
     R("MCSTCTRL", 0x05090, path=True),
@@ -158,8 +159,9 @@ TRANSMIT_DMA = (  # 1.5
     R("TDWBAL", 0x06038, 128, 0x40, write="ring"),
     R("TDWBAH", 0x0603C, 128, 0x40, write="ring"),
     R("DMATXCTL", 0x04A80, reset=0x81000004, path=True),
-    R("DTXTCPFLGL", 0x04A88, path=True),
-    R("DTXTCPFLGH", 0x04A8C, path=True),
+    # As FreeBSD read them from a chip: the middle segments keep CWR (reviews.freebsd.org/D44258).
+    R("DTXTCPFLGL", 0x04A88, reset=0x0FF60FF6, mask=0x0FFF0FFF, path=True),
+    R("DTXTCPFLGH", 0x04A8C, reset=0xF7F, mask=0xFFF, path=True),
     R("DTXMXSZRQ", 0x08100, reset=0x10, mask=0xFFF),
     R("MTQC", 0x08120, write="mtqc"),
     R("TXPBSIZE", 0x0CC00, 8, reset=(0x28000,), mask=0x000FFC00),

@@ -119,16 +119,16 @@ static bool exact_match(const struct config *c, uint64_t destination)
     return false;
 }
 
-/* MCSTCTRL.MO selects which 12 bits of the address index the table (8.2.3.7.3). */
-static bool multicast_table_match(struct port *p, const uint8_t *data)
+/* MTA or PFUTA. MCSTCTRL.MO selects which 12 bits of the address index the table (8.2.3.7.3). */
+static bool table_match(struct port *p, unsigned table, const uint8_t *data)
 {
     static const uint8_t down[4] = {4, 3, 2, 0}, up[4] = {4, 5, 6, 8};
     unsigned mo = p->config.mcstctrl & 3;
     unsigned vector = ((unsigned)data[4] >> down[mo] | (unsigned)data[5] << up[mo]) & 0xFFF;
-    return REGISTER(p, MTA + 4 * (vector >> 5)) >> (vector & 31) & 1;
+    return REGISTER(p, table + 4 * (vector >> 5)) >> (vector & 31) & 1;
 }
 
-/* 7.1.1.1 to 7.1.1.3; sets PIF for a multicast frame that only the inexact table let in. */
+/* 7.1.1.1 to 7.1.1.3; sets PIF for a frame that only an inexact table let in. */
 static bool address_passes(struct port *p, const uint8_t *data, struct rx_class *out)
 {
     const struct config *c = &p->config;
@@ -138,13 +138,12 @@ static bool address_passes(struct port *p, const uint8_t *data, struct rx_class 
         return c->fctrl & FCTRL_BAM;
     if (exact_match(c, destination))
         return true;
-    if (out->cast == UNICAST)
-        return c->fctrl & FCTRL_UPE;
-    if ((c->mcstctrl & MCSTCTRL_MFE) && multicast_table_match(p, data)) {
+    unsigned table = out->cast == UNICAST ? PFUTA : MTA;
+    if ((c->mcstctrl & MCSTCTRL_MFE) && table_match(p, table, data)) {
         out->status |= RXD_PIF;
         return true;
     }
-    return c->fctrl & FCTRL_MPE;
+    return c->fctrl & (out->cast == UNICAST ? FCTRL_UPE : FCTRL_MPE);
 }
 
 static enum cast cast_of(const uint8_t *data)
@@ -157,7 +156,7 @@ static enum cast cast_of(const uint8_t *data)
 
 static bool is_tag(const struct config *c, uint16_t type)
 {
-    return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ;
+    return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || (c->outer_vet && type == c->outer_vet);
 }
 
 /* `length` without CRC, at least MIN_FRAME. */
@@ -173,14 +172,20 @@ void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_cl
     }
     if (!address_passes(p, data, out))
         out->verdict = RX_FILTERED;
+    if (c->outer_vet && type == c->outer_vet) { /* left alone: only the inner tag is filtered and stripped */
+        out->status |= RXD_VEXT;
+        type = be16(data + 16);
+        at = 18;
+    }
     if (type == c->vet) {
-        out->vlan = be16(data + 14);
+        out->tag_at = (uint8_t)(at - 2);
+        out->vlan = be16(data + at);
         out->status |= RXD_VP;
         unsigned vid = out->vlan & 0xFFF;
         if (c->vlan_filter && !(REGISTER(p, VFTA + 4 * (vid >> 5)) >> (vid & 31) & 1))
             out->verdict = RX_FILTERED;
-        type = be16(data + 16);
-        at = 18;
+        type = be16(data + at + 2);
+        at += 4;
     }
     struct packet ip;
     if (out->verdict != RX_PASS || filters_ethertype(c, type, out))

@@ -109,7 +109,7 @@ struct config {
     uint32_t generation; /* bumped whenever a cached classification may have become wrong */
     uint32_t fctrl, mcstctrl, mrqc, key[10];
     uint32_t max_frame; /* incl. CRC, without tags */
-    uint16_t vet;
+    uint16_t vet, outer_vet; /* outer_vet: of the tag before that one, 0 = no double VLAN mode */
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
     uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
     bool sends_xon, heeds_pause;
@@ -128,6 +128,7 @@ struct rx_class {
     uint8_t verdict; /* enum rx_verdict */
     uint8_t cast;    /* enum cast */
     uint8_t fdir;    /* enum fdir_result */
+    uint8_t tag_at;  /* offset of the tag that may be stripped */
 };
 enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
 enum cast { UNICAST, MULTICAST, BROADCAST };

@@ -17,6 +17,7 @@ enum {
 };
 
 enum {
+    CTRL_EXT = 0x00018,
     RQSMR = 0x02300,
     RDRXCTL = 0x02F00,
     RXCTRL = 0x03000,
@@ -28,7 +29,10 @@ enum {
     MAXFRS = 0x04268,
     MFLCN = 0x04294,
     DMATXCTL = 0x04A80,
+    DTXTCPFLGL = 0x04A88,
+    DTXTCPFLGH = 0x04A8C,
     RXCSUM = 0x05000,
+    EXVET = 0x05078,
     FCTRL = 0x05080,
     VLNCTRL = 0x05088,
     MCSTCTRL = 0x05090,
@@ -65,6 +69,7 @@ enum {
     FDIRHKEY = 0x0EE68,
     FDIRSKEY = 0x0EE6C,
     FDIRM = 0x0EE70,
+    PFUTA = 0x0F400,
 };
 
 #define RXPBSIZE_BYTES 0xFFC00u /* the field counts KB from bit 10 on */
@@ -85,6 +90,8 @@ enum {
 #define HLREG0_TXPADEN (1u << 10)
 #define HLREG0_LPBK (1u << 15)
 #define DMATXCTL_TE 1u
+#define DMATXCTL_GDV (1u << 3)
+#define CTRL_EXT_EXTENDED_VLAN (1u << 26)
 #define RXCSUM_IPPCSE (1u << 12)
 #define RXCSUM_PCSD (1u << 13)
 #define FCTRL_MPE (1u << 8)
@@ -109,6 +116,7 @@ enum {
 #define RXD_L4CS (1u << 5)
 #define RXD_IPCS (1u << 6)
 #define RXD_PIF (1u << 7)
+#define RXD_VEXT (1u << 9)
 #define RXD_FDIR_TOO_LONG (1u << 20)
 #define RXD_FDIR_COLLISION (1u << 22)
 #define RXD_RXE (1u << 29)

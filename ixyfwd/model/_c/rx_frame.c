@@ -61,7 +61,7 @@ static const uint8_t *edited(struct port *p, const struct rx_queue *q, const uin
     uint32_t crc = p->config.crc_strip ? 0 : crc32_of(data, length);
     memmove(p->edit, data, length);
     if (strip) {
-        memmove(p->edit + 12, p->edit + 16, length - 16);
+        memmove(p->edit + class->tag_at, p->edit + class->tag_at + 4, length - class->tag_at - 4);
         length -= 4;
     }
     memcpy(p->edit + length, &crc, CRC_BYTES);
