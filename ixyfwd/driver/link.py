@@ -10,6 +10,8 @@ from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2
 _SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
+_NON_STANDARD: Final = 1 << 27  # X550: "100 Mb/s" is 5 Gb/s then, "10 Gb/s" is 2.5 Gb/s
+_NON_STANDARD_MBPS: Final = {100: 5000, 10000: 2500}
 _LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
 
 
@@ -22,7 +24,8 @@ class LinkState:
 
 
 def setup_link(regs: Registers, media: Media) -> None:
-    """4.6.4: an SFP+ cage is 10G serial over SFI; what else a board has is in its NVM and left alone."""
+    """4.6.4: an SFP+ cage is 10G serial over SFI; a PHY inside the chip negotiates by itself; what
+    else a board has is in its NVM and left alone."""
     if media is not Media.SFP:
         return
     # Linux's ixgbe leaves the laser off when it lets go of a port (SDP3, an output, high).
@@ -32,15 +35,18 @@ def setup_link(regs: Registers, media: Media) -> None:
     regs.update(AUTOC, AUTOC.LMS(LMS_10G_SERIAL), AUTOC.AN_RESTART(1))
 
 
-def link_state(regs: Registers) -> LinkState:
+def link_state(regs: Registers, multi_gigabit: bool) -> LinkState:
     """8.2.3.22.20: LINKS.UP and its speed, now."""
     links = regs.read(LINKS)
     if not LINKS.UP.of(links):
         return LinkState(False, 0)
-    return LinkState(True, _SPEEDS_MBPS[LINKS.SPEED.of(links)])
+    speed_mbps = _SPEEDS_MBPS[LINKS.SPEED.of(links)]
+    if multi_gigabit and links & _NON_STANDARD:
+        speed_mbps = _NON_STANDARD_MBPS.get(speed_mbps, speed_mbps)
+    return LinkState(True, speed_mbps)
 
 
-def wait_link(regs: Registers, timeout_s: float) -> LinkState:
+def wait_link(regs: Registers, timeout_s: float, multi_gigabit: bool) -> LinkState:
     """Wait until the link is up, `timeout_s` seconds at most. A link that stays down is a state, not an error."""
     regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
-    return link_state(regs)
+    return link_state(regs, multi_gigabit)
