@@ -24,6 +24,9 @@ REGISTERS = {
     "HLREG0": (0x04240, 0x08012C0B),
     "MAXFRS": (0x04268, 0x05EE0000),
     "DMATXCTL": (0x04A80, 0x81000005),
+    "DTXTCPFLGL": (0x04A88, 0x0FF60FF6),
+    "DTXTCPFLGH": (0x04A8C, 0xF7F),
+    "EXVET": (0x05078, 0x81000000),
     "RXCSUM": (0x05000, 0x2000),
     "FCTRL": (0x05080, PROMISCUOUS),
     "VLNCTRL": (0x05088, 0x00008100),
@@ -246,7 +249,7 @@ class Hand:
         assert s.tpr == s.roc + s.rx_filtered + s.gprc
         assert s.rxnfgpc == s.rx_filtered + s.gprc
         places = sum(s.qprc) + sum(s.qprdc) + sum(s.rxmpc) + s.rx_off + s.rx_queue_off + s.rx_dma_dropped
-        assert s.gprc == places
+        assert s.gprc == places + s.rx_waiting
         assert s.gprc == s.prc64 + s.prc127 + s.prc255 + s.prc511 + s.prc1023 + s.prc1522
-        assert s.gptc == s.tpt == sum(s.qptc) == s.txdgpc
+        assert s.gptc == s.tpt == sum(s.qptc) + s.lxontxc + s.lxofftxc == s.txdgpc + s.lxontxc + s.lxofftxc
         assert s.gptc == s.ptc64 + s.ptc127 + s.ptc255 + s.ptc511 + s.ptc1023 + s.ptc1522

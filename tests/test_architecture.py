@@ -24,10 +24,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"pci", "memory", "telemetry"},
     "program": {"engine", "memory", "telemetry"},
     "config": {"model", "memory", "driver", "telemetry"},
+    "host": {"pci", "config", "memory"},
     "worker": {"program", "engine", "memory", "pci", "telemetry"},
     "supervisor": {"config", "worker", "driver", "pci", "memory", "telemetry", "model"},
     "bench": {"supervisor", "config", "worker", "engine", "program", "driver", "memory", "telemetry", "model", "pci"},
-    "cli": {"bench", "supervisor", "config", "driver", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "driver", "telemetry", "model"},
 }
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 NARROW = {
@@ -39,7 +40,7 @@ NARROW = {
     ("driver", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
     ("cli", "model"): {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
-    ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow"},
+    ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow", "ixyfwd.driver.ids"},
 }
 
 

@@ -113,6 +113,21 @@ def assert_clean(model: Model) -> dict[str, Any]:
 # With our own forwarder
 
 
+def test_ports_without_a_module_say_so(start: Any, folder: Path, instance: Instance) -> None:
+    model = start("--mmap", "--no-module", wires=("none", "none"))
+    config = Path(forwarder_config(folder, model))
+    config.write_text(config.read_text() + "[start]\nlink_timeout_s = 0.2\n")
+    instance.start("-c", str(config), "--json")
+    eventually(lambda: instance.running() is not None, "it runs without links")
+    status = instance.status()
+    empty = {"up": False, "speed_mbps": 0, "reason": "no SFP+ module in the cage"}
+    assert [port["link"] for port in status["ports"]] == [empty, empty]
+    assert "port x has no link after 0.2 s (no SFP+ module in the cage)" in status["notices"][0]
+    assert "no module" in instance.command("ports").stdout
+    assert instance.command("stop").returncode == 0
+    assert_clean(model)
+
+
 def test_a_forwarder_on_it_killed_and_started_again(start: Any, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=("generator:rate=max,flows=16", "generator:rate=max,flows=16,frame=imix"))
     config = forwarder_config(folder, model)
@@ -319,6 +334,12 @@ def spec_of(*wires: str, names: tuple[str, ...] = (), **more: Any) -> Any:
     return standalone_spec(StandaloneOptions(sockets, wires, **more), Machine(frozenset({0, 1}), frozenset({0})))
 
 
+def test_a_port_may_be_a_device_directory() -> None:
+    spec = spec_of("cable:b", "cable:p0", names=("sysfs:/tmp/ixt-dev/", "b=/tmp/ixt-1.sock"))
+    assert [(port.socket, port.directory) for port in spec.ports] == [("", "/tmp/ixt-dev"), ("/tmp/ixt-1.sock", None)]
+    assert spec.control == "/tmp/ixt-dev.control"
+
+
 @pytest.mark.parametrize(
     ("text", "wire"),
     [
@@ -375,6 +396,10 @@ def test_a_cable_names_and_defaults() -> None:
         (("none",), {"names": ("/tmp/" + "x" * 120,)}, "path that is too long"),
         (("none",), {"names": ("A B=/tmp/ixt-a",)}, 'found the name "A B"'),
         (("none",), {"names": ("/tmp/",)}, "expected the path of a socket"),
+        (("none",), {"names": ("sysfs:",)}, "expected the path of a directory to make"),
+        (("none",), {"names": ("sysfs:/nonexistent/a",)}, "--port sysfs:/nonexistent/a: found no directory"),
+        (("none",), {"names": ("sysfs:/dev/null",)}, "found a file that is no directory at /dev/null"),
+        (("none", "none"), {"names": ("sysfs:/tmp/ixt-a", "/tmp/ixt-a")}, "again (--port sysfs:/tmp/ixt-a has it)"),
         (("none", "none"), {"names": ("/tmp/ixt-a", "/tmp/../tmp/ixt-a")}, "again (--port /tmp/ixt-a has it)"),
         (("none", "none"), {"names": ("x=/tmp/ixt-a", "x=/tmp/ixt-b")}, 'found "x" again'),
         (("none",), {"names": ("/tmp/ixt-a", "/tmp/ixt-b")}, "--wire: found 1 for 2 --port"),

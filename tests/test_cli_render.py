@@ -112,6 +112,7 @@ def test_figures_and_links() -> None:
     assert link_text({"up": True, "speed_mbps": 2500}) == "2.5 Gb/s"
     assert link_text({"up": True, "speed_mbps": 100}) == "100 Mb/s"
     assert link_text({"up": False, "speed_mbps": 10000}) == "down"
+    assert link_text({"up": False, "speed_mbps": 0, "reason": "no SFP+ module in the cage"}) == "no module"
 
 
 def rich_text(found: dict[str, Any], width: int = WIDTH) -> str:

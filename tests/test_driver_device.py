@@ -6,7 +6,9 @@ from ixyfwd.driver.device import LinkState, PortOptions
 from ixyfwd.driver.rss import reta_words, steer
 from ixyfwd.errors import DeviceError, UsageError
 from tests.driver_fake import (
+    AUTOC,
     ENABLE,
+    ESDP,
     FCTRL,
     LINKS,
     OPTIONS,
@@ -22,6 +24,8 @@ from tests.driver_fake import (
     rxdctl,
     txdctl,
 )
+
+AN_RESTART = 1 << 12
 
 # Addresses and filters
 
@@ -178,6 +182,28 @@ def test_link_states(links: int, state: LinkState) -> None:
     function.registers[LINKS] = links
     assert driver.link() == state
     assert driver.wait_link(0.01) == state
+
+
+def test_an_empty_cage_is_said_where_there_is_one() -> None:
+    driver, function = brought_up()
+    function.registers |= {LINKS: 0x30000000, ESDP: 0}
+    assert driver.link() == LinkState(False, 0, "no SFP+ module in the cage")
+    function.registers[LINKS] = 0x70000080
+    assert driver.link() == LinkState(True, 10000)
+    cx4, function, _ = port(FakeFunction(0x10F9))
+    bring_up(cx4)
+    function.registers |= {LINKS: 0x30000000, ESDP: 0}
+    assert cx4.link() == LinkState(False, 0), "a board without a cage"
+
+
+def test_a_link_that_is_down_is_set_up_again() -> None:
+    driver, function = brought_up()
+    function.log.clear()
+    driver.retry_link()
+    assert AUTOC not in dict(function.writes()), "it is up"
+    function.registers[LINKS] = 0x30000000
+    driver.retry_link()
+    assert dict(function.writes())[AUTOC] & AN_RESTART
 
 
 def test_waiting_for_a_link_ends_when_it_is_up() -> None:

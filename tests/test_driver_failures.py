@@ -77,6 +77,24 @@ def test_every_wait_of_bring_up_is_bounded_and_named(sabotage: Callable[[FakeFun
     assert function.log[-1] == ("master", 0, 0)
 
 
+@pytest.mark.parametrize(("sick_s", "recovers"), [(0.5, True), (1.5, True), (3.5, False)])
+def test_a_reset_is_tried_three_times(sick_s: float, recovers: bool) -> None:
+    """A second each, by the fake's clock."""
+    driver, function, clock = port()
+    function.broken.reset = True
+
+    def pass_time(_: float) -> None:
+        function.broken.reset = clock.at < sick_s
+
+    clock.on_sleep = pass_time
+    if recovers:
+        bring_up(driver)
+        assert clock.at > sick_s and driver.link().up
+    else:
+        with pytest.raises(DeviceTimeoutError, match="resetting the device"):
+            bring_up(driver)
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "words"),
     [

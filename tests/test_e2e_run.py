@@ -37,7 +37,7 @@ def test_without_a_config(instance: Instance) -> None:
         assert worker["cpu"] is not None
         assert worker["busy_ns_per_packet"] > 0
     for port in report["ports"]:
-        assert port["link"] == {"up": True, "speed_mbps": 10_000}
+        assert port["link"] == {"up": True, "speed_mbps": 10_000, "reason": ""}
         assert port["wire"]["generator"]["sent"] > 0
 
 

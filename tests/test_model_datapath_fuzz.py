@@ -137,7 +137,7 @@ def play(script, mapped):
             s = port.stats
             assert s.tpr == s.roc + s.rx_filtered + s.gprc
             places = sum(s.qprc) + sum(s.qprdc) + sum(s.rxmpc) + s.rx_off + s.rx_queue_off + s.rx_dma_dropped
-            assert s.gprc == places
+            assert s.gprc == places + s.rx_waiting
     finally:
         datapath.close()
         os.close(arena.fd)

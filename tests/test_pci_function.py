@@ -46,9 +46,9 @@ def arena() -> Iterator[int]:
     os.close(fd)
 
 
-@pytest.mark.parametrize("address", ["0000:03:00.0", "sim:p0", "", "/dev/vfio/7", "VFIO-USER:/x"])
+@pytest.mark.parametrize("address", ["sim:p0", "", "/dev/vfio/7", "VFIO-USER:/x"])
 def test_other_kinds_of_address(address: str) -> None:
-    with pytest.raises(UsageError, match=f"{address!r} is of a kind that this version does not support; .*vfio-user:/"):
+    with pytest.raises(UsageError, match=f"{address!r} is of no known kind; .*vfio-user:/"):
         open_function(address)
 
 

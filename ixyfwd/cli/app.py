@@ -22,6 +22,11 @@ ConfigOption = Annotated[
     typer.Option("-c", "--config", metavar="FILE", help="Configuration (TOML); without one: two simulated ports."),
 ]
 
+DeviceArgument = Annotated[
+    list[str], typer.Argument(metavar="DEVICE...", help="PCI address or interface name.", show_default=False)
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every step and take none.")]
+
 
 def main() -> None:
     """Entry point: runs the command line and exits with its code."""
@@ -49,7 +54,7 @@ def build_app() -> typer.Typer:
     """All commands. Plain help texts: rich would double the time that `--help` takes."""
     app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
     app.callback()(_global_options)
-    for command in (start, stop, status, stats, ports, workers, rss, model, fault):
+    for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind, doctor):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -165,7 +170,13 @@ def rss(
 
 def model(  # noqa: PLR0917 - one parameter per option is typer's way
     port: Annotated[
-        list[str], typer.Option("--port", metavar="[NAME=]SOCKET", help="Where a port listens.", show_default=False)
+        list[str],
+        typer.Option(
+            "--port",
+            metavar="[NAME=]SOCKET",
+            help="Where a port listens; sysfs:DIR instead: a device directory for sysfs-style drivers.",
+            show_default=False,
+        ),
     ],
     wire: Annotated[
         list[str],
@@ -201,12 +212,69 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
     json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="A line a second, also into a pipe.")] = False,
 ) -> int:
-    """The bundled 82599 by itself, over vfio-user: for QEMU and other people's drivers."""
+    """The bundled 82599 by itself, over vfio-user or as a device directory: for QEMU and other people's drivers."""
     from ixyfwd.cli.model import model_command  # noqa: PLC0415
     from ixyfwd.config.standalone import StandaloneOptions  # noqa: PLC0415
 
     options = StandaloneOptions(port, wire, mac or (), device_id, mmap, module, cpu, control)
     return model_command(options, duration, json, verbose)
+
+
+def devices(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also network devices that ixyfwd has no driver for.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """The network devices of this machine: driver, interface, node, link, and what they are in use for."""
+    from ixyfwd.cli.devices import devices_command  # noqa: PLC0415
+
+    devices_command(everything, json)
+
+
+def bind(
+    device: DeviceArgument,
+    driver: Annotated[
+        str | None,
+        typer.Option(
+            "--driver",
+            metavar="DRIVER",
+            help="vfio-pci, or none (for access through sysfs); default: vfio-pci where there is an IOMMU.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also a device that is in use: its traffic ends.")] = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Take devices from their kernel driver, so that ixyfwd can drive them."""
+    from ixyfwd.cli.bind import bind_command  # noqa: PLC0415
+
+    bind_command(device, driver, force=force, dry_run=dry_run, json=json)
+
+
+def unbind(
+    device: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DEVICE...]", help="PCI address, or the interface that it had.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every device that `bind` has taken.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Only what a crash left half done; devices that are bound stay so.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Give devices back to the kernel driver that they were taken from."""
+    from ixyfwd.cli.bind import unbind_command  # noqa: PLC0415
+
+    unbind_command(device or (), everything=everything, restore_only=restore, dry_run=dry_run, json=json)
+
+
+def doctor(config: ConfigOption = None, json: JsonOption = False) -> int:
+    """Whether this machine is ready: what was found, what is wanted, and the command that fixes it."""
+    from ixyfwd.cli.doctor import doctor_command  # noqa: PLC0415
+
+    return doctor_command(config, json)
 
 
 def fault(

@@ -47,7 +47,8 @@ class _Watcher:
     def started(self, spec: ModelSpec, pid: int) -> None:
         """Where it listens."""
         for port in spec.ports:
-            at = f"vfio-user:{os.path.abspath(port.socket)}"
+            directory = port.directory
+            at = f"sysfs:{os.path.abspath(directory)}" if directory else f"vfio-user:{os.path.abspath(port.socket)}"
             self._lines.write(f"{port.name}: 8086:{port.device_id:04x} ({port.mac}) at {at}, wire {port.wire.kind}")
         self._lines.write(f"model: pid {pid}, control socket {os.path.abspath(spec.control)}; end with Ctrl-C")
 

@@ -196,8 +196,8 @@ def ports_grid(status: Status) -> Grid:
 
 
 def link_text(link: Status) -> str:
-    """ "10 Gb/s" or "down"."""
+    """ "10 Gb/s", "down" or "no module"."""
     if not link.get("up"):
-        return "down"
+        return "no module" if "module" in (link.get("reason") or "") else "down"
     speed_mbps = link.get("speed_mbps") or 0
     return f"{speed_mbps / 1000:g} Gb/s" if speed_mbps >= 1000 else f"{speed_mbps} Mb/s"

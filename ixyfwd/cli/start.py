@@ -1,6 +1,7 @@
 """`ixyfwd start`."""
 
 import math
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ixyfwd.config.load import load_config
 from ixyfwd.config.machine import Machine, check, this_machine
 from ixyfwd.config.problems import ConfigErrors
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config
-from ixyfwd.errors import UsageError
+from ixyfwd.errors import IxyfwdError, UsageError
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def start_command(options: StartOptions) -> int:
         config = config.named(options.instance)
     if options.until_done:
         check_ends(config)
+    replay_bindings(config)
     report = _run(config, options)
     _print_report(report, options.json)
     return int(report.get("exit_code", 0))
@@ -66,6 +68,31 @@ def check_instance_name(name: str) -> None:
     """Raises UsageError for what cannot be an instance's name."""
     if not NAME.fullmatch(name):
         raise UsageError(f"--instance: found {name!r}, expected {NAME_EXPECTED}")
+
+
+def replay_bindings(config: Config) -> None:
+    """Put right what a killed `bind` or `unbind` left half done, before devices are opened.
+
+    Said on standard error. What cannot be put right does not stop the start: opening the device tells whether it
+    matters.
+    """
+    from ixyfwd.host.devices import pci_address  # noqa: PLC0415
+
+    if os.geteuid() != 0 or not any(pci_address(port.device) for port in config.ports):
+        return
+    from ixyfwd.host.kernel import Kernel  # noqa: PLC0415
+    from ixyfwd.host.restore import needs_replay, restore  # noqa: PLC0415
+
+    kernel = Kernel()
+    try:
+        returned = restore(kernel) if needs_replay(kernel) else []
+        notes = [
+            f"{one.address}: was half bound, is back with {one.driver or 'no driver'}" for one in returned if one.steps
+        ]
+        notes += [note for one in returned for note in one.notes]
+    except IxyfwdError as error:
+        notes = str(error).splitlines()
+    Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
 
 
 def _run(config: Config, options: StartOptions) -> dict[str, Any]:

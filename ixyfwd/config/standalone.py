@@ -22,13 +22,14 @@ from ixyfwd.telemetry.counters import MAX_PORTS
 
 DEVICE_IDS: Final[Mapping[str, int]] = {"10fb": 0x10FB, "10f9": 0x10F9, "10f7": 0x10F7}  # SFP+, CX4, KX4
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un
+SYSFS: Final = "sysfs:"
 
 _NAMED: Final = re.compile(r"([^/=]*)=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class StandaloneOptions:
-    """What was typed. `ports` are `[NAME=]SOCKET`; `macs` is empty or one for each port."""
+    """What was typed. `ports` are `[NAME=]SOCKET` or `[NAME=]sysfs:DIR`; `macs` is empty or one for each port."""
 
     ports: Sequence[str]
     wires: Sequence[str]
@@ -61,6 +62,22 @@ class _CommandLine(Source):
                 return Problem(f"--cpu {self.cpu}", 0, "", message)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a port is to be found: a vfio-user socket, or a directory as in sysfs."""
+
+    path: str
+    polled: bool
+
+    @property
+    def socket(self) -> str:
+        return "" if self.polled else self.path
+
+    @property
+    def directory(self) -> str | None:
+        return self.path if self.polled else None
+
+
 def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -77,8 +94,8 @@ def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
     wires = [_read_wire(notes, index, text) for index, text in enumerate(options.wires)]
     config = Config(
         tuple(
-            PortConfig(name, f"vfio-user:{os.path.abspath(socket)}", wire=wire)
-            for (name, socket), wire in zip(named, wires, strict=True)
+            PortConfig(name, f"vfio-user:{os.path.abspath(place.path)}", wire=wire)
+            for (name, place), wire in zip(named, wires, strict=True)
         ),
         (),
         cpu=CpuConfig(model=options.cpu),
@@ -89,11 +106,11 @@ def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
     if problems:
         raise ConfigErrors(problems)
     macs = _read_macs(options)
-    control = options.control or f"{named[0][1]}.control"
-    _check_control(control, [socket for _, socket in named])
+    control = options.control or f"{named[0][1].path}.control"
+    _check_control(control, [place.path for _, place in named])
     ports = tuple(
-        PortSpec(name, socket, mac, wire, device_id, options.offer_mmap, options.module)
-        for (name, socket), mac, wire in zip(named, macs, wires, strict=True)
+        PortSpec(name, place.socket, mac, wire, device_id, options.offer_mmap, options.module, place.directory)
+        for (name, place), mac, wire in zip(named, macs, wires, strict=True)
     )
     # On a CPU of its own it polls; otherwise it lets others run whenever nothing moves.
     return ModelSpec(ports, control, options.cpu, share_cpu=options.cpu is None, feed_by_itself=True)
@@ -109,16 +126,29 @@ def _check_counts(options: StandaloneOptions) -> None:
         raise UsageError(f"--mac: found {len(options.macs)} for {ports} --port, expected none or one for each")
 
 
-def _read_port(notes: Notes, index: int, text: str) -> tuple[str, str]:
+def _read_port(notes: Notes, index: int, text: str) -> tuple[str, _Place]:
     named = _NAMED.fullmatch(text)
-    name, socket = (named[1], named[2]) if named else (f"p{index}", text)
+    name, where = (named[1], named[2]) if named else (f"p{index}", text)
+    place = _Place(where.removeprefix(SYSFS).rstrip("/") if where.startswith(SYSFS) else where, where.startswith(SYSFS))
     path: Path = ("port", index)
     if not NAME.fullmatch(name):
         notes.add(path, f"found the name {shown(name)}, expected {NAME_EXPECTED}")
-    problem = _socket_problem(socket)
+    problem = _directory_problem(place.path) if place.polled else _socket_problem(place.path)
     if problem:
         notes.add(path, problem)
-    return name, socket
+    return name, place
+
+
+def _directory_problem(directory: str) -> str | None:
+    """What is wrong with the place of a device directory; the model looks at what is in it."""
+    if not directory or "\0" in directory:
+        return f"found {shown(directory)}, expected the path of a directory to make"
+    folder = os.path.dirname(directory) or "."
+    if not os.path.isdir(folder):
+        return f"found no directory {folder}, expected one to make the device directory in"
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        return f"found a file that is no directory at {directory}, expected a free path"
+    return None
 
 
 def _socket_problem(socket: str) -> str | None:

@@ -23,11 +23,12 @@ from ixyfwd.driver.registers import (
     RXCTRL,
     STATUS,
 )
-from ixyfwd.errors import DeviceError
+from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.pci.function import Function
 
 MASTER_DISABLE_TIMEOUT_S: Final = 0.1
 RESET_TIMEOUT_S: Final = 1.0
+RESET_ATTEMPTS: Final = 3
 EEPROM_TIMEOUT_S: Final = 1.0
 DMA_INIT_TIMEOUT_S: Final = 1.0
 
@@ -61,6 +62,16 @@ def disable_master(regs: Registers) -> bool:
 
 
 def reset(regs: Registers, after_reset_s: float) -> None:
+    """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
+    for left in reversed(range(RESET_ATTEMPTS)):
+        try:
+            return _reset_once(regs, after_reset_s)
+        except DeviceTimeoutError:
+            if not left:
+                raise
+
+
+def _reset_once(regs: Registers, after_reset_s: float) -> None:
     """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):

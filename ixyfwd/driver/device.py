@@ -5,7 +5,7 @@ from typing import Final
 
 from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
 from ixyfwd.driver.access import Clock, Registers
-from ixyfwd.driver.ids import ACCEPTED, DeviceId, identify
+from ixyfwd.driver.ids import DeviceId, Media, identify
 from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
 from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
 from ixyfwd.driver.options import PortOptions
@@ -47,7 +47,7 @@ class Ixgbe:
         self.stop_problems: tuple[str, ...] = ()
         self._function = function
         self._options = PortOptions()
-        self._device = ACCEPTED[0]  # until `reset_and_init` has looked
+        self._device = DeviceId(0, "not identified", Media.OTHER)  # until `reset_and_init` has looked
         self._address = bytes(6)
         self._reta: tuple[int, ...] = ()
         self._rx_queues: set[int] = set()
@@ -187,11 +187,18 @@ class Ixgbe:
 
     def link(self) -> LinkState:
         """Link state now."""
-        return link_state(self.regs, self._device.multi_gigabit)
+        return link_state(self.regs, self._device)
 
     def wait_link(self, timeout_s: float) -> LinkState:
         """The state as soon as the link is up, or after `timeout_s` seconds whatever it is then."""
-        return wait_link(self.regs, timeout_s, self._device.multi_gigabit)
+        return wait_link(self.regs, self._device, timeout_s)
+
+    def retry_link(self) -> None:
+        """Set a link that is down up again (4.6.4), as after an exchange of modules. Harmless where it is up."""
+        if self.link().up:
+            return
+        with software_semaphore(self.regs, "setting the link up"):
+            setup_link(self.regs, self._device.media)
 
     def set_promiscuous(self, on: bool) -> None:
         """Take every frame, or only broadcast, the port's own address and the MAC filters."""

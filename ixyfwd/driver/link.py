@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.driver.access import Registers
-from ixyfwd.driver.ids import Media
+from ixyfwd.driver.ids import DeviceId, Media
 from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
 
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2
+NO_MODULE: Final = "no SFP+ module in the cage"
 _SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
 _NON_STANDARD: Final = 1 << 27  # X550: "100 Mb/s" is 5 Gb/s then, "10 Gb/s" is 2.5 Gb/s
 _NON_STANDARD_MBPS: Final = {100: 5000, 10000: 2500}
@@ -17,10 +18,11 @@ _LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
 
 @dataclass(frozen=True)
 class LinkState:
-    """`speed_mbps` is 0 while the link is down."""
+    """`speed_mbps` is 0 while the link is down. `reason`: why it is down, where the port can tell; else empty."""
 
     up: bool
     speed_mbps: int
+    reason: str = ""
 
 
 def setup_link(regs: Registers, media: Media) -> None:
@@ -35,18 +37,23 @@ def setup_link(regs: Registers, media: Media) -> None:
     regs.update(AUTOC, AUTOC.LMS(LMS_10G_SERIAL), AUTOC.AN_RESTART(1))
 
 
-def link_state(regs: Registers, multi_gigabit: bool) -> LinkState:
+def cage_is_empty(regs: Registers, media: Media) -> bool:
+    """3.7.4: boards with an SFP+ cage wire its module-present pin to SDP2 (as a bit that is 1 with a module in)."""
+    return media is Media.SFP and regs.holds(ESDP, ESDP.SDP2_DATA(0))
+
+
+def link_state(regs: Registers, device: DeviceId) -> LinkState:
     """8.2.3.22.20: LINKS.UP and its speed, now."""
     links = regs.read(LINKS)
     if not LINKS.UP.of(links):
-        return LinkState(False, 0)
+        return LinkState(False, 0, NO_MODULE if cage_is_empty(regs, device.media) else "")
     speed_mbps = _SPEEDS_MBPS[LINKS.SPEED.of(links)]
-    if multi_gigabit and links & _NON_STANDARD:
+    if device.multi_gigabit and links & _NON_STANDARD:
         speed_mbps = _NON_STANDARD_MBPS.get(speed_mbps, speed_mbps)
     return LinkState(True, speed_mbps)
 
 
-def wait_link(regs: Registers, timeout_s: float, multi_gigabit: bool) -> LinkState:
+def wait_link(regs: Registers, device: DeviceId, timeout_s: float) -> LinkState:
     """Wait until the link is up, `timeout_s` seconds at most. A link that stays down is a state, not an error."""
     regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
-    return link_state(regs, multi_gigabit)
+    return link_state(regs, device)

@@ -51,7 +51,7 @@ _MRQC_FIELDS: Final = {
 }
 
 
-# Not in `registers`: only the X550 has it, for entries 128 to 511 (8.2.3.7.15 is the form); Linux's ixgbe knows it as IXGBE_ERETA.
+# Not in `registers`: only the X550 has it, for entries 128 to 511 in the form of RETA (Linux: IXGBE_ERETA).
 class ERETA(Register, at=array(0x0EE80, 96), section="8.2.3.7.15"):
     pass
 

@@ -21,7 +21,7 @@ from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
 Kind = Literal["hugepages", "plain"]
-_NAME: Final = "ixyfwd-arena"
+FILE_NAME: Final = "ixyfwd-arena"
 _NAMED_PREFIX: Final = "hugetlbfs:"
 
 
@@ -148,7 +148,7 @@ def _plain(size: int, notice: str) -> Arena:
 
 
 def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
-    fd = os.memfd_create(_NAME, flags)
+    fd = os.memfd_create(FILE_NAME, flags)
     try:
         os.fchmod(fd, 0o600)
         _allocate(fd, size)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +78,17 @@ def check_mount(mount: str) -> None:
         )
 
 
+def find_mount() -> str:
+    """The first mounted hugetlbfs with 2 MiB pages that we may write to. Raises IxyfwdError if there is none."""
+    for point, kind in _mounts():
+        if kind == "hugetlbfs" and os.access(point, os.W_OK) and os.statvfs(point).f_bsize == ARENA_PAGE_BYTES:
+            return point
+    raise IxyfwdError(
+        "no hugetlbfs of 2 MiB pages is mounted, which a device without an IOMMU needs; as root: "
+        "mkdir -p /dev/hugepages && mount -t hugetlbfs -o pagesize=2M none /dev/hugepages"
+    )
+
+
 def _lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,15 +100,20 @@ def _lock(fd: int) -> bool:
 def _filesystem_of(path: str) -> str:
     """Type of the file system that a real path is on."""
     best, kind = "", "an unknown file system"
+    for point, found in _mounts():
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        # Of two mounts on one point, the later hides the earlier.
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def _mounts() -> Iterator[tuple[str, str]]:
+    """Mount points and types of file system, in the order of mounting."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
         for line in mounts:
             left, _, right = line.partition(" - ")
-            point = _unescape(left.split(" ")[4])
-            inside = path == point or path.startswith(point.rstrip("/") + "/")
-            # Of two mounts on one point, the later hides the earlier.
-            if inside and len(point) >= len(best):
-                best, kind = point, right.split(" ")[0]
-    return kind
+            yield _unescape(left.split(" ")[4]), right.split(" ")[0]
 
 
 def _unescape(field: str) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model import table
+from ixyfwd.model.director import FlowDirector
 from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
 from ixyfwd.model.injector import Injector
-from ixyfwd.model.interrupts import Interrupts
+from ixyfwd.model.interrupts import RX_MISS, Interrupts
 from ixyfwd.model.link import Link
 from ixyfwd.model.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.nvm import mac_words
@@ -34,8 +35,6 @@ CTRL_LNK_RST = 1 << 3
 CTRL_RST = 1 << 26
 STATUS_LINK_UP = 1 << 7
 STATUS_GIO_MASTER = 1 << 19
-PBALLOC = 3
-INIT_DONE = 1 << 3
 DOORBELL_AREAS = ((0x1000, 0x1000), (0x6000, 0x2000), (0xD000, 0x1000))  # R(n) low, T(n), R(n) high
 KEPT_OVER_RESET = frozenset({"SWSM", "SW_FW_SYNC"})
 _READ_WRITE = RegionFlag.READ | RegionFlag.WRITE
@@ -62,6 +61,7 @@ class Port:
     ) -> None:
         """Raises UsageError for a MAC address that is none."""
         self.name = spec.name
+        self.resets = 0  # of the registers, whatever the reason: for a front end that keeps a copy of them
         self._spec = spec
         self._datapath = datapath
         try:
@@ -69,6 +69,7 @@ class Port:
         except ValueError as error:
             raise UsageError(f"port {spec.name}: {error}") from None
         self._misuse = MisuseLog()
+        self._missed = 0  # RXMPC that RX_MISS was raised for
         self._gone = False
         self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
         self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
@@ -81,9 +82,11 @@ class Port:
         self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
         self._pins = Pins(file, clock_ns, spec.module)
         self._statistics = Statistics(file, datapath.stats)
-        self._queues = Queues(file, datapath, self._record_misuse)
+        # Without the order of writes nobody can say which of them came too early or too late.
+        self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
         self._dma = DmaMappings(datapath)
-        file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
+        FlowDirector(file, datapath, self._interrupts.raise_cause)
+        file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
         datapath.set_link(False)
         self.set_cable(True)
@@ -94,6 +97,11 @@ class Port:
     @property
     def link_up(self) -> bool:
         return self._link.up and not self._gone
+
+    @property
+    def gone(self) -> bool:
+        """Whether the port has been made to leave the bus."""
+        return self._gone
 
     @property
     def receiving(self) -> bool:
@@ -112,6 +120,10 @@ class Port:
             self._show_all_ones(DOORBELL_AREAS)
             return
         self._link.tick()
+        missed = self._datapath.stats.rxmpc[0]
+        if missed != self._missed:
+            self._missed = missed
+            self._interrupts.raise_cause(RX_MISS)
         self._interrupts.service()
 
     def due_ns(self) -> int | None:
@@ -144,6 +156,7 @@ class Port:
     def leave(self) -> None:
         """All reads are all ones from now on, mapped pages too; nothing moves and writes have no effect."""
         self._gone = True
+        self.resets += 1
         self._datapath.reset()
         self._datapath.set_bus_master(False)
         self._datapath.set_link(False)
@@ -167,8 +180,12 @@ class Port:
     def _record_misuse(self, name: str, index: int, text: str) -> None:
         self._misuse.add(name, index, self._file.offset(name, index), text)
 
+    def _ignore_misuse(self, name: str, index: int, text: str) -> None:
+        pass
+
     def reset_registers(self) -> None:
         """CTRL.RST or LNK_RST: 82599.md section 1.14, all within the write that asks for it."""
+        self.resets += 1
         self._datapath.reset()
         self._file.reset(KEPT_OVER_RESET)
         self._queues.reset()
@@ -197,10 +214,6 @@ class Port:
         """GIO master enable goes to 0 when software asks for it: nothing is ever pending between two messages."""
         master = 0 if self._file.peek("CTRL") & CTRL_GIO_DIS else STATUS_GIO_MASTER
         return master | (STATUS_LINK_UP if self._link.up else 0)
-
-    def _write_fdirctrl(self, name: str, index: int, value: int) -> None:
-        done = INIT_DONE if value & PBALLOC else 0
-        self._file.poke(name, index, value & ~INIT_DONE | done)
 
     # vfiouser.server.Device
 

@@ -15,12 +15,14 @@ from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model.control import ControlServer, required
 from ixyfwd.model.loop import Loop
 from ixyfwd.model.port import Port, build_register_map
+from ixyfwd.model.registers import RegisterMap
 from ixyfwd.model.server import PortServer
-from ixyfwd.model.spec import ModelSpec
+from ixyfwd.model.spec import ModelSpec, PortSpec
 
 if TYPE_CHECKING:
     from ixyfwd.model.client import ModelStats
-    from ixyfwd.model.datapath import Datapath
+    from ixyfwd.model.datapath import Datapath, DatapathPort
+    from ixyfwd.model.polled.front import PolledFront
 
 BUDGET_NS = 1_000_000  # signals and link timers are looked at at least this often
 PR_SET_PDEATHSIG = 1
@@ -44,9 +46,15 @@ class Model:
         self._loop = Loop()
         with contextlib.ExitStack() as stack:
             stack.callback(self._loop.close)
-            self._servers: list[PortServer] = []
-            for port, port_spec in zip(self._ports, spec.ports, strict=True):
-                server = PortServer(port, port_spec.socket, self._loop)
+            self._servers: list[PortServer | PolledFront] = []
+            self._polled: list[PolledFront] = []
+            for port, port_spec, feed in zip(self._ports, spec.ports, datapath.ports, strict=True):
+                server: PortServer | PolledFront
+                if port_spec.directory:
+                    server = _polled_front(port, feed, port_spec, registers, self._loop)
+                    self._polled.append(server)
+                else:
+                    server = PortServer(port, port_spec.socket, self._loop)
                 stack.callback(server.close)
                 self._servers.append(server)
             commands = {
@@ -81,6 +89,8 @@ class Model:
             self._loop.dispatch()
             for port in self._ports:
                 port.tick()
+            for front in self._polled:
+                front.tick()
             if self._spec.feed_by_itself:
                 self._follow_receivers()
 
@@ -161,6 +171,14 @@ class Model:
     def _handle_quit(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         self.quit()
         return {}
+
+
+def _polled_front(
+    port: Port, datapath: "DatapathPort", spec: PortSpec, registers: RegisterMap, loop: Loop
+) -> "PolledFront":
+    from ixyfwd.model.polled.front import PolledFront  # noqa: PLC0415 - numpy costs 20 MiB that others need not pay
+
+    return PolledFront(port, datapath, spec, registers, loop=loop)
 
 
 def main(arguments: Sequence[str]) -> int:

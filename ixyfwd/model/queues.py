@@ -130,7 +130,9 @@ class Queues:
 
     def _write_pfqde(self, name: str, index: int, value: int) -> None:
         if value & PFQDE_WRITE:
-            self._force_drop[value >> 8 & 0x7F] = value & PFQDE_VALUE
+            queue, on = value >> 8 & 0x7F, value & PFQDE_VALUE
+            self._force_drop[queue] = on
+            self._datapath.force_drop(queue, bool(on))
         self._file.poke(name, index, value)
 
     def _read_per_queue(self, name: str, index: int) -> int:

@@ -76,7 +76,11 @@ WIRES: Mapping[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class PortSpec:
-    """One model port: its vfio-user socket and what is at the other end of its link."""
+    """One model port: its vfio-user socket and what is at the other end of its link.
+
+    With `directory` it is polled instead of trapped: that directory looks like the function's in sysfs, and `socket`
+    is empty.
+    """
 
     name: str
     socket: str
@@ -85,6 +89,7 @@ class PortSpec:
     device_id: int = 0x10FB
     offer_mmap: bool = True  # doorbell pages may be mapped by the client
     module: bool = True  # a direct-attach cable is in the SFP+ cage
+    directory: str | None = None
 
 
 @dataclass(frozen=True)

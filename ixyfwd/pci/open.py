@@ -1,24 +1,63 @@
-"""From an address to a function: the address alone decides how the device is reached."""
+"""From an address to a function: the address, and the driver that holds the device, decide how it is reached."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from ixyfwd.errors import UsageError
 from ixyfwd.pci.function import Function
+from ixyfwd.pci.sysfs import SysfsFunction
+from ixyfwd.pci.tree import ADDRESS, ROOT, driver_of
+from ixyfwd.pci.vfio import VfioFunction
+from ixyfwd.pci.vfio_container import VfioContainer
 from ixyfwd.pci.vfio_user import VfioUserFunction
 
 VFIO_USER_PREFIX = "vfio-user:"
+_VFIO_DRIVER = "vfio-pci"
+
+
+class Opener:
+    """Opens the functions of one run, which share one VFIO container: one space of device addresses, memory locked
+    once. Close it after the functions."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._container = VfioContainer(root)
+
+    def open(self, address: str) -> Function:
+        """Open the function at `address`: `vfio-user:` and the path of a server's socket, or a PCI address such as
+        0000:03:00.0, whose device is held by vfio-pci or by nobody.
+
+        Raises UsageError for an address that cannot be used, RefusedError for a device that is in use, and DeviceError
+        or its subclasses if the device does not answer as it should.
+        """
+        if address.startswith(VFIO_USER_PREFIX):
+            path = address.removeprefix(VFIO_USER_PREFIX)
+            if not path:
+                raise UsageError(
+                    f"the device address {address!r} has no path; write vfio-user:/path/of/the/server.sock"
+                )
+            return VfioUserFunction(address, path)
+        if not ADDRESS.fullmatch(address):
+            raise UsageError(
+                f"the device address {address!r} is of no known kind; write a PCI address such as 0000:03:00.0 or "
+                "vfio-user:/path/of/the/server.sock"
+            )
+        if driver_of(address, self._root) == _VFIO_DRIVER:
+            return VfioFunction(address, self._container)
+        return SysfsFunction(address, self._root)
+
+    def close(self) -> None:
+        """Let the container go; harmless when called twice."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
 def open_function(address: str) -> Function:
-    """Open the PCI function at `address`, which is `vfio-user:` and the path of a server's socket.
-
-    Raises UsageError for an address that cannot be used, RefusedError for a device that is in use, and DeviceError or
-    its subclasses if the device does not answer as it should.
-    """
-    if address.startswith(VFIO_USER_PREFIX):
-        path = address.removeprefix(VFIO_USER_PREFIX)
-        if not path:
-            raise UsageError(f"the device address {address!r} has no path; write vfio-user:/path/of/the/server.sock")
-        return VfioUserFunction(address, path)
-    raise UsageError(
-        f"the device address {address!r} is of a kind that this version does not support; "
-        "it reaches devices at vfio-user:/path/of/the/server.sock only"
-    )
+    """As `Opener.open`, for a function that shares nothing; a VFIO container then lives as long as the process."""
+    return Opener().open(address)

@@ -78,5 +78,5 @@ class ModelProcess:
                 self.child.end(0)
         self.child.end(0.5)
         self.client.close()
-        for path in (self.spec.control, *(port.socket for port in self.spec.ports)):
+        for path in (self.spec.control, *(port.socket for port in self.spec.ports if port.socket)):
             Path(path).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout
 from ixyfwd.pci.function import DmaMap, Function, Window
-from ixyfwd.pci.open import open_function
+from ixyfwd.pci.open import Opener
 from ixyfwd.worker.spec import DoorbellSpec
 
 _PAGE_BYTES = 4096
@@ -46,9 +46,10 @@ class Port:
 def open_ports(config: Config, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
     """Open every port's function; `sockets` says where the `sim:` ports' model listens, by port name."""
     ports: list[Port] = []
+    opener = stack.enter_context(Opener())
     for index, port in enumerate(config.ports):
         address = f"vfio-user:{sockets[port.name]}" if port.name in sockets else port.device
-        function = open_function(address)
+        function = opener.open(address)
         stack.callback(function.close)
         ports.append(Port(index, port, function))
     return ports

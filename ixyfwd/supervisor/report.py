@@ -85,7 +85,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "name": port.name,
                 "device": port.config.device,
                 "mac": port.driver.mac,
-                "link": {"up": link.up, "speed_mbps": link.speed_mbps},
+                "link": {"up": link.up, "speed_mbps": link.speed_mbps, "reason": link.reason},
                 "rx_packets": statistics.rx_packets,
                 "rx_bytes": statistics.rx_bytes,
                 "tx_packets": statistics.tx_packets,

@@ -6,9 +6,10 @@ from contextlib import ExitStack
 
 from ixyfwd.config.placement import Placement, place
 from ixyfwd.config.schema import Config
-from ixyfwd.memory.arena import Arena, create_arena
+from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
 from ixyfwd.pci.function import DmaMap
+from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
 from ixyfwd.supervisor.observer import Observer, Status
@@ -63,7 +64,7 @@ def _build(config: Config, placement: Placement, instance: Instance, begun_ns: i
     model, sockets = _start_model(config, placement, instance, stack)
     ports = open_ports(config, sockets, stack)
     layout = _layout(config, len(placement.workers))
-    arena = stack.enter_context(create_arena(layout.size, config.memory.backing))
+    arena = stack.enter_context(make_arena(ports, layout.size, config.memory.backing))
     dma = map_arena(ports, arena, stack)
     for port in ports:
         # Harmless at any stage of a half-finished bring-up, and again after an orderly stop. It stands behind the
@@ -72,7 +73,8 @@ def _build(config: Config, placement: Placement, instance: Instance, begun_ns: i
         bring_up(port, config, layout, dma, arena)
     workers = [Worker(spec, arena) for spec in _worker_specs(config, placement, ports, layout, dma, arena)]
     _start_workers(workers, stack)
-    return Forwarder(config, ports, workers, model, [arena.notice] if arena.notice else [], begun_ns)
+    notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, placement, arena)]
+    return Forwarder(config, ports, workers, model, notices, begun_ns)
 
 
 def _start_model(
@@ -155,6 +157,8 @@ def _wait_links(forwarder: Forwarder, server: Server, observer: Observer) -> Non
         if waiting:
             time.sleep(0.002)
     for port in waiting:
-        text = f"port {port.name} has no link after {timeout_s:g} s; it is used as soon as the link comes up"
+        reason = port.driver.link().reason
+        found = f"has no link after {timeout_s:g} s{f' ({reason})' if reason else ''}"
+        text = f"port {port.name} {found}; it is used as soon as the link comes up"
         forwarder.notices.append(text)
         observer.notice(text)

@@ -111,6 +111,7 @@ class Server:
         observer.tick(status)
         for text in self._forwarder.link_changes(status):
             observer.notice(text)
+        self._forwarder.retry_links(status)
 
     def dispatch(self, timeout_s: float) -> None:
         """Let everything that is ready have its say."""

@@ -88,7 +88,8 @@ class _Serving:
         rows: list[dict[str, Any]] = []
         for row in self._stats["ports"]:
             spec = sockets[row["name"]]
-            rows.append({"socket": spec.socket, "device_id": f"{spec.device_id:04x}", "mac": spec.mac, **row})
+            place = {"directory": spec.directory} if spec.directory else {"socket": spec.socket}
+            rows.append({**place, "device_id": f"{spec.device_id:04x}", "mac": spec.mac, **row})
             for kind, number in row["faults"]["by_kind"].items():
                 by_kind[kind] = by_kind.get(kind, 0) + number
             recent += ({"port": row["name"], **fault} for fault in row["faults"]["recent"])

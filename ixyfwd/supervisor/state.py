@@ -21,6 +21,13 @@ from ixyfwd.supervisor.report import (
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
 
+LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
+
+
+def because(link: Mapping[str, Any]) -> str:
+    """ " (the reason)" if a port can tell why its link is down."""
+    return f" ({link['reason']})" if link["reason"] else ""
+
 
 @dataclass
 class Forwarder:
@@ -37,6 +44,7 @@ class Forwarder:
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
     links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
+    link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
 
     def begin(self) -> None:
         """Frames flow from now on."""
@@ -64,10 +72,22 @@ class Forwarder:
 
     def link_changes(self, status: Status) -> list[str]:
         """A sentence for each port whose link came or went since the last call."""
-        now = {port["name"]: port["link"]["up"] for port in status["ports"]}
-        changed = [name for name, up in now.items() if self.links.get(name, up) != up]
-        self.links = now
-        return [f"port {name}: link {'up' if now[name] else 'down'}" for name in changed]
+        now = {port["name"]: port["link"] for port in status["ports"]}
+        changed = [name for name, link in now.items() if self.links.get(name, link["up"]) != link["up"]]
+        self.links = {name: link["up"] for name, link in now.items()}
+        return [f"port {name}: link {'up' if now[name]['up'] else 'down' + because(now[name])}" for name in changed]
+
+    def retry_links(self, status: Status) -> None:
+        """Set links up again that have been down for a while: LINK_RETRIES_S seconds after they went, no more."""
+        now = time.monotonic()
+        for port, row in zip(self.ports, status["ports"], strict=True):
+            if row["link"]["up"]:
+                self.link_retries.pop(port.name, None)
+                continue
+            retries = self.link_retries.setdefault(port.name, [now + after_s for after_s in LINK_RETRIES_S])
+            if retries and now >= retries[0]:
+                del retries[0]
+                port.driver.retry_link()
 
     def status(self) -> Status:
         """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""

@@ -12,7 +12,7 @@ from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
 from ixyfwd.worker.spec import WorkerSpec
 
-READY_TIMEOUT_S = 10.0  # numpy on a crowded machine takes its time
+READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
 DRAIN_TIMEOUT_S = 1.0
 QUIT_TIMEOUT_S = 0.5
 _MAIN = "from ixyfwd.worker.main import main; main()"

@@ -163,6 +163,7 @@ static void put_register(struct driver *d, unsigned port)
     static const uint32_t offsets[] = {
         RQSMR,  RDRXCTL, RXCTRL,   HLREG0, MAXFRS, DMATXCTL, RXCSUM,   FCTRL, VLNCTRL, MCSTCTRL, MTA,
         TQSM,   VFTA,    RAL0,     RAL0 + 4, RETA, RSSRK,    RSSRK + 36, MRQC, 0x1028,  0x1014,   0x6038,
+        RXPBSIZE0, FCRTL0, FCRTH0, FCCFG, MFLCN,
     };
     unsigned which = (unsigned)take(&d->in, 1);
     uint32_t value = (uint32_t)take(&d->in, 4);

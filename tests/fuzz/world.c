@@ -89,7 +89,7 @@ static void check_accounts(const struct world *w, unsigned i)
     port_t *p = w->ports[i];
     const dp_stats *s = dp_port_stats(p);
     REQUIRE(s->gptc >= dp_port_far_end(p)->sent);
-    uint64_t looped = s->gptc - dp_port_far_end(p)->sent, offered = 0; /* HLREG0.LPBK: the wire sees nothing of it */
+    uint64_t looped = s->gptc - s->lxontxc - s->lxofftxc - dp_port_far_end(p)->sent, offered = 0; /* HLREG0.LPBK: the wire sees nothing of it */
     if (w->wire == CHOOSE_CABLE)
         offered = dp_port_far_end(p)->received;
     else if (w->wire == CHOOSE_GENERATOR)
@@ -99,9 +99,9 @@ static void check_accounts(const struct world *w, unsigned i)
     REQUIRE(s->tpr == offered + looped);
     REQUIRE(s->tpr == s->roc + s->rx_filtered + s->gprc);
     REQUIRE(s->gprc == sum(s->qprc, 16) + sum(s->qprdc, 16) + sum(s->rxmpc, 8) + s->rx_off + s->rx_queue_off +
-                           s->rx_dma_dropped);
+                           s->rx_dma_dropped + s->rx_waiting);
     REQUIRE(s->gprc == s->prc64 + s->prc127 + s->prc255 + s->prc511 + s->prc1023 + s->prc1522);
-    REQUIRE(s->gptc == s->tpt && s->gptc == sum(s->qptc, 16));
+    REQUIRE(s->gptc == s->tpt && s->gptc == sum(s->qptc, 16) + s->lxontxc + s->lxofftxc);
     REQUIRE(s->gptc == s->ptc64 + s->ptc127 + s->ptc255 + s->ptc511 + s->ptc1023 + s->ptc1522);
     if (w->wire == CHOOSE_PCAP)
         REQUIRE(s->gptc - looped == dp_port_capture(p)->captured + dp_port_capture(p)->lost);
@@ -137,6 +137,7 @@ static void set_usual_registers(struct world *w, unsigned i)
     static const uint32_t usual[][2] = {
         {RDRXCTL, 0x0010880A}, {RXCTRL, 1},     {HLREG0, 0x08012C0B}, {MAXFRS, 0x05EE0000}, {DMATXCTL, 0x81000005},
         {RXCSUM, 0x2000},      {FCTRL, 0x700},  {VLNCTRL, 0x8100},    {RETA, 0x03020100},   {MRQC, 0},
+        {RXPBSIZE0, 4096},
     };
     memset(w->stores[i], 0, STORE_USED_BYTES);
     for (unsigned k = 0; k < sizeof usual / sizeof *usual; k++)

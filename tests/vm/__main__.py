@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.vm.checks import CHECKS
@@ -31,11 +32,13 @@ def main() -> int:
         return 0
     if arguments.verb == "run":
         return run_script(image, arguments.script, arguments.device_id, arguments.iommu)
-    return _check(image, arguments.names or list(CHECKS), directory / "failed")
+    return _check(image, arguments.names or list(CHECKS), arguments.jobs, directory / "failed")
 
 
-def _check(image: Image, names: list[str], keep: Path) -> int:
-    failed = [name for name in names if not run_check(CHECKS[name], image, keep)]
+def _check(image: Image, names: list[str], jobs: int, keep: Path) -> int:
+    with ThreadPoolExecutor(jobs) as pool:
+        held = list(pool.map(lambda name: run_check(CHECKS[name], image, keep), names))
+    failed = [name for name, good in zip(names, held, strict=True) if not good]
     verdict = f"failed: {', '.join(failed)}" if failed else "all held"
     print(f"vm: {len(names)} check{'s' * (len(names) != 1)}, {verdict}")
     return 1 if failed else 0
@@ -48,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     verbs.add_parser("list", help="the checks by name")
     check = verbs.add_parser("check", help="run all checks, or those named")
     check.add_argument("names", nargs="*", metavar="NAME", type=_name)
+    check.add_argument("--jobs", "-j", type=int, choices=range(1, 9), default=1, help="so many guests at a time")
     run = verbs.add_parser("run", help="boot with two ports and a cable between them, run a script there")
     run.add_argument("script")
     run.add_argument("--device-id", default="10fb", metavar="ID")

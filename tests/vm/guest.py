@@ -27,12 +27,13 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the machine is made of. `devices`: further -device options (QEMU's own NICs)."""
+    """What the machine is made of. `devices`: further -device options (QEMU's own NICs), `netdevs`: -netdev options."""
 
     memory_mib: int = 2048
     iommu: bool = False
     hugepages: int = 0
     devices: tuple[str, ...] = ()
+    netdevs: tuple[str, ...] = ()
     kernel: str = ""
 
 
@@ -185,6 +186,8 @@ def _ports(sockets: Sequence[Path], hardware: Hardware) -> list[str]:
         arguments += ["-device", f"pcie-root-port,id=rp{number},chassis={number},slot={number}"]
         place = {"driver": "vfio-user-pci", "bus": f"rp{number}", "socket": {"path": str(path), "type": "unix"}}
         arguments += ["-device", json.dumps(place)]
+    for netdev in hardware.netdevs:
+        arguments += ["-netdev", netdev]
     for device in hardware.devices:
         arguments += ["-device", device]
     return arguments

@@ -45,8 +45,23 @@ static void load_queue_modes(struct port *p)
     for (unsigned i = 0; i < p->rx_active_count; i++) {
         unsigned n = p->rx_active[i];
         p->rx[n].strip_vlan = REGISTER(p, rx_window(n) + RXDCTL) & RXDCTL_VME;
-        p->rx[n].drop = REGISTER(p, rx_window(n) + SRRCTL) & SRRCTL_DROP_EN;
+        p->rx[n].drop = p->rx[n].force_drop || REGISTER(p, rx_window(n) + SRRCTL) & SRRCTL_DROP_EN;
     }
+}
+
+/* Only the first packet buffer is used: traffic classes (DCB) are not modelled. */
+static void load_packet_buffer(struct port *p)
+{
+    struct config *c = &p->config;
+    uint32_t high = REGISTER(p, FCRTH0), low = REGISTER(p, FCRTL0);
+    bool pauses = (REGISTER(p, FCCFG) & FCCFG_TFCE) == FCCFG_TFCE_LINK && high & FCRT_ENABLE;
+    c->buffer_bytes = REGISTER(p, RXPBSIZE0) & RXPBSIZE_BYTES;
+    if (c->buffer_bytes > 512 << 10)
+        c->buffer_bytes = 512 << 10;
+    c->pause_above = pauses ? high & FCRT_BYTES : 0;
+    c->resume_below = low & FCRT_BYTES;
+    c->sends_xon = low & FCRT_ENABLE;
+    c->heeds_pause = REGISTER(p, MFLCN) & MFLCN_RFCE;
 }
 
 void config_load(struct port *p)
@@ -57,6 +72,7 @@ void config_load(struct port *p)
     c->fctrl = REGISTER(p, FCTRL);
     c->mcstctrl = REGISTER(p, MCSTCTRL);
     c->vet = (uint16_t)vlnctrl;
+    c->outer_vet = REGISTER(p, CTRL_EXT) & CTRL_EXT_EXTENDED_VLAN ? (uint16_t)(REGISTER(p, EXVET) >> 16) : 0;
     c->vlan_filter = vlnctrl & VLNCTRL_VFE;
     c->pcsd = rxcsum & RXCSUM_PCSD;
     c->fragment_checksum = rxcsum & RXCSUM_IPPCSE;
@@ -66,8 +82,10 @@ void config_load(struct port *p)
     c->tx_pad = hlreg0 & HLREG0_TXPADEN;
     c->loopback = hlreg0 & HLREG0_LPBK;
     c->max_frame = hlreg0 & HLREG0_JUMBOEN ? REGISTER(p, MAXFRS) >> 16 : STANDARD_FRAME_BYTES;
+    load_packet_buffer(p);
     load_addresses(p);
     load_rss(p);
+    filters_load(p);
     load_counter_maps(p);
     load_queue_modes(p);
     p->dirty = false;

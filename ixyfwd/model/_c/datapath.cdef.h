@@ -11,10 +11,12 @@ typedef struct dp_stats {
     uint64_t gptc, gotc, tpt, mptc, bptc;
     uint64_t ptc64, ptc127, ptc255, ptc511, ptc1023, ptc1522;
     uint64_t txdgpc, txdgbc;
-    uint64_t rxmpc[8];
+    uint64_t fdirmatch, fdirmiss;
+    uint64_t rxmpc[8], lxontxc, lxofftxc, lxonrxcnt, lxoffrxcnt;
     uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
     /* Not of the chip: where else a frame can end, so that the accounts close. */
     uint64_t rx_filtered, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
+    uint64_t rx_waiting; /* in the packet buffer now */
 } dp_stats;
 
 typedef struct dp_fault {
@@ -73,14 +75,21 @@ void dp_set_tail_mapped(port_t *p, int on);
 void dp_set_link(port_t *p, int up);
 void dp_reconfigure(port_t *p);
 void dp_reset(port_t *p);
+void dp_fdir_init(port_t *p);   /* FDIRCTRL was written */
+int dp_fdir_command(port_t *p); /* FDIRCMD was written; 1 = the flow director's interrupt is due */
 int dp_start_rx(port_t *p, unsigned queue);
 void dp_stop_rx(port_t *p, unsigned queue);
 int dp_start_tx(port_t *p, unsigned queue);
 void dp_stop_tx(port_t *p, unsigned queue);
+void dp_force_drop(port_t *p, unsigned queue, int on); /* PFQDE: as if the queue had DROP_EN */
 void dp_tail_written(port_t *p, int rx, unsigned queue);
 int dp_head_written(port_t *p, int rx, unsigned queue);
 uint32_t dp_rx_head(port_t *p, unsigned queue);
 uint32_t dp_tx_head(port_t *p, unsigned queue);
+/* The polled front end: doorbells are in `bar`, which stays the caller's; unknown addresses are asked for once. */
+void dp_set_polled(port_t *p, void *bar);
+uint64_t dp_missed(port_t *p);
+void dp_answer_missed(port_t *p, int known);
 void dp_feed(port_t *p, int on);
 int dp_feed_done(port_t *p);
 

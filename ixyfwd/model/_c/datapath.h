@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "datapath.cdef.h"
+#include "fdir.h"
+#include "filters.h"
 
 enum {
     QUEUES = 128,
@@ -39,6 +41,8 @@ enum fault_kind {
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define UNROUTED (-1) /* no queue that filters chose */
+#define NOTHING_MISSED UINT64_MAX
 
 struct desc {
     uint64_t q0, q1;
@@ -85,6 +89,7 @@ struct rx_queue {
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
+    bool force_drop;                               /* PFQDE */
     struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
 };
 
@@ -104,11 +109,14 @@ struct config {
     uint32_t generation; /* bumped whenever a cached classification may have become wrong */
     uint32_t fctrl, mcstctrl, mrqc, key[10];
     uint32_t max_frame; /* incl. CRC, without tags */
-    uint16_t vet;
+    uint16_t vet, outer_vet; /* outer_vet: of the tag before that one, 0 = no double VLAN mode */
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
+    uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
+    bool sends_xon, heeds_pause;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
+    struct filters filters;
     uint32_t toeplitz[36][256];
 };
 
@@ -119,9 +127,12 @@ struct rx_class {
     uint16_t vlan, queue;
     uint8_t verdict; /* enum rx_verdict */
     uint8_t cast;    /* enum cast */
+    uint8_t fdir;    /* enum fdir_result */
+    uint8_t tag_at;  /* offset of the tag that may be stripped */
 };
 enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
 enum cast { UNICAST, MULTICAST, BROADCAST };
+enum fdir_result { FDIR_NOT_ASKED, FDIR_MISS, FDIR_MATCH };
 
 /* What became of a frame that was offered to a port. */
 enum rx_result {
@@ -155,6 +166,17 @@ struct doorbell {
     bool known;
 };
 
+struct fifo_frame {
+    struct rx_class class;
+    uint32_t at, length;
+};
+struct fifo {
+    uint8_t *bytes; /* both made when the first frame has to wait */
+    struct fifo_frame *frames;
+    uint32_t first, count, write, used;
+    bool paused; /* the far end was asked to pause */
+};
+
 struct generator;
 struct sink;
 struct tap;
@@ -164,7 +186,9 @@ struct port {
     dp_t *dp;
     unsigned index;
     volatile uint32_t *store;
-    bool bus_master, tail_mapped, link, dirty, feeding;
+    bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
+    bool polled, let_through;                                   /* see polled.c */
+    uint64_t missed;
     uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
@@ -180,6 +204,8 @@ struct port {
     dp_faults faults;
     dp_causes causes;
     struct config config;
+    struct fifo fifo;
+    struct fdir fdir;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
     dp_inject inject;
@@ -272,7 +298,18 @@ void config_load(struct port *p);
 uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
 uint32_t crc32_of(const uint8_t *data, size_t length);
-uint32_t crc32c_of(const uint8_t *data, size_t length);
+uint32_t crc32c_around(const uint8_t *data, size_t length, size_t gap);
+
+/* filters.c */
+struct packet;
+void filters_load(struct port *p);
+bool filters_ethertype(const struct config *c, uint16_t type, struct rx_class *out);
+int filters_queue(const struct config *c, const struct packet *ip);
+
+/* fdir.c */
+int fdir_look_up(struct port *p, const uint8_t *data, uint32_t length, const struct packet *ip, struct rx_class *out);
+void fdir_reset(struct port *p);
+void fdir_free(struct fdir *f);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);
@@ -285,7 +322,13 @@ enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, en
 enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
                                    enum rx_wait wait);
 void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verdict verdict, enum cast cast);
-void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames);
+bool rx_place(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+
+/* fifo.c */
+bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class);
+unsigned fifo_drain(struct port *p);
+void fifo_clear(struct port *p);
+void fifo_free(struct fifo *f);
 
 /* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do
  * not wrap. */
@@ -316,6 +359,15 @@ void inject_consume(struct port *p, unsigned queue, const struct frame *frames, 
 /* tx.c */
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
+
+/* polled.c */
+struct polled_run {
+    const struct desc *ring; /* NULL: not in one mapping */
+    uint64_t base;
+    uint32_t entries, first, count;
+    bool tx;
+};
+bool polled_memory_known(struct port *p, const struct polled_run *run);
 
 /* wires */
 unsigned wire_feed(struct port *p);

@@ -40,7 +40,7 @@ static void lane_classify(struct port *p, struct generator *g, struct lane *lane
     classify(p, g->slow, length, class);
     const struct rx_queue *q = &p->rx[class->queue];
     bool plain = class->verdict == RX_PASS && !(class->status & (RXD_VP | RXD_IPE | RXD_L4E)) && c->rxen &&
-                 c->crc_strip && q->running && length <= q->buffer_bytes;
+                 class->fdir == FDIR_NOT_ASKED && c->crc_strip && q->running && length <= q->buffer_bytes;
     lane->queue = class->queue;
     lane->q0 = class->q0;
     lane->q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32;
@@ -189,6 +189,8 @@ static bool send_next(struct port *p, struct generator *g, struct burst *b)
         b->plain[size]++;
     else if ((g->public.pace.max && blocked(p, &row[size], b->generation)) || !send_odd(p, g, &row[size], size))
         return false;
+    if (__builtin_expect(p->fifo.count, 0))
+        b->generation = UINT32_MAX;
     f->sequence++;
     f->step = f->step + 1 == g->schedule_length ? 0 : f->step + 1;
     g->public.pace.due_ps += pace_frame_ps(&g->public.pace, g->sizes[size]);
@@ -260,8 +262,8 @@ unsigned generator_feed(struct port *p, struct generator *g)
     memset(&b, 0, offsetof(struct burst, plain) + g->size_count * sizeof b.plain[0]);
     b.now_ps = now_ps;
     b.stamp = (uint32_t)p->dp->now_ns;
-    /* No DMA, or a stall: nothing goes the plain way. */
-    b.generation = p->bus_master && !p->inject.rx_stalls ? p->config.generation : UINT32_MAX;
+    /* No DMA, a stall, or frames that wait in the packet buffer: nothing goes the plain way. */
+    b.generation = p->bus_master && !p->inject.rx_stalls && !p->fifo.count ? p->config.generation : UINT32_MAX;
     send_burst(p, g, limit, &b);
     count_burst(p, g, &b);
     rx_flush_all(p);

@@ -62,6 +62,7 @@ port_t *dp_port(dp_t *dp, unsigned index, void *store)
     p->index = index;
     p->store = store;
     p->link = p->dirty = true;
+    p->missed = NOTHING_MISSED;
     dma_init(p);
     for (unsigned n = 0; n < QUEUES; n++) {
         p->rx[n].number = p->tx[n].number = (uint16_t)n;
@@ -84,6 +85,8 @@ void dp_free(dp_t *dp)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (dp->ports[i]) {
             wire_free(dp->ports[i]);
+            fifo_free(&dp->ports[i]->fifo);
+            fdir_free(&dp->ports[i]->fdir);
             free(dp->ports[i]->maps);
             free(dp->ports[i]);
         }
@@ -108,6 +111,7 @@ void dp_set_link(port_t *p, int up)
     if (!p->link && up)
         wire_restart_clock(p);
     p->link = up;
+    p->paused = p->paused && up;
 }
 
 void dp_feed(port_t *p, int on)
@@ -123,6 +127,16 @@ void dp_reset(port_t *p)
         dp_stop_rx(p, p->rx_active[0]);
     while (p->tx_active_count)
         dp_stop_tx(p, p->tx_active[0]);
+    for (unsigned n = 0; n < QUEUES; n++)
+        p->rx[n].force_drop = false;
+    fifo_clear(p);
+    fdir_reset(p);
+    p->dirty = true;
+}
+
+void dp_force_drop(port_t *p, unsigned n, int on)
+{
+    p->rx[n].force_drop = on;
     p->dirty = true;
 }
 

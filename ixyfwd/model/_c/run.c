@@ -28,8 +28,11 @@ unsigned dp_round(struct dp *dp)
     for (unsigned i = 0; i < dp->port_count; i++)
         if (__builtin_expect(dp->ports[i]->inject.holds, 0))
             inject_release_due(dp->ports[i]);
-    for (unsigned i = 0; i < dp->port_count; i++)
+    for (unsigned i = 0; i < dp->port_count; i++) {
         rx_fetch_all(dp->ports[i], false);
+        if (__builtin_expect(dp->ports[i]->fifo.count, 0))
+            moved += fifo_drain(dp->ports[i]);
+    }
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
     for (unsigned i = 0; i < dp->port_count; i++)
@@ -119,6 +122,7 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
 /* What a reader of the store finds between runs: heads up to date, every posted descriptor looked at. */
 static void publish(struct port *p)
 {
+    p->let_through = false;
     rx_fetch_all(p, true);
     for (unsigned k = 0; k < p->rx_active_count; k++)
         REGISTER(p, rx_window(p->rx_active[k]) + RDH) = p->rx[p->rx_active[k]].head;

@@ -111,6 +111,11 @@ void rx_fetch(struct port *p, struct rx_queue *q)
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
     if (!rx_tail_ok(p, q, tail, owned))
         return;
+    if (__builtin_expect(p->polled, 0)) {
+        const struct polled_run run = {q->ring, q->base, q->entries, i, owned - q->ready, false};
+        if (!polled_memory_known(p, &run))
+            return;
+    }
     if (q->pend) /* a wrong tail may reach slots that are not written back yet */
         rx_flush_all(p);
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* descriptors were written before the tail */

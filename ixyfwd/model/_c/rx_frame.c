@@ -43,15 +43,6 @@ void rx_count_mac(struct port *p, uint32_t length, uint64_t frames, enum rx_verd
         s->mprc += frames;
 }
 
-/* DROP_EN: the queue drops and counts. Otherwise the packet buffer would fill, and the MAC counts a miss. */
-void rx_count_no_room(struct port *p, const struct rx_queue *q, uint64_t frames)
-{
-    if (q->drop)
-        p->stats.qprdc[p->config.rx_counter[q->number]] += frames;
-    else
-        p->stats.rxmpc[0] += frames;
-}
-
 static uint32_t delivered_bytes(const struct port *p, const struct rx_queue *q, const struct rx_class *class,
                                 uint32_t length)
 {
@@ -70,7 +61,7 @@ static const uint8_t *edited(struct port *p, const struct rx_queue *q, const uin
     uint32_t crc = p->config.crc_strip ? 0 : crc32_of(data, length);
     memmove(p->edit, data, length);
     if (strip) {
-        memmove(p->edit + 12, p->edit + 16, length - 16);
+        memmove(p->edit + class->tag_at, p->edit + class->tag_at + 4, length - class->tag_at - 4);
         length -= 4;
     }
     memcpy(p->edit + length, &crc, CRC_BYTES);
@@ -151,34 +142,56 @@ static bool has_room(struct port *p, struct rx_queue *q, uint32_t count, uint32_
     return q->ready >= needed;
 }
 
+/* Into its ring, or to the end that a frame meets without one. False: it has to wait for descriptors. */
+bool rx_place(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class)
+{
+    struct rx_queue *q = &p->rx[class->queue];
+    if (!q->running) {
+        p->stats.rx_queue_off++;
+        return true;
+    }
+    uint32_t bytes = delivered_bytes(p, q, class, length);
+    uint32_t count = (bytes + q->buffer_bytes - 1) / q->buffer_bytes;
+    if (has_room(p, q, count, 0))
+        deliver(p, q, edited(p, q, data, length, class), bytes, count, class);
+    else if (q->drop)
+        p->stats.qprdc[p->config.rx_counter[q->number]]++;
+    else if (count >= q->entries) /* can never fit */
+        p->stats.rxmpc[0]++;
+    else
+        return false;
+    return true;
+}
+
+/* Whether a wire that can hold a frame back has to. */
+static bool must_wait(struct port *p, uint32_t length, const struct rx_class *class, enum rx_wait wait)
+{
+    struct rx_queue *q = &p->rx[class->queue];
+    if (!p->config.rxen || !q->running)
+        return wait == RX_WAIT_READY;
+    uint32_t count = (delivered_bytes(p, q, class, length) + q->buffer_bytes - 1) / q->buffer_bytes;
+    return p->fifo.count || (!has_room(p, q, count, q->reserve) && count < q->entries);
+}
+
 enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
                                    enum rx_wait wait)
 {
-    struct rx_queue *q = &p->rx[class->queue];
-    bool pass = class->verdict == RX_PASS, ready = pass && p->config.rxen && q->running, room = false;
-    uint32_t bytes = 0, count = 0;
-    if (ready) {
-        bytes = delivered_bytes(p, q, class, length);
-        count = (bytes + q->buffer_bytes - 1) / q->buffer_bytes;
-        room = has_room(p, q, count, wait == RX_DROP ? 0 : q->reserve);
-        if (!room && wait != RX_DROP && count < q->entries) /* what can never fit is dropped, not waited for */
-            return RX_NO_ROOM;
-    } else if (pass && wait == RX_WAIT_READY) {
+    bool pass = class->verdict == RX_PASS;
+    if (pass && wait != RX_DROP && must_wait(p, length, class, wait))
         return RX_NO_ROOM;
-    }
     rx_count_mac(p, length, 1, class->verdict, class->cast);
     if (!pass)
         return RX_TAKEN;
     if (class->status & (RXD_IPE | RXD_L4E))
         p->stats.xec++;
+    if (p->config.rxen) {
+        p->stats.fdirmatch += class->fdir == FDIR_MATCH;
+        p->stats.fdirmiss += class->fdir == FDIR_MISS;
+    }
     if (!p->config.rxen)
         p->stats.rx_off++;
-    else if (!q->running)
-        p->stats.rx_queue_off++;
-    else if (!room)
-        rx_count_no_room(p, q, 1);
-    else
-        deliver(p, q, edited(p, q, data, length, class), bytes, count, class);
+    else if ((p->fifo.count || !rx_place(p, data, length, class)) && !fifo_push(p, data, length, class))
+        p->stats.rxmpc[0]++;
     return RX_TAKEN;
 }
 

@@ -156,6 +156,8 @@ static bool tx_tail_ok(struct port *p, struct tx_queue *q, uint32_t tail)
     return true;
 }
 
+static bool is_paused(const struct port *p) { return p->paused && p->config.heeds_pause; }
+
 static unsigned tx_poll(struct port *p, struct tx_queue *q)
 {
     uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
@@ -167,12 +169,17 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
         return 0;
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (__builtin_expect(p->polled, 0)) {
+        const struct polled_run run = {q->ring, q->base, q->entries, q->head, owned, true};
+        if (!polled_memory_known(p, &run))
+            return 0;
+    }
     q->begun = true;
     if (q->ring)
         for (uint32_t k = 0; k < owned && k < TX_BURST && q->head + k < q->entries; k += 4)
             __builtin_prefetch(&q->ring[q->head + k]);
     unsigned sent = 0;
-    while (owned && !p->dp->capture_full) {
+    while (owned && !p->dp->capture_full && !is_paused(p)) {
         unsigned count = q->ring ? send_plain(p, q, owned) : 0;
         if (!count)
             count = tx_send_any(p, q, owned);
@@ -187,7 +194,7 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
 unsigned tx_poll_all(struct port *p)
 {
     unsigned sent = 0;
-    if (!p->link || !p->config.te)
+    if (!p->link || !p->config.te || is_paused(p))
         return 0;
     for (unsigned k = 0; k < p->tx_active_count; k++)
         sent += tx_poll(p, &p->tx[p->tx_active[k]]);

@@ -1,0 +1,115 @@
+"""Whether this machine is ready for a configuration: one row per requirement. Everything is read, nothing changed."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ixyfwd.config.placement import place
+from ixyfwd.config.schema import Config
+from ixyfwd.host.doctor_cpu import CPU
+from ixyfwd.host.doctor_iommu import IOMMU
+from ixyfwd.host.doctor_limits import LIMITS
+from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, State, UnreadableError
+from ixyfwd.host.doctor_memory import MEMORY, NODE
+from ixyfwd.host.doctor_pcie import DEVICE, PCIE, known_devices
+from ixyfwd.memory.hugepages import pages_for
+from ixyfwd.memory.layout import compute_layout, minimum_buffers
+
+SCHEMA: Final = 1
+_LINE_RATE_PPS: Final = 14_880_952  # 64-byte frames at 10 Gb/s
+
+
+@dataclass(frozen=True)
+class Row:
+    """A requirement and what became of it. `subject`: the node or device that it is about, if it is about one."""
+
+    topic: str
+    name: str
+    subject: str
+    state: State
+    found: str
+    wanted: str
+    fix: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.subject}" if self.subject else self.name
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "topic": self.topic,
+            "name": self.name,
+            "subject": self.subject or None,
+            "state": self.state.value,
+            "found": self.found,
+            "wanted": self.wanted,
+            "fix": self.fix or None,
+        }
+
+
+def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, str], *, tap: bool = False) -> Need:
+    """What `config` asks of a machine whose `allowed_cpus` it may use. `chips` and `tap`: see
+    `Need`."""
+    forward = config.forward
+    workers = place(config, allowed_cpus).workers
+    layout = compute_layout(
+        ports=len(config.ports),
+        workers=len(workers),
+        ring_size=forward.ring_size,
+        buffers_per_worker=max(minimum_buffers(len(config.ports), forward.ring_size, forward.batch), forward.buffers),
+    )
+    served = ("sim:", "vfio-user:")
+    return Need(
+        devices=tuple(port.device for port in config.ports if not port.device.startswith(served)),
+        workers=workers,
+        ports=len(config.ports),
+        arena_pages=pages_for(layout.size),
+        backing=config.memory.backing,
+        ring_fill_us=1e6 * forward.ring_size / _LINE_RATE_PPS,
+        spin=forward.idle == "spin",
+        tap=tap,
+        chips=chips,
+    )
+
+
+def examine(machine: Machine, need: Need) -> list[Row]:
+    """Every row. Raises nothing: what cannot be read is a row that says why."""
+    return list(_rows(machine, need))
+
+
+def _rows(machine: Machine, need: Need) -> Iterator[Row]:
+    yield from (_row(machine, need, requirement) for requirement in MEMORY)
+    for node in _subjects(machine, need, "node"):
+        yield from (_row(machine, need, requirement, node) for requirement in NODE)
+    yield from (_row(machine, need, requirement) for requirement in (*IOMMU, *LIMITS, *CPU, *PCIE))
+    for address in _subjects(machine, need, "device"):
+        yield from (_row(machine, need, requirement, address) for requirement in DEVICE)
+
+
+def _subjects(machine: Machine, need: Need, kind: str) -> list[str]:
+    """What rows are repeated for: nodes; the configured devices, or all that could be if none is."""
+    try:
+        if kind == "node":
+            return [str(node) for node in machine.nodes()]
+        return list(need.devices) or known_devices(machine, need)
+    except UnreadableError:
+        return []  # the row about all of them says so
+
+
+def _row(machine: Machine, need: Need, requirement: Requirement, subject: str = "") -> Row:
+    try:
+        finding = requirement.judge(machine, need, subject)
+    except UnreadableError as error:
+        finding = Finding(State.UNKNOWN, str(error), "to be known")
+    return Row(requirement.topic, requirement.name, subject, finding.state, finding.found, finding.wanted, finding.fix)
+
+
+def counts(rows: Collection[Row]) -> dict[str, int]:
+    """Rows by state."""
+    return {state.value: sum(row.state is state for row in rows) for state in State}
+
+
+def exit_code(rows: Collection[Row]) -> int:
+    """1 if something required is missing."""
+    return 1 if any(row.state is State.MISSING for row in rows) else 0

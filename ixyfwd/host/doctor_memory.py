@@ -1,0 +1,134 @@
+"""Rows on memory: hugepages, what the kernel does behind a program's back, swap."""
+
+from typing import Final
+
+from ixyfwd.host.doctor_machine import NODES, Finding, Machine, Need, Requirement, UnreadableError, good, lacking, warn
+
+_POOL: Final = "/sys/kernel/mm/hugepages"
+_SIZES: Final = (("2 MiB", "hugepages-2048kB"), ("1 GiB", "hugepages-1048576kB"))
+_PAGE_2M: Final = "hugepages-2048kB"
+
+
+def _pages(machine: Machine, pool: str) -> tuple[int, int]:
+    """Free and total pages; what is promised to somebody (resv) is not free. Nodes have no such count."""
+    free, total = (machine.number(f"{pool}/{name}_hugepages") for name in ("free", "nr"))
+    promised = f"{pool}/resv_hugepages"
+    if machine.exists(promised):
+        free = max(0, free - machine.number(promised))
+    return free, total
+
+
+def hugepages(machine: Machine, need: Need, _: str) -> Finding:
+    """Enough 2 MiB pages for the arena. Without them simulated ports run in ordinary pages, real ones do not."""
+    wanted = f"{need.arena_pages} free pages of 2 MiB for the arena"
+    if need.backing == "plain" and not need.hardware:
+        return good("not used: memory.backing is plain", "nothing")
+    required = need.hardware or need.backing not in {"auto", "plain"}
+    if not machine.exists(f"{_POOL}/{_PAGE_2M}"):
+        if not machine.exists("/sys/kernel"):
+            raise UnreadableError("/sys/kernel is not there (is sysfs mounted?)")
+        fix = "boot a kernel with CONFIG_HUGETLBFS on a processor with 2 MiB pages"
+        return lacking(required, "the kernel has no pages of 2 MiB", wanted, fix)
+    free, total = _pages(machine, f"{_POOL}/{_PAGE_2M}")
+    found = f"{free} of {total} pages of 2 MiB free"
+    if free >= need.arena_pages:
+        return good(found, wanted)
+    return lacking(required, found, wanted, f"echo {total + need.arena_pages - free} > /proc/sys/vm/nr_hugepages")
+
+
+def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
+    """Pages of both sizes on one node; the arena belongs on the node of its devices."""
+    base = f"{NODES}/node{node}/hugepages"
+    if not machine.exists(base):
+        if len(machine.nodes()) > 1:
+            raise UnreadableError(f"{base} is not there")
+        base = _POOL
+    counts = {label: _pages(machine, f"{base}/{name}") for label, name in _SIZES if machine.exists(f"{base}/{name}")}
+    found = "; ".join(f"{free} of {total} pages of {label} free" for label, (free, total) in counts.items())
+    homes = {node_of(machine, device) for device in need.devices}
+    if int(node) not in homes or len(machine.nodes()) == 1:
+        return good(found or "no hugepages", "nothing: no configured device is on this node alone")
+    wanted = f"{need.arena_pages} free pages of 2 MiB beside the device"
+    free, total = counts.get("2 MiB", (0, 0))
+    if free >= need.arena_pages:
+        return good(found, wanted)
+    more = total + need.arena_pages - free
+    return warn(found or "no hugepages", wanted, f"echo {more} > {base}/{_PAGE_2M}/nr_hugepages")
+
+
+def node_of(machine: Machine, device: str) -> int:
+    """A device's NUMA node; -1 if the firmware does not say or there is no such device."""
+    path = f"/sys/bus/pci/devices/{device}/numa_node"
+    return machine.number(path) if machine.exists(path) else -1
+
+
+def hugetlbfs(machine: Machine, need: Need, _: str) -> Finding:
+    """Only a named backing needs a mount: the other ones are memfds."""
+    mounts = [line.split() for line in machine.text("/proc/self/mounts").splitlines()]
+    places = [fields[1] for fields in mounts if len(fields) >= 3 and fields[2] == "hugetlbfs"]
+    found = f"mounted at {', '.join(places)}" if places else "not mounted"
+    kind, _, asked = need.backing.partition(":")
+    if kind != "hugetlbfs":
+        return good(found, "nothing: the arena is a memfd")
+    wanted = f"hugetlbfs at {asked}"
+    if asked in places:
+        return good(found, wanted)
+    return lacking(True, found, wanted, f"mkdir -p {asked} && mount -t hugetlbfs -o pagesize=2M none {asked}")
+
+
+def transparent_hugepages(machine: Machine, _need: Need, _: str) -> Finding:
+    """A fault that waits for compaction can stall a worker for longer than a ring takes to fill."""
+    base = "/sys/kernel/mm/transparent_hugepage"
+    wanted = "not defrag = always (page faults would wait for compaction)"
+    if not machine.exists(base):
+        return good("not built into this kernel", wanted)
+    enabled, defrag = machine.chosen(f"{base}/enabled"), machine.chosen(f"{base}/defrag")
+    found = f"enabled = {enabled}, defrag = {defrag}"
+    if enabled != "never" and defrag == "always":
+        return warn(found, wanted, f"echo madvise > {base}/defrag")
+    return good(found, wanted)
+
+
+def ksm(machine: Machine, _need: Need, _: str) -> Finding:
+    """Merging scans memory and turns the next write into a fault."""
+    path = "/sys/kernel/mm/ksm/run"
+    if not machine.exists(path):
+        return good("not built into this kernel", "off")
+    value = machine.number(path)
+    return warn("on", "off", f"echo 0 > {path}") if value == 1 else good("off", "off")
+
+
+def numa_balancing(machine: Machine, _need: Need, _: str) -> Finding:
+    """It unmaps pages to see who touches them: faults in the middle of a burst."""
+    path = "/proc/sys/kernel/numa_balancing"
+    if not machine.exists(path):
+        return good("not built into this kernel", "off")
+    value = machine.number(path)
+    if value and len(machine.nodes()) > 1:
+        return warn("on", "off", f"echo 0 > {path}")
+    return good("on, with one node" if value else "off", "off")
+
+
+def swap(machine: Machine, _need: Need, _: str) -> Finding:
+    """Hugepages are never swapped out, but a worker's code and tables may be."""
+    path = "/proc/swaps"
+    if not machine.exists(path):
+        if machine.exists("/proc/self"):
+            return good("not built into this kernel", "off")
+        raise UnreadableError("/proc/self is not there (is procfs mounted?)")
+    lines = machine.text(path).splitlines()
+    if not lines or not lines[0].startswith("Filename"):
+        raise UnreadableError(f"{path} has no heading, expected a table")
+    areas = [line.split()[0] for line in lines[1:] if line.split()]
+    return warn(f"on: {', '.join(areas)}", "off", "swapoff -a") if areas else good("off", "off")
+
+
+MEMORY: Final = (
+    Requirement("memory", "hugepages", hugepages),
+    Requirement("memory", "hugetlbfs", hugetlbfs),
+    Requirement("memory", "transparent hugepages", transparent_hugepages),
+    Requirement("memory", "same-page merging", ksm),
+    Requirement("memory", "NUMA balancing", numa_balancing),
+    Requirement("memory", "swap", swap),
+)
+NODE: Final = (Requirement("memory", "hugepages of node", node_hugepages),)

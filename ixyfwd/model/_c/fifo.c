@@ -1,0 +1,108 @@
+/* The receive packet buffer (3.2.3.1): a frame that finds no descriptors and may not be dropped (DROP_EN = 0) waits in it
+ * and holds up everything behind it. Above FCRTH a port asks the far end of its cable to pause (3.2.3.2). */
+#include "datapath.h"
+#include "registers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BUFFER_BYTES = 512 << 10, /* the largest RXPBSIZE */
+    FRAME_ROOM = BUFFER_BYTES / (MIN_FRAME + CRC_BYTES),
+    PAUSE_FRAME_BYTES = 64,
+};
+
+/* A wrapped frame leaves a hole shorter than itself: with one scratch frame to spare nothing overlaps. */
+static bool allocate(struct fifo *f)
+{
+    if (!f->bytes)
+        f->bytes = malloc(BUFFER_BYTES + SCRATCH_BYTES);
+    if (!f->frames)
+        f->frames = malloc(FRAME_ROOM * sizeof *f->frames);
+    return f->bytes && f->frames;
+}
+
+void fifo_free(struct fifo *f)
+{
+    free(f->bytes);
+    free(f->frames);
+}
+
+static void count_pause(struct port *p, struct port *peer, bool xoff)
+{
+    dp_stats *s = &p->stats;
+    *(xoff ? &s->lxofftxc : &s->lxontxc) += 1;
+    *(xoff ? &peer->stats.lxoffrxcnt : &peer->stats.lxonrxcnt) += 1;
+    s->gptc++; /* pause frames are among these: drivers subtract them */
+    s->tpt++;
+    s->mptc++;
+    s->ptc64++;
+    s->gotc += PAUSE_FRAME_BYTES;
+}
+
+/* After every change of the filling, between two ports with a cable only: other wires hear no pause frames. */
+static void flow_control(struct port *p)
+{
+    struct fifo *f = &p->fifo;
+    const struct config *c = &p->config;
+    struct port *peer = p->wire == WIRE_CABLE ? p->peer : NULL;
+    bool fills = c->pause_above && f->used > c->pause_above, empties = f->used <= c->resume_below;
+    if (f->paused ? !empties && c->pause_above : !fills)
+        return;
+    f->paused = !f->paused;
+    if (peer && p->link && peer->link) {
+        if (f->paused || c->sends_xon)
+            count_pause(p, peer, f->paused);
+        peer->paused = f->paused;
+    }
+}
+
+/* False: it is full, the frame is gone. */
+bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class)
+{
+    struct fifo *f = &p->fifo;
+    uint32_t stored = length + CRC_BYTES;
+    if (f->used + stored > p->config.buffer_bytes || f->count == FRAME_ROOM || !allocate(f))
+        return false;
+    if (f->write + length > BUFFER_BYTES + SCRATCH_BYTES)
+        f->write = 0;
+    f->frames[(f->first + f->count++) % FRAME_ROOM] = (struct fifo_frame){*class, f->write, length};
+    memcpy(f->bytes + f->write, data, length);
+    f->write += length;
+    f->used += stored;
+    p->stats.rx_waiting = f->count;
+    flow_control(p);
+    return true;
+}
+
+/* In order, as far as descriptors go. Returns how many left. */
+unsigned fifo_drain(struct port *p)
+{
+    struct fifo *f = &p->fifo;
+    unsigned left = 0;
+    while (f->count && p->config.rxen) {
+        const struct fifo_frame *oldest = &f->frames[f->first];
+        if (!rx_place(p, f->bytes + oldest->at, oldest->length, &oldest->class))
+            break;
+        f->used -= oldest->length + CRC_BYTES;
+        f->first = (f->first + 1) % FRAME_ROOM;
+        f->count--;
+        left++;
+    }
+    if (left) {
+        p->stats.rx_waiting = f->count;
+        rx_flush_all(p);
+        flow_control(p);
+    }
+    return left;
+}
+
+/* A reset empties it. */
+void fifo_clear(struct port *p)
+{
+    struct fifo *f = &p->fifo;
+    p->stats.rx_off += f->count;
+    p->stats.rx_waiting = 0;
+    f->count = f->used = f->first = f->write = 0;
+    flow_control(p);
+}

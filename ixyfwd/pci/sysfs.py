@@ -1,0 +1,175 @@
+"""A PCI function through /sys, by physical addresses: for machines without an IOMMU."""
+
+import mmap
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError, RefusedError
+from ixyfwd.pci.function import DmaMap, Window
+from ixyfwd.pci.kernel import COMMAND_MEMORY, KernelFunction
+from ixyfwd.pci.lock import DeviceLock, orphans
+from ixyfwd.pci.physical import HUGEPAGE_BYTES, physical_pages
+from ixyfwd.pci.tree import ROOT, device_path, driver_of, iommu_translates, virtual_functions
+
+_UIO_DRIVERS = ("uio_pci_generic", "igb_uio")
+_PAGE_BYTES = 4096
+
+
+class SysfsFunction(KernelFunction):
+    """Implements `pci.function.Function`. Nobody else may drive the device: no kernel driver (uio's do nothing with
+    it), no other ixyfwd, no virtual function's user."""
+
+    def __init__(self, address: str, root: Path = ROOT) -> None:
+        """Raises UsageError (no such device), RefusedError (in use, or physical addresses would be wrong),
+        DeviceGoneError, DeviceError."""
+        super().__init__(address)
+        self._root = root
+        self._path = device_path(address, root)
+        self._bar_path = str(self._path / "resource0")
+        self._refuse_unsafe()
+        self._lock = DeviceLock(address, root)
+        self._bar_fd = -1
+        self._bar: memoryview | None = None
+        try:
+            self._config_fd = self._open("config")
+            # Whatever the last user left: nothing is written to memory until the driver says so.
+            self.set_bus_master(False)
+            self._set_command(COMMAND_MEMORY, on=True)
+            self._bar_fd = self._open("resource0")
+            self._bar_bytes = os.fstat(self._bar_fd).st_size
+            self._bar = self._map()
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_unsafe(self) -> None:
+        address, root = self.address, self._root
+        driver = driver_of(address, root)
+        if driver is not None and driver not in _UIO_DRIVERS:
+            raise RefusedError(f"{address} is held by the kernel's driver {driver}; free it: ixyfwd bind {address}")
+        enabled = virtual_functions(address, root)
+        if enabled:
+            raise RefusedError(
+                f"{address} has {enabled} virtual functions enabled, which others may use; as root: "
+                f"echo 0 > /sys/bus/pci/devices/{address}/sriov_numvfs"
+            )
+        if iommu_translates(address, root):
+            raise RefusedError(
+                f"{address} is behind an IOMMU that translates, so physical addresses are wrong there; use vfio-pci: "
+                f"ixyfwd bind {address} --driver vfio-pci"
+            )
+
+    def _open(self, name: str) -> int:
+        path = self._path / name
+        try:
+            return os.open(path, os.O_RDWR | os.O_SYNC | os.O_CLOEXEC)
+        except OSError as error:
+            raise IxyfwdError(
+                f"{self.address}: {path} cannot be opened: {error.strerror}; run as root, on a kernel that is not "
+                "locked down (/sys/kernel/security/lockdown)"
+            ) from None
+
+    def _map(self) -> memoryview:
+        try:
+            return memoryview(mmap.mmap(self._bar_fd, self._bar_bytes)).cast("I")
+        except (OSError, ValueError) as error:
+            raise DeviceError(f"{self.address}: BAR0 cannot be mapped: {error}") from None
+
+    def read32(self, offset: int) -> int:
+        """One aligned 32-bit load from BAR0."""
+        return self._registers(offset)[offset // 4]
+
+    def write32(self, offset: int, value: int) -> None:
+        """One aligned 32-bit store to BAR0 (see `mmio.map_window`)."""
+        self._registers(offset)[offset // 4] = value
+
+    def _registers(self, offset: int) -> memoryview:
+        self._check_register(offset, self._bar_bytes)
+        # Once the kernel has taken the device away, a touch of the mapping is a SIGBUS and no value.
+        if self._bar is None or not os.path.exists(self._bar_path):
+            raise self._gone("the kernel has removed the device")
+        return self._bar
+
+    def map_dma(self, fd: int, size: int) -> DmaMap:
+        """Physical addresses of the file's hugepages; the file must keep its pages until `unmap_dma`."""
+        try:
+            return DmaMap(HUGEPAGE_BYTES, physical_pages(fd, size, self._root))
+        except RefusedError as error:
+            raise RefusedError(f"{self.address}: {error}") from None
+        except IxyfwdError as error:
+            raise IxyfwdError(f"{self.address}: {error}") from None
+
+    def unmap_dma(self) -> None:
+        """There is nothing to take back, but nothing may be going on either."""
+        self._demand_quiet()
+
+    def window(self, bar_offset: int, size: int) -> Window | None:
+        """All of BAR0. The file descriptor is this object's: it is closed with it."""
+        if bar_offset < 0 or bar_offset + size > self._bar_bytes or self._bar_bytes % _PAGE_BYTES:
+            return None
+        return Window(self._bar_fd, 0, 0, self._bar_bytes)
+
+    def reset(self) -> None:
+        """Function-level reset by the kernel, which restores configuration space; bus mastering is off afterwards.
+
+        A device that the kernel cannot reset is left to the driver's own reset.
+        """
+        path = self._path / "reset"
+        if path.exists():
+            try:
+                path.write_text("1")
+            except OSError as error:
+                raise self._failed(f"the reset by {path} failed", error) from None
+        self.set_bus_master(False)
+        self._set_command(COMMAND_MEMORY, on=True)
+
+    def close(self) -> None:
+        """Let go of the device, which is quiet afterwards; harmless when called twice."""
+        if self._config_fd >= 0:
+            with suppress(DeviceError):
+                self.set_bus_master(False)
+        if self._bar is not None:
+            mapping = self._bar.obj
+            self._bar.release()
+            if isinstance(mapping, mmap.mmap):
+                mapping.close()
+            self._bar = None
+        for fd in (self._bar_fd, self._config_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._bar_fd = self._config_fd = -1
+        self._lock.release()
+
+
+def quiet_orphans(root: Path = ROOT) -> list[str]:
+    """Switch bus mastering off on devices whose ixyfwd was killed; returns their addresses. After this, and not
+    before, the memory that they were given may go. A device that a kernel driver has taken since is its business."""
+    quieted: list[str] = []
+    for address in orphans(root):
+        path = root / "sys/bus/pci/devices" / address / "config"
+        if not path.exists() or driver_of(address, root) is not None:
+            continue
+        lock = DeviceLock(address, root)
+        try:
+            _Configuration(address, path).silence()
+            quieted.append(address)
+        finally:
+            lock.release()
+    return quieted
+
+
+class _Configuration(KernelFunction):
+    """Configuration space alone."""
+
+    def __init__(self, address: str, path: Path) -> None:
+        super().__init__(address)
+        self._config_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def silence(self) -> None:
+        """Bus mastering off; a device that has left the bus is silent anyway."""
+        try:
+            with suppress(DeviceGoneError):
+                self.set_bus_master(False)
+        finally:
+            os.close(self._config_fd)

@@ -1,0 +1,69 @@
+"""What the kernel says about PCI functions under /sys. `root` is where the file system begins: tests make their own."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from ixyfwd.errors import UsageError
+
+ADDRESS: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+ROOT: Final = Path("/")
+
+
+def device_path(address: str, root: Path = ROOT) -> Path:
+    """The function's folder. Raises UsageError if the kernel knows no function at that address."""
+    path = root / "sys/bus/pci/devices" / address
+    if not path.exists():
+        raise UsageError(
+            f"{address}: the kernel knows no PCI device at this address; `lspci -D` lists those there are (a device "
+            "that was removed comes back by: echo 1 > /sys/bus/pci/rescan)"
+        )
+    return path
+
+
+def driver_of(address: str, root: Path = ROOT) -> str | None:
+    """Name of the kernel driver that holds the function, or None."""
+    return _link_name(device_path(address, root) / "driver")
+
+
+def numa_node(address: str, root: Path = ROOT) -> int | None:
+    """The function's NUMA node; None where the kernel does not know it (it then says -1)."""
+    node = int(read_text(device_path(address, root) / "numa_node") or -1)
+    return node if node >= 0 else None
+
+
+def iommu_group(address: str, root: Path = ROOT) -> Path | None:
+    """The folder of the function's IOMMU group, or None without an IOMMU."""
+    link = device_path(address, root) / "iommu_group"
+    return link.resolve() if link.exists() else None
+
+
+def iommu_translates(address: str, root: Path = ROOT) -> bool:
+    """Whether what the device takes for physical addresses goes through a translation."""
+    group = iommu_group(address, root)
+    return group is not None and read_text(group / "type") != "identity"
+
+
+def virtual_functions(address: str, root: Path = ROOT) -> int:
+    """How many virtual functions are enabled."""
+    return int(read_text(device_path(address, root) / "sriov_numvfs") or 0)
+
+
+def group_members(group: Path, root: Path = ROOT) -> dict[str, str | None]:
+    """The functions of an IOMMU group and the drivers that hold them."""
+    return {path.name: driver_of(path.name, root) for path in sorted((group / "devices").iterdir())}
+
+
+def read_text(path: Path) -> str:
+    """The file's words, or "" if there is no such file."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link_name(path: Path) -> str | None:
+    try:
+        return path.readlink().name
+    except OSError:
+        return None

@@ -1,0 +1,108 @@
+"""A PCI function through vfio-pci: the IOMMU lets it reach the arena and nothing else."""
+
+import os
+
+from ixyfwd.errors import DeviceError
+from ixyfwd.pci.function import DmaMap, Window
+from ixyfwd.pci.kernel import COMMAND_MEMORY, KernelFunction
+from ixyfwd.pci.vfio_abi import DEVICE_INFO, REGION_INFO, REPLY_BYTES, Ioctl, Request, kernel_ioctl, structure
+from ixyfwd.pci.vfio_container import VfioContainer
+from ixyfwd.vfiouser.protocol import DEVICE_FLAG_PCI, DEVICE_FLAG_RESET, Region, RegionFlag, RegionInfo
+
+_PAGE_BYTES = 4096
+
+
+class VfioFunction(KernelFunction):
+    """Implements `pci.function.Function`.
+
+    Registers are read and written by system calls, 32 bits each: if the kernel takes memory access away (a reset by
+    somebody else, a removal) that is an error, where a mapping would be a SIGBUS. Workers map their doorbell pages.
+    """
+
+    def __init__(self, address: str, container: VfioContainer, ioctl: Ioctl = kernel_ioctl) -> None:
+        """Raises what `VfioContainer.open_device` does, DeviceGoneError and DeviceError."""
+        super().__init__(address)
+        self._container = container
+        self._ioctl = ioctl
+        self._mapped = False
+        self._fd = container.open_device(address)
+        try:
+            info = structure(DEVICE_INFO, 0, 0, 0, 0, 0)
+            self._call(Request.DEVICE_GET_INFO, info, "the device cannot be described")
+            self._flags: int = DEVICE_INFO.unpack_from(info)[1]
+            if not self._flags & DEVICE_FLAG_PCI:
+                raise DeviceError(f"{address}: vfio's device is not a PCI device")
+            self._bar = self._region(Region.BAR0)
+            self._config_fd, self._config_at = self._fd, self._region(Region.CONFIG).offset
+            self.set_bus_master(False)
+            self._set_command(COMMAND_MEMORY, on=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def _region(self, index: Region) -> RegionInfo:
+        asked = structure(REGION_INFO, 0, index, 0, 0, 0, room=REPLY_BYTES)
+        self._call(Request.DEVICE_GET_REGION_INFO, asked, f"region {index.name} cannot be described")
+        return RegionInfo.unpack(bytes(asked))
+
+    def _call(self, request: Request, argument: bytearray | int, what: str) -> None:
+        try:
+            self._ioctl(self._fd, request, argument)
+        except OSError as error:
+            raise self._failed(what, error) from None
+
+    def read32(self, offset: int) -> int:
+        """One register of BAR0."""
+        self._check_register(offset, self._bar.size)
+        try:
+            return int.from_bytes(os.pread(self._fd, 4, self._bar.offset + offset), "little")
+        except OSError as error:
+            raise self._failed(f"BAR0 + {offset:#x} cannot be read", error) from None
+
+    def write32(self, offset: int, value: int) -> None:
+        """One register of BAR0."""
+        self._check_register(offset, self._bar.size)
+        try:
+            os.pwrite(self._fd, value.to_bytes(4, "little"), self._bar.offset + offset)
+        except OSError as error:
+            raise self._failed(f"BAR0 + {offset:#x} cannot be written", error) from None
+
+    def map_dma(self, fd: int, size: int) -> DmaMap:
+        """Let every device of the container reach the first `size` bytes of the file; its pages are locked."""
+        if self._mapped:
+            raise DeviceError(f"{self.address}: memory is mapped for DMA already; unmap it first")
+        found = self._container.map(self.address, fd, size)
+        self._mapped = True
+        return found
+
+    def unmap_dma(self) -> None:
+        """Harmless if nothing is mapped. Raises RefusedError while the device may still master the bus."""
+        if not self._mapped:
+            return
+        self._demand_quiet()
+        self._mapped = False
+        self._container.unmap(self.address)
+
+    def window(self, bar_offset: int, size: int) -> Window | None:
+        """The file descriptor in it is the device's: it is closed with this object."""
+        if not self._bar.flags & RegionFlag.MMAP:
+            return None
+        for start, length in self._bar.areas or ((0, self._bar.size),):
+            if start <= bar_offset and bar_offset + size <= start + length:
+                if (start | length | self._bar.offset) % _PAGE_BYTES:
+                    raise DeviceError(f"{self.address}: the mappable area at {start:#x} is not made of whole pages")
+                return Window(self._fd, self._bar.offset + start, start, length)
+        return None
+
+    def reset(self) -> None:
+        """Function-level reset where the device has one; bus mastering is off afterwards."""
+        if self._flags & DEVICE_FLAG_RESET:
+            self._call(Request.DEVICE_RESET, 0, "the reset failed")
+        self.set_bus_master(False)
+        self._set_command(COMMAND_MEMORY, on=True)
+
+    def close(self) -> None:
+        """Let go of the device: the kernel switches bus mastering off and resets it. Harmless when called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = self._config_fd = -1

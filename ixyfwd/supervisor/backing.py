@@ -1,0 +1,70 @@
+"""The arena of a run: which pages its ports allow, and on which NUMA node."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ixyfwd.config.placement import Placement
+from ixyfwd.errors import RefusedError
+from ixyfwd.memory.arena import FILE_NAME, Arena, create_arena
+from ixyfwd.memory.hugetlbfs import find_mount
+from ixyfwd.memory.numa import node_of, pages_by_node, running_on
+from ixyfwd.pci.sysfs import SysfsFunction, quiet_orphans
+from ixyfwd.pci.tree import ADDRESS, ROOT, numa_node
+from ixyfwd.supervisor.ports import Port
+
+_NAMED = "hugetlbfs:"
+
+
+def make_arena(ports: Sequence[Port], size: int, backing: str, root: Path = ROOT) -> Arena:
+    """An arena that every port can use, on the node of the ports if they agree on one.
+
+    Raises RefusedError for pages that a port must not be given, and what `create_arena` does.
+    """
+    backing = _backing(ports, backing)
+    if backing.startswith(_NAMED):
+        # Creating a file there sweeps those of killed runs: their devices must not write to them any more.
+        quiet_orphans(root)
+    nodes = set(port_nodes(ports, root).values())
+    with running_on(nodes.pop() if len(nodes) == 1 else None, root):
+        return create_arena(size, backing)
+
+
+def _backing(ports: Sequence[Port], backing: str) -> str:
+    physical = [port for port in ports if isinstance(port.function, SysfsFunction)]
+    if not physical:
+        return "hugepages" if backing == "auto" and any(map(_is_real, ports)) else backing
+    if backing == "plain":
+        raise RefusedError(
+            f'memory.backing: found "plain", but port {physical[0].name} ({physical[0].function.address}) has no IOMMU '
+            'and needs hugepages; write "auto", or leave the key out'
+        )
+    # A named file keeps its pages if everything here is killed: the device may still write to them.
+    return backing if backing.startswith(_NAMED) else f"{_NAMED}{find_mount()}"
+
+
+def _is_real(port: Port) -> bool:
+    return ADDRESS.fullmatch(port.function.address) is not None
+
+
+def port_nodes(ports: Sequence[Port], root: Path = ROOT) -> dict[str, int]:
+    """The NUMA node of each real port whose node the kernel knows, by the port's name."""
+    nodes = {port.name: numa_node(port.function.address, root) for port in ports if _is_real(port)}
+    return {name: node for name, node in nodes.items() if node is not None}
+
+
+def numa_notices(ports: Sequence[Port], placement: Placement, arena: Arena, root: Path = ROOT) -> Iterator[str]:
+    """A sentence for each thing that is on another node than a port: frames then cross between the sockets."""
+    nodes = port_nodes(ports, root)
+    homes = set(nodes.values())
+    for port, node in nodes.items():
+        for index, cpu in enumerate(placement.workers):
+            found = node_of(cpu, root)
+            if found is not None and found != node:
+                yield f"worker {index} runs on CPU {cpu} of NUMA node {found}, port {port} is on node {node}: slower"
+    away = {node: pages for node, pages in pages_by_node(arena.path or FILE_NAME, root).items() if node not in homes}
+    if homes and away:
+        home = min(homes)
+        yield (
+            f"{sum(away.values())} pages of the arena are on NUMA node {min(away)}, the ports on {home}: slower; as "
+            f"root: echo N > /sys/devices/system/node/node{home}/hugepages/hugepages-2048kB/nr_hugepages"
+        )
