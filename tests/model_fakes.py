@@ -42,6 +42,7 @@ class FakePort:
         self.heads: dict[tuple[str, int], int] = {}
         self.takes_heads = True
         self.refuses_to_start = False
+        self.flow_director_full = False
         self.bus_master = False
         self.link = True
         self.tail_mapped = False
@@ -97,6 +98,13 @@ class FakePort:
 
     def force_drop(self, queue: int, on: bool) -> None:
         self.calls.append(("force_drop", queue, on))
+
+    def init_flow_director(self) -> None:
+        self.calls.append(("init_flow_director",))
+
+    def command_flow_director(self) -> bool:
+        self.calls.append(("command_flow_director",))
+        return self.flow_director_full
 
     def stop_tx(self, queue: int) -> None:
         self.running.discard(("tx", queue))

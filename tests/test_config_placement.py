@@ -166,6 +166,15 @@ def test_cpus_that_the_machine_does_not_have_or_does_not_allow(tmp_path: Path) -
     ]
 
 
+def test_isolated_cpus_may_be_named_though_they_are_in_nobodys_affinity(tmp_path: Path) -> None:
+    text = '[cpu]\nworkers = "2-3"\nmodel = 4\n'
+    machine = Machine(frozenset(range(6)), frozenset({0, 1, 5}), frozenset({2, 3, 4}))
+    assert lines_of(text, tmp_path, machine) == []
+    (tmp_path / "d.toml").write_text("[cpu]\n")
+    default = place(load_config(tmp_path / "d.toml"), machine.allowed)
+    assert not machine.isolated & {*default.workers, default.main, default.model}
+
+
 def test_capture_files_that_are_not_there(tmp_path: Path) -> None:
     text = (
         '[[port]]\nname = "a"\ndevice = "sim:a"\nwire = { kind = "pcap", replay = "no.pcap" }\n'

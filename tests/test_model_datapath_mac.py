@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 from scapy.all import ARP, ICMP, IP, SCTP, TCP, UDP, Dot1Q, Ether, IPv6, Raw
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 
 from tests.model_hand import (
     IPCS,
@@ -83,6 +84,18 @@ def test_only_the_inexact_table_sets_pif():
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
         hand.send(tx, [arp(GROUP), arp("01:00:5e:00:00:01"), arp(MINE), arp(BROADCAST)])
         assert [bool(one.status & PIF) for one in hand.receive(rx)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("mo,vector", [(0, 0x332), (1, 0x664), (2, 0xCC8), (3, 0x322)])
+def test_unicast_table(mo, vector):
+    """PFUTA is to unicast addresses what MTA is to multicast ones."""
+    destination = "02:00:5e:11:22:33"
+    table = {0xF400 + 4 * (vector >> 5): 1 << (vector & 31)}
+    usual = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
+    assert let_in(arp(destination), {**usual, **table})
+    assert not let_in(arp(destination), usual)
+    assert not let_in(arp(destination), {**table, "FCTRL": 0})  # MFE is 0
+    assert not let_in(arp(GROUP), {**usual, **table})
 
 
 # VLAN
@@ -258,12 +271,19 @@ PACKETS = {
     "tcp4 bad": (IP() / TCP(chksum=1), IPCS | L4CS | L4E, 0b10001),
     "ip bad": (IP(chksum=1) / TCP(), IPCS | IPE | L4CS, 0b10001),
     "icmp": (IP() / ICMP(), IPCS, 0b1),
-    "sctp": (IP() / SCTP(), IPCS, 0b1000001),
+    "sctp": (IP() / SCTP() / Raw(b"x" * 8), IPCS | L4CS, 0b1000001),
+    "sctp bad": (IP() / SCTP(chksum=7) / Raw(b"x" * 8), IPCS | L4CS | L4E, 0b1000001),
+    "sctp6": (IPv6(nh=132) / SCTP() / Raw(b"x" * 8), L4CS, 0b1000100),
     "options": (IP(options=b"\x01" * 12) / UDP() / Raw(b"odd"), IPCS | L4CS | UDPCS, 0b100011),
     "fragment": (IP(flags="MF") / UDP(chksum=1) / Raw(b"x" * 24), IPCS, 0b1),
     "later fragment": (IP(frag=3) / Raw(b"x" * 24), IPCS, 0b1),
     "tcp6": (IPv6() / TCP() / Raw(b"x"), L4CS, 0b10100),
     "udp6 bad": (IPv6() / UDP(chksum=9), L4CS | UDPCS | L4E, 0b100100),
+    "tcp6 options": (IPv6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / TCP() / Raw(b"x"), L4CS, 0b11100),
+    "udp6 options bad": (IPv6() / IPv6ExtHdrDestOpt() / UDP(chksum=9), L4CS | UDPCS | L4E, 0b101100),
+    "tcp6 routed": (IPv6() / IPv6ExtHdrRouting(addresses=["::5"]) / TCP(chksum=1), 0, 0b11100),
+    "tcp6 fragment": (IPv6() / IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(m=1) / TCP(chksum=1), 0, 0b1100),
+    "options without an end": (IPv6(nh=60) / Raw(b"\x06\x09" + bytes(14)), 0, 0b1100),
     "icmp6": (IPv6(nh=58) / Raw(b"x" * 8), 0, 0b100),
     "arp": (ARP(), 0, 0),
     "cut": (Raw(b"\x45\0\x01\0"), 0, 0),

@@ -219,8 +219,8 @@ def segments(packet: Packet, mss: int, vlan: int | None) -> list[bytes]:
         if kind is TCP:
             one[TCP].seq = packet[TCP].seq + at & 0xFFFFFFFF
             flags = int(packet[TCP].flags)
-            flags &= ~(FIN | PSH) if at + mss < len(data) else 0xFFF
-            one[TCP].flags = flags & ~CWR if number else flags
+            last = at + mss >= len(data)
+            one[TCP].flags = flags & ~(FIN | PSH) if not last else flags & ~CWR if number else flags
         found.append(tagged(bytes(one), vlan).ljust(60, b"\0"))
     return found
 
@@ -248,6 +248,18 @@ def test_segmentation(shape, fields, mss, vlan, cuts):
         assert arrive(hand, rx, tx) == expected
         check_counts(hand, expected)
         assert hand.ports[1].tx_head(0) == tx.next and hand.desc(tx, tx.next - 1)[1] >> 32 & DD
+
+
+def test_segments_keep_the_flags_that_software_says():
+    packet = Shape(TCP, size=400).packet(flags=0xFF)
+    ready = prepare(packet, segment=True)
+    with Hand() as hand:
+        rx, tx = open_pair(hand)
+        hand.set(hand.ports[1], "DTXTCPFLGL", 0x0C0 << 16 | 0x0F3)
+        hand.set(hand.ports[1], "DTXTCPFLGH", 0x001)
+        give_context(hand, tx, ready.context(mss=100))
+        give(hand, tx, ready.raw, PLAIN | TSE | RS, 400 << 14 | ready.sums)
+        assert [int(Ether(one)[TCP].flags) for one in arrive(hand, rx, tx)] == [0xF3, 0xC0, 0xC0, 0x01]
 
 
 def test_the_largest_packet_that_ip_can_say_is_segmented():

@@ -2,7 +2,7 @@
 
 import pytest
 from scapy.all import ARP, IP, TCP, UDP, Dot1Q, Ether, IPv6, Raw, fragment
-from scapy.layers.inet6 import IPv6ExtHdrDestOpt
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, VP, Hand, Received
 
@@ -104,9 +104,17 @@ def test_options_move_the_ports():
     assert found.packet_type == 0b010011  # IPv4, options, TCP
 
 
-def test_extension_headers_are_hashed_by_address():
-    _, source, sport, destination, dport, addresses, _, _ = ROWS[5]
+def test_extension_headers_are_passed_over():
+    _, source, sport, destination, dport, _, with_ports, _ = ROWS[5]
     found = through(ETHER / ip(6, source, destination) / IPv6ExtHdrDestOpt() / TCP(sport=sport, dport=dport))
+    assert (found.dword1, found.rss_type) == (with_ports, 3)
+    assert found.packet_type == 0b11100  # IPv6 with extension, TCP
+
+
+def test_a_fragment_header_leaves_the_addresses():
+    _, source, sport, destination, dport, addresses, _, _ = ROWS[5]
+    header = IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(m=1)
+    found = through(ETHER / ip(6, source, destination) / header / TCP(sport=sport, dport=dport))
     assert (found.dword1, found.rss_type) == (addresses, 5)
     assert found.packet_type == 0b1100  # IPv6 with extension
 

@@ -160,9 +160,14 @@ def test_fdir(bench: Bench) -> None:
     assert bench.read("FDIRCTRL") == 0
     bench.write("FDIRCTRL", 1)
     assert bench.read("FDIRCTRL") == 9
+    bench.datapath.calls.clear()
     bench.port.region_write(0, 0xEE28, (0x0002_0001_12345678).to_bytes(8, "little"))
-    assert bench.read("FDIRHASH") == 0x12345678
-    assert bench.read("FDIRCMD") & 3 == 0, "the command is done"
+    assert (bench.read("FDIRHASH"), bench.read("FDIRCMD")) == (0x12345678, 0x00020001)
+    assert bench.datapath.calls == [("command_flow_director",)]
+    assert not bench.read("EICR") & 1 << 16
+    bench.datapath.flow_director_full = True
+    bench.write("FDIRCMD", 1)
+    assert bench.read("EICR") & 1 << 16
 
 
 # Interrupts

@@ -12,21 +12,31 @@ from ixyfwd.model.spec import PcapWire
 
 @dataclass(frozen=True)
 class Machine:
-    """CPUs that are online, and those of them that this process may use (affinity, cpuset)."""
+    """CPUs that are online, and those of them that this process may use (affinity, cpuset).
+
+    `isolated` CPUs (isolcpus=) are in nobody's affinity at first, but a process may pin itself there: they are used
+    where a configuration names them, and only there.
+    """
 
     online: frozenset[int]
     allowed: frozenset[int]
+    isolated: frozenset[int] = frozenset()
 
 
 def this_machine() -> Machine:
     """The machine that this runs on."""
     allowed = frozenset(os.sched_getaffinity(0))
+    online = _cpus("online") or frozenset(range(os.cpu_count() or 1))
+    return Machine(online | allowed, allowed, _cpus("isolated") & online)
+
+
+def _cpus(name: str) -> frozenset[int]:
+    """A list of CPUs that the kernel keeps; empty if it cannot be read."""
     try:
-        with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
-            online = frozenset(parse_cpu_list(file.read().strip()))
+        with open(f"/sys/devices/system/cpu/{name}", encoding="ascii") as file:
+            return frozenset(parse_cpu_list(file.read().strip()))
     except (OSError, ValueError):
-        online = frozenset(range(os.cpu_count() or 1))
-    return Machine(online | allowed, allowed)
+        return frozenset()
 
 
 def check(config: Config, machine: Machine) -> list[Problem]:
@@ -44,7 +54,7 @@ def _check_cpus(config: Config, machine: Machine) -> Iterator[Problem]:
     for key, values in asked.items():
         cpus = sorted({cpu for cpu in values if cpu is not None})
         missing = [cpu for cpu in cpus if cpu not in machine.online]
-        barred = [cpu for cpu in cpus if cpu in machine.online and cpu not in machine.allowed]
+        barred = [cpu for cpu in cpus if cpu in machine.online and cpu not in machine.allowed | machine.isolated]
         path: Path = ("cpu", key)
         if missing:
             has = format_cpu_list(sorted(machine.online))

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, warn
+from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, vfio_devices, warn
 
 _PARAMETERS: Final = ("intel_iommu", "amd_iommu", "iommu", "iommu.passthrough")
 _NOIOMMU: Final = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
@@ -34,8 +34,7 @@ def vfio_module(machine: Machine, need: Need, _: str) -> Finding:
     if loaded:
         return good("loaded", "vfio-pci")
     release = machine.text("/proc/sys/kernel/osrelease")
-    groups = machine.iommu_groups()
-    if not groups:
+    if not vfio_devices(machine, need):
         return good("not loaded", "nothing: without an IOMMU devices are reached through sysfs")
     if _available(machine, release):
         return lacking(True, "not loaded, installed", "vfio-pci", "modprobe vfio-pci")
@@ -53,12 +52,13 @@ def vfio_files(machine: Machine, need: Need, _: str) -> Finding:
     """The container /dev/vfio/vfio and the group of each configured device."""
     container = "/dev/vfio/vfio"
     wanted = f"read and write access to {container} and the groups of the devices"
-    if not need.hardware or not machine.iommu_groups():
+    reached = vfio_devices(machine, need)
+    if not reached:
         found = "there" if machine.exists(container) else "not there"
         return good(f"{container} {found}", "nothing: no port is reached through VFIO")
-    groups = {machine.link_name(f"/sys/bus/pci/devices/{device}/iommu_group") for device in need.devices}
+    groups = {machine.iommu_group(device) for device in reached}
     # A group's file is there only once one of its devices has vfio-pci; the driver row says when it has not.
-    paths = [container, *(f"/dev/vfio/{group}" for group in sorted(groups - {""}))]
+    paths = [container, *(f"/dev/vfio/{group}" for group in sorted(groups))]
     there = [path for path in paths if machine.exists(path)]
     if container not in there:
         return lacking(True, f"no {container}", wanted, "modprobe vfio-pci")

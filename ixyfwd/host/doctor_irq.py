@@ -28,13 +28,14 @@ def irq_affinity(machine: Machine, need: Need, _: str) -> Finding:
 
 
 def _affinity(machine: Machine, irq: str) -> frozenset[int]:
-    """Where an interrupt really goes; where it may go if the kernel does not say."""
+    """Where an interrupt goes; where it may go if the kernel does not say.
+
+    One that has been told to go elsewhere moves when it fires next: until then the effective list is the old one.
+    """
+    allowed = machine.cpus(f"/proc/irq/{irq}/smp_affinity_list")
     effective = f"/proc/irq/{irq}/effective_affinity_list"
-    if machine.exists(effective):
-        cpus = machine.cpus(effective)
-        if cpus:
-            return cpus
-    return machine.cpus(f"/proc/irq/{irq}/smp_affinity_list")
+    cpus = machine.cpus(effective) if machine.exists(effective) else frozenset[int]()
+    return allowed & cpus if cpus else allowed
 
 
 def _fired(machine: Machine) -> dict[int, int]:

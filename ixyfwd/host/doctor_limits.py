@@ -14,6 +14,7 @@ from ixyfwd.host.doctor_machine import (
     UnreadableError,
     good,
     lacking,
+    vfio_devices,
     warn,
 )
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
@@ -31,7 +32,7 @@ _FILES_PER_CHILD: Final = 16  # pidfd, pipes, order memfds, the BARs and eventfd
 def privileges(machine: Machine, need: Need, _: str) -> Finding:
     """Registers through sysfs and physical addresses are for privileged processes; an IOMMU makes both unnecessary."""
     wants: list[int] = []
-    if need.hardware and not machine.iommu_groups():
+    if len(vfio_devices(machine, need)) < len(need.devices):
         wants += [CAP_SYS_ADMIN, CAP_SYS_RAWIO]
     if need.tap:
         wants.append(CAP_NET_ADMIN)
@@ -45,7 +46,7 @@ def privileges(machine: Machine, need: Need, _: str) -> Finding:
 
 def pagemap(machine: Machine, need: Need, _: str) -> Finding:
     """Without an IOMMU a device is given physical addresses, which pagemap shows only to CAP_SYS_ADMIN."""
-    if not need.hardware or machine.iommu_groups():
+    if len(vfio_devices(machine, need)) == len(need.devices):
         return good("not needed", "nothing: no port needs physical addresses")
     wanted = "/proc/self/pagemap with page frame numbers"
     if not machine.exists("/proc/self/pagemap"):
@@ -72,7 +73,7 @@ def locked_memory(machine: Machine, need: Need, _: str) -> Finding:
     """VFIO pins the whole arena and counts it against the limit."""
     soft, _hard = _limit(machine, "Max locked memory")
     found = "unlimited" if soft == float("inf") else f"{soft / 2**20:g} MiB"
-    if not need.hardware or not machine.iommu_groups():
+    if not vfio_devices(machine, need):
         return good(found, "nothing: nothing is pinned through VFIO")
     if machine.capable(CAP_IPC_LOCK):
         return good(f"{found}, does not bind (CAP_IPC_LOCK)", "the arena")

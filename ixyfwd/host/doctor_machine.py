@@ -15,6 +15,7 @@ CAP_SYS_RAWIO: Final = 17
 CAP_SYS_ADMIN: Final = 21
 PCI_DEVICES: Final = "/sys/bus/pci/devices"
 NODES: Final = "/sys/devices/system/node"
+GROUPS: Final = "/sys/kernel/iommu_groups"
 CPUS: Final = "/sys/devices/system/cpu"
 
 
@@ -167,7 +168,27 @@ class Machine:
 
     def iommu_groups(self) -> int:
         """IOMMU groups; 0 without an IOMMU that is on."""
-        return len(self.names("/sys/kernel/iommu_groups"))
+        return sum(not self._pretended(group) for group in self.names(GROUPS))
+
+    def iommu_group(self, address: str) -> str:
+        """The device's group; empty without an IOMMU."""
+        group = self.link_name(f"{PCI_DEVICES}/{address}/iommu_group")
+        return "" if self._pretended(group) else group
+
+    def translates(self, address: str) -> bool:
+        """Whether the device's addresses go through an IOMMU, so that physical ones would be wrong."""
+        group = self.iommu_group(address)
+        kind = f"{GROUPS}/{group}/type"
+        return bool(group) and not (self.exists(kind) and self.text(kind) == "identity")
+
+    def driver(self, address: str) -> str:
+        """The kernel driver that holds the device; empty if none does."""
+        return self.link_name(f"{PCI_DEVICES}/{address}/driver")
+
+    def _pretended(self, group: str) -> bool:
+        """VFIO makes groups without an IOMMU in its no-IOMMU mode; their name tells."""
+        name = f"{GROUPS}/{group}/name"
+        return self.exists(name) and self.text(name) == "vfio-noiommu"
 
     def boot_fix(self, parameters: str) -> str:
         """How to have parameters on the kernel's command line from the next boot on."""
@@ -178,6 +199,15 @@ class Machine:
             update = "update-grub" if self.exists("/usr/sbin/update-grub") else "grub2-mkconfig -o /boot/grub2/grub.cfg"
             return f"{edit} && {update} # then reboot"
         return f"add {parameters} to the kernel's command line in the boot loader and reboot"
+
+
+def vfio_devices(machine: Machine, need: Need) -> list[str]:
+    """The configured devices that are, or have to be, reached through VFIO; the others take physical addresses."""
+    return [
+        address
+        for address in need.devices
+        if machine.translates(address) or (machine.driver(address) == "vfio-pci" and machine.iommu_group(address))
+    ]
 
 
 def lacking(required: bool, found: str, wanted: str, fix: str) -> Finding:

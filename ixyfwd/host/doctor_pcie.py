@@ -21,6 +21,7 @@ from ixyfwd.host.doctor_memory import node_of
 
 WANTED_GT_S: Final = 5.0  # 82599 datasheet 1.3: PCIe v2.0, 5 GT/s, up to 8 lanes
 WANTED_LANES: Final = 8
+_UIO_DRIVERS: Final = ("uio_pci_generic", "igb_uio")  # they do nothing with a device
 _ASPM_POLICY: Final = "/sys/module/pcie_aspm/parameters/policy"
 
 
@@ -53,15 +54,31 @@ def devices(machine: Machine, need: Need, _: str) -> Finding:
 
 
 def driver(machine: Machine, need: Need, address: str) -> Finding:
-    """vfio-pci with an IOMMU; no driver at all, or vfio-pci, without."""
-    bound = machine.link_name(f"{_there(machine, address)}/driver")
-    has_iommu = bool(machine.iommu_groups())
-    wanted = "vfio-pci" if has_iommu else "none (reached through sysfs)"
+    """vfio-pci behind an IOMMU; nobody where physical addresses are right. `pci` refuses everything else."""
+    _there(machine, address)
+    bound = machine.driver(address)
     if address not in need.devices:
         return good(bound or "none", "nothing: not in the configuration")
-    if bound == "vfio-pci" or (not bound and not has_iommu):
-        return good(bound or "none", wanted)
-    return lacking(True, bound or "none", wanted, f"ixyfwd bind {address}")
+    group, translated = machine.iommu_group(address), machine.translates(address)
+    wanted = "vfio-pci" if translated else "vfio-pci or none" if group else "none (reached through sysfs)"
+    if bound == "vfio-pci":
+        if group:
+            return good(bound, wanted)
+        return lacking(True, "vfio-pci without an IOMMU", wanted, f"ixyfwd bind {address} --driver none")
+    if bound and bound not in _UIO_DRIVERS:
+        return lacking(True, bound, wanted, f"ixyfwd bind {address}")
+    if translated:
+        return lacking(True, bound or "none", wanted, f"ixyfwd bind {address} --driver vfio-pci")
+    return _free_of_functions(machine, address, bound, wanted)
+
+
+def _free_of_functions(machine: Machine, address: str, bound: str, wanted: str) -> Finding:
+    """A device whose virtual functions may be in use by others is not taken through sysfs."""
+    virtual = f"{PCI_DEVICES}/{address}/sriov_numvfs"
+    if machine.exists(virtual) and machine.number(virtual):
+        found = f"{bound or 'none'}, with {machine.number(virtual)} virtual functions on"
+        return lacking(True, found, f"{wanted}, without virtual functions", f"echo 0 > {virtual}")
+    return good(bound or "none", wanted)
 
 
 def link(machine: Machine, _need: Need, address: str) -> Finding:

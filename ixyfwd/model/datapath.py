@@ -7,12 +7,12 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model._datapath import ffi, lib
+from ixyfwd.model.fault_records import FaultReport, read_report
 from ixyfwd.model.spec import CableWire, GeneratorWire, NoWire, PcapWire, TapWire, Wire
 from ixyfwd.model.wires.base import FarEndPlug, Plug, Pointer
 from ixyfwd.model.wires.generator import GeneratorPlug
@@ -22,43 +22,7 @@ from ixyfwd.model.wires.tap import TapPlug
 STORE_BYTES = 512 * 1024
 QUEUES = 128
 MAX_PORTS = 32
-FAULTS_KEPT = 64
 WORD = 2**64 - 1
-FAULT_KINDS = (  # enum fault_kind of datapath.h
-    "dma_unmapped",
-    "dma_no_bus_master",
-    "tail_out_of_range",
-    "descriptor_rewritten",
-    "buffer_reused",
-    "bad_descriptor",
-    "ring_invalid",
-    "unsupported_offload",
-    "dma_lost",
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One misuse by the driver. `direction` is "rx" or "tx"; `index` is the descriptor (or the tail).
-
-    Kind `dma_lost`: the file behind the mapping that starts at `address` shrank; `index` is the page that was missed.
-    """
-
-    kind: str
-    direction: str
-    queue: int
-    index: int
-    address: int
-    time_ns: int  # CLOCK_MONOTONIC
-
-
-@dataclass(frozen=True)
-class FaultReport:
-    """All faults since the port was made; `recent` holds the last 64, oldest first."""
-
-    total: int
-    by_kind: Mapping[str, int]
-    recent: tuple[Fault, ...]
 
 
 class DatapathPort:
@@ -72,7 +36,7 @@ class DatapathPort:
 
     Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
-    txdgbc lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
+    txdgbc fdirmatch fdirmiss lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
     Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
     accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
     the packet buffer now.
@@ -186,6 +150,14 @@ class DatapathPort:
         """PFQDE: drop what finds no descriptors, as with SRRCTL.DROP_EN. A reset forgets it."""
         lib.dp_force_drop(self._handle, _queue(queue), on)
 
+    def init_flow_director(self) -> None:
+        """FDIRCTRL is in `store`: the flow director starts with an empty table, or is off (PBALLOC 0)."""
+        lib.dp_fdir_init(self._handle)
+
+    def command_flow_director(self) -> bool:
+        """FDIRCMD, and what it works on, is in `store`; the answer is there too. True: its interrupt is due."""
+        return bool(lib.dp_fdir_command(self._handle))
+
     def start_tx(self, queue: int) -> bool:
         """Latch TDBAL/H, TDLEN, TDH, TDWBAL/H. False and a `ring_invalid` fault if they are unusable."""
         return bool(lib.dp_start_tx(self._handle, _queue(queue)))
@@ -230,11 +202,7 @@ class DatapathPort:
 
     def faults(self) -> FaultReport:
         """What the driver did wrong."""
-        found = lib.dp_port_faults(self._handle)
-        total = int(found.total)
-        numbers = range(max(0, total - FAULTS_KEPT), total)
-        recent = tuple(_fault(found.recent[number % FAULTS_KEPT]) for number in numbers)
-        return FaultReport(total, {kind: int(found.by_kind[i]) for i, kind in enumerate(FAULT_KINDS)}, recent)
+        return read_report(lib.dp_port_faults(self._handle))
 
     # The wire
 
@@ -323,18 +291,6 @@ def _queue(queue: int) -> int:
     if not 0 <= queue < QUEUES:
         raise ValueError(f"queue {queue}: expected 0 to {QUEUES - 1}")
     return queue
-
-
-def _fault(record: Any) -> Fault:
-    direction = "tx" if record.tx else "rx"
-    return Fault(
-        FAULT_KINDS[record.kind],
-        direction,
-        int(record.queue),
-        int(record.index),
-        int(record.address),
-        int(record.time_ns),
-    )
 
 
 class Datapath:

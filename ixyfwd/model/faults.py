@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from ixyfwd.model.datapath import FaultReport
+    from ixyfwd.model.fault_records import FaultReport
 
 KEPT = 64
 REGISTER_MISUSE = "register_misuse"

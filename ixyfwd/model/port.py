@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model import table
+from ixyfwd.model.director import FlowDirector
 from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
 from ixyfwd.model.injector import Injector
@@ -34,8 +35,6 @@ CTRL_LNK_RST = 1 << 3
 CTRL_RST = 1 << 26
 STATUS_LINK_UP = 1 << 7
 STATUS_GIO_MASTER = 1 << 19
-PBALLOC = 3
-INIT_DONE = 1 << 3
 DOORBELL_AREAS = ((0x1000, 0x1000), (0x6000, 0x2000), (0xD000, 0x1000))  # R(n) low, T(n), R(n) high
 KEPT_OVER_RESET = frozenset({"SWSM", "SW_FW_SYNC"})
 _READ_WRITE = RegionFlag.READ | RegionFlag.WRITE
@@ -86,7 +85,8 @@ class Port:
         # Without the order of writes nobody can say which of them came too early or too late.
         self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
         self._dma = DmaMappings(datapath)
-        file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl, "fdirctrl": self._write_fdirctrl})
+        FlowDirector(file, datapath, self._interrupts.raise_cause)
+        file.bind({"status": self._read_status}, {"ctrl": self._write_ctrl})
         datapath.set_tail_mapped(spec.offer_mmap)
         datapath.set_link(False)
         self.set_cable(True)
@@ -214,10 +214,6 @@ class Port:
         """GIO master enable goes to 0 when software asks for it: nothing is ever pending between two messages."""
         master = 0 if self._file.peek("CTRL") & CTRL_GIO_DIS else STATUS_GIO_MASTER
         return master | (STATUS_LINK_UP if self._link.up else 0)
-
-    def _write_fdirctrl(self, name: str, index: int, value: int) -> None:
-        done = INIT_DONE if value & PBALLOC else 0
-        self._file.poke(name, index, value & ~INIT_DONE | done)
 
     # vfiouser.server.Device
 

@@ -26,6 +26,7 @@ class SysfsFunction(KernelFunction):
         super().__init__(address)
         self._root = root
         self._path = device_path(address, root)
+        self._bar_path = str(self._path / "resource0")
         self._refuse_unsafe()
         self._lock = DeviceLock(address, root)
         self._bar_fd = -1
@@ -86,7 +87,7 @@ class SysfsFunction(KernelFunction):
     def _registers(self, offset: int) -> memoryview:
         self._check_register(offset, self._bar_bytes)
         # Once the kernel has taken the device away, a touch of the mapping is a SIGBUS and no value.
-        if self._bar is None or not self._path.exists():
+        if self._bar is None or not os.path.exists(self._bar_path):
             raise self._gone("the kernel has removed the device")
         return self._bar
 

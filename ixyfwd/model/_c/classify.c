@@ -1,111 +1,71 @@
 /* What the receive path makes of a frame: filters (7.1.1), packet type, checksums (7.1.11), RSS (7.1.2.8). */
 #include "datapath.h"
 #include "checksum.h"
+#include "packet.h"
 #include "registers.h"
 
 #include <string.h>
 
-enum { ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86DD, ETHERTYPE_QINQ = 0x88A8, ETHERTYPE_VLAN = 0x8100 };
-enum { PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_SCTP = 132 };
 enum rss_type { RSS_NONE, RSS_TCP4, RSS_IP4, RSS_TCP6, RSS_IP6 = 5, RSS_UDP4 = 7, RSS_UDP6 = 8 };
 
-/* IP header as found; `l4` is NULL if the frame has no complete TCP, UDP or SCTP header that belongs to one packet. */
-struct ip {
-    const uint8_t *header, *addresses, *l4;
-    unsigned version, address_bytes, l4_bytes, protocol;
-    bool options, fragment;
-};
-
-static bool parse_ipv4(const uint8_t *at, uint32_t length, struct ip *ip)
-{
-    unsigned header_bytes = length >= 20 ? 4 * (at[0] & 15u) : 0;
-    if (header_bytes < 20 || at[0] >> 4 != 4 || length < header_bytes)
-        return false;
-    unsigned total = be16(at + 2);
-    if (total < header_bytes || total > length)
-        return false;
-    *ip = (struct ip){.header = at, .addresses = at + 12, .version = 4, .address_bytes = 8, .protocol = at[9]};
-    ip->options = header_bytes > 20;
-    ip->fragment = be16(at + 6) & 0x3FFF; /* MF or an offset */
-    ip->l4_bytes = total - header_bytes;
-    ip->l4 = at + header_bytes;
-    return true;
-}
-
-static bool parse_ipv6(const uint8_t *at, uint32_t length, struct ip *ip)
-{
-    if (length < 40 || at[0] >> 4 != 6)
-        return false;
-    unsigned payload = be16(at + 4);
-    if (payload > length - 40)
-        return false;
-    *ip = (struct ip){.header = at, .addresses = at + 8, .version = 6, .address_bytes = 32, .protocol = at[6]};
-    ip->l4_bytes = payload;
-    ip->l4 = at + 40;
-    /* Headers between IPv6 and L4: hop-by-hop, routing, fragment, destination options. They are not skipped here, so
-     * such a packet is hashed by its addresses. */
-    ip->options = at[6] == 0 || at[6] == 43 || at[6] == 44 || at[6] == 60;
-    return true;
-}
-
-/* The L4 protocol if its header is whole and its own, else 0. */
-static unsigned l4_protocol(const struct ip *ip)
-{
-    if (ip->fragment)
-        return 0;
-    static const uint8_t header_bytes[] = {[PROTOCOL_TCP] = 20, [PROTOCOL_UDP] = 8, [PROTOCOL_SCTP] = 12};
-    if (ip->protocol >= sizeof header_bytes || !header_bytes[ip->protocol])
-        return 0;
-    return ip->l4_bytes >= header_bytes[ip->protocol] ? ip->protocol : 0;
-}
-
-static uint32_t packet_type(const struct ip *ip, unsigned protocol)
+static uint32_t packet_type(const struct packet *ip)
 {
     uint32_t type = ip->version == 4 ? PTYPE_IPV4 : PTYPE_IPV6;
     if (ip->options)
         type |= ip->version == 4 ? PTYPE_IPV4_OPTIONS : PTYPE_IPV6_EXTENSION;
-    if (protocol == PROTOCOL_TCP)
+    if (ip->l4_type == PROTOCOL_TCP)
         type |= PTYPE_TCP;
-    else if (protocol == PROTOCOL_UDP)
+    else if (ip->l4_type == PROTOCOL_UDP)
         type |= PTYPE_UDP;
-    else if (protocol == PROTOCOL_SCTP)
+    else if (ip->l4_type == PROTOCOL_SCTP)
         type |= PTYPE_SCTP;
     return type;
 }
 
-static uint32_t l4_status(const struct ip *ip, unsigned protocol)
+/* The CRC32c is stored low byte first (RFC 9260). */
+static bool sctp_right(const struct packet *ip)
+{
+    const uint8_t *at = ip->l4 + 8;
+    uint32_t found = at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
+    return found == crc32c_around(ip->l4, ip->l4_bytes, 8);
+}
+
+static uint32_t l4_status(const struct packet *ip)
 {
     unsigned bytes = ip->l4_bytes;
-    if (protocol == PROTOCOL_UDP) {
+    if (!ip->l4_type || ip->l4_unchecked)
+        return 0;
+    if (ip->l4_type == PROTOCOL_SCTP)
+        return RXD_L4CS | (sctp_right(ip) ? 0 : RXD_L4E);
+    bool udp = ip->l4_type == PROTOCOL_UDP;
+    if (udp) {
         if (be16(ip->l4 + 6) == 0) /* no checksum: nothing checked, nothing wrong */
             return 0;
         unsigned own = be16(ip->l4 + 4);
         if (own < 8 || own > bytes)
             return RXD_L4CS | RXD_UDPCS | RXD_L4E;
         bytes = own;
-    } else if (protocol != PROTOCOL_TCP) {
-        return 0;
     }
-    uint64_t pseudo = checksum(ip->addresses, ip->address_bytes, (uint64_t)protocol + bytes);
-    uint32_t status = RXD_L4CS | (protocol == PROTOCOL_UDP ? RXD_UDPCS : 0);
+    uint64_t pseudo = checksum(ip->addresses, ip->address_bytes, (uint64_t)ip->l4_type + bytes);
+    uint32_t status = RXD_L4CS | (udp ? RXD_UDPCS : 0);
     return status | (checksum(ip->l4, bytes, pseudo) == 0xFFFF ? 0 : RXD_L4E);
 }
 
-static enum rss_type rss_type(uint32_t mrqc, const struct ip *ip, unsigned protocol)
+static enum rss_type rss_type(uint32_t mrqc, const struct packet *ip)
 {
     bool v4 = ip->version == 4;
-    if (protocol == PROTOCOL_TCP && (mrqc & (v4 ? MRQC_TCP_IPV4 : MRQC_TCP_IPV6)))
+    if (ip->l4_type == PROTOCOL_TCP && (mrqc & (v4 ? MRQC_TCP_IPV4 : MRQC_TCP_IPV6)))
         return v4 ? RSS_TCP4 : RSS_TCP6;
-    if (protocol == PROTOCOL_UDP && (mrqc & (v4 ? MRQC_UDP_IPV4 : MRQC_UDP_IPV6)))
+    if (ip->l4_type == PROTOCOL_UDP && (mrqc & (v4 ? MRQC_UDP_IPV4 : MRQC_UDP_IPV6)))
         return v4 ? RSS_UDP4 : RSS_UDP6;
     if (mrqc & (v4 ? MRQC_IPV4 : MRQC_IPV6))
         return v4 ? RSS_IP4 : RSS_IP6;
     return RSS_NONE;
 }
 
-static uint32_t rss(struct config *c, const struct ip *ip, unsigned protocol, enum rss_type *type)
+static uint32_t rss(struct config *c, const struct packet *ip, enum rss_type *type)
 {
-    *type = (c->mrqc & 15) == 1 ? rss_type(c->mrqc, ip, protocol) : RSS_NONE;
+    *type = (c->mrqc & 15) == 1 ? rss_type(c->mrqc, ip) : RSS_NONE;
     if (*type == RSS_NONE)
         return 0;
     uint8_t input[36];
@@ -119,7 +79,7 @@ static uint32_t rss(struct config *c, const struct ip *ip, unsigned protocol, en
 }
 
 /* Dword 1 when RXCSUM.PCSD is 0: IP identification, and the unfinished sum over the payload of a fragment. */
-static uint32_t fragment_dword(const struct config *c, const struct ip *ip)
+static uint32_t fragment_dword(const struct config *c, const struct packet *ip)
 {
     if (ip->version != 4)
         return 0;
@@ -129,22 +89,26 @@ static uint32_t fragment_dword(const struct config *c, const struct ip *ip)
     return dword;
 }
 
-static void classify_ip(struct port *p, const struct ip *ip, struct rx_class *out)
+static void classify_ip(struct port *p, const uint8_t *data, uint32_t length, const struct packet *ip,
+                        struct rx_class *out)
 {
     struct config *c = &p->config;
-    unsigned protocol = l4_protocol(ip);
     enum rss_type type;
-    uint32_t hash = rss(c, ip, protocol, &type);
-    if (type != RSS_NONE)
-        out->queue = c->reta[hash & 127];
+    uint32_t hash = rss(c, ip, &type);
     uint32_t dword = c->pcsd ? hash : fragment_dword(c, ip);
-    out->q0 = packet_type(ip, protocol) | type | (uint64_t)dword << 32;
+    out->q0 = packet_type(ip) | type | (uint64_t)dword << 32;
+    int queue = filters_queue(c, ip), directed = fdir_look_up(p, data, length, ip, out);
+    if (queue == UNROUTED)
+        queue = directed;
+    if (queue == UNROUTED)
+        queue = type != RSS_NONE ? c->reta[hash & 127] : 0;
+    out->queue = (uint16_t)queue;
     if (ip->version == 4) {
         out->status |= RXD_IPCS;
         if (checksum(ip->header, (size_t)(ip->l4 - ip->header), 0) != 0xFFFF)
             out->status |= RXD_IPE;
     }
-    out->status |= l4_status(ip, protocol);
+    out->status |= l4_status(ip);
 }
 
 static bool exact_match(const struct config *c, uint64_t destination)
@@ -155,16 +119,16 @@ static bool exact_match(const struct config *c, uint64_t destination)
     return false;
 }
 
-/* MCSTCTRL.MO selects which 12 bits of the address index the table (8.2.3.7.3). */
-static bool multicast_table_match(struct port *p, const uint8_t *data)
+/* MTA or PFUTA. MCSTCTRL.MO selects which 12 bits of the address index the table (8.2.3.7.3). */
+static bool table_match(struct port *p, unsigned table, const uint8_t *data)
 {
     static const uint8_t down[4] = {4, 3, 2, 0}, up[4] = {4, 5, 6, 8};
     unsigned mo = p->config.mcstctrl & 3;
     unsigned vector = ((unsigned)data[4] >> down[mo] | (unsigned)data[5] << up[mo]) & 0xFFF;
-    return REGISTER(p, MTA + 4 * (vector >> 5)) >> (vector & 31) & 1;
+    return REGISTER(p, table + 4 * (vector >> 5)) >> (vector & 31) & 1;
 }
 
-/* 7.1.1.1 to 7.1.1.3; sets PIF for a multicast frame that only the inexact table let in. */
+/* 7.1.1.1 to 7.1.1.3; sets PIF for a frame that only an inexact table let in. */
 static bool address_passes(struct port *p, const uint8_t *data, struct rx_class *out)
 {
     const struct config *c = &p->config;
@@ -174,13 +138,12 @@ static bool address_passes(struct port *p, const uint8_t *data, struct rx_class 
         return c->fctrl & FCTRL_BAM;
     if (exact_match(c, destination))
         return true;
-    if (out->cast == UNICAST)
-        return c->fctrl & FCTRL_UPE;
-    if ((c->mcstctrl & MCSTCTRL_MFE) && multicast_table_match(p, data)) {
+    unsigned table = out->cast == UNICAST ? PFUTA : MTA;
+    if ((c->mcstctrl & MCSTCTRL_MFE) && table_match(p, table, data)) {
         out->status |= RXD_PIF;
         return true;
     }
-    return c->fctrl & FCTRL_MPE;
+    return c->fctrl & (out->cast == UNICAST ? FCTRL_UPE : FCTRL_MPE);
 }
 
 static enum cast cast_of(const uint8_t *data)
@@ -193,7 +156,7 @@ static enum cast cast_of(const uint8_t *data)
 
 static bool is_tag(const struct config *c, uint16_t type)
 {
-    return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ;
+    return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || (c->outer_vet && type == c->outer_vet);
 }
 
 /* `length` without CRC, at least MIN_FRAME. */
@@ -209,17 +172,24 @@ void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_cl
     }
     if (!address_passes(p, data, out))
         out->verdict = RX_FILTERED;
+    if (c->outer_vet && type == c->outer_vet) { /* left alone: only the inner tag is filtered and stripped */
+        out->status |= RXD_VEXT;
+        type = be16(data + 16);
+        at = 18;
+    }
     if (type == c->vet) {
-        out->vlan = be16(data + 14);
+        out->tag_at = (uint8_t)(at - 2);
+        out->vlan = be16(data + at);
         out->status |= RXD_VP;
         unsigned vid = out->vlan & 0xFFF;
         if (c->vlan_filter && !(REGISTER(p, VFTA + 4 * (vid >> 5)) >> (vid & 31) & 1))
             out->verdict = RX_FILTERED;
-        type = be16(data + 16);
-        at = 18;
+        type = be16(data + at + 2);
+        at += 4;
     }
-    struct ip ip;
-    if (out->verdict == RX_PASS && ((type == ETHERTYPE_IPV4 && parse_ipv4(data + at, length - at, &ip)) ||
-                                    (type == ETHERTYPE_IPV6 && parse_ipv6(data + at, length - at, &ip))))
-        classify_ip(p, &ip, out);
+    struct packet ip;
+    if (out->verdict != RX_PASS || filters_ethertype(c, type, out))
+        return;
+    if (packet_parse(type, data + at, length - at, &ip))
+        classify_ip(p, data, length, &ip, out);
 }

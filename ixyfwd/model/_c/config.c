@@ -72,6 +72,7 @@ void config_load(struct port *p)
     c->fctrl = REGISTER(p, FCTRL);
     c->mcstctrl = REGISTER(p, MCSTCTRL);
     c->vet = (uint16_t)vlnctrl;
+    c->outer_vet = REGISTER(p, CTRL_EXT) & CTRL_EXT_EXTENDED_VLAN ? (uint16_t)(REGISTER(p, EXVET) >> 16) : 0;
     c->vlan_filter = vlnctrl & VLNCTRL_VFE;
     c->pcsd = rxcsum & RXCSUM_PCSD;
     c->fragment_checksum = rxcsum & RXCSUM_IPPCSE;
@@ -84,6 +85,7 @@ void config_load(struct port *p)
     load_packet_buffer(p);
     load_addresses(p);
     load_rss(p);
+    filters_load(p);
     load_counter_maps(p);
     load_queue_modes(p);
     p->dirty = false;

@@ -11,6 +11,7 @@ typedef struct dp_stats {
     uint64_t gptc, gotc, tpt, mptc, bptc;
     uint64_t ptc64, ptc127, ptc255, ptc511, ptc1023, ptc1522;
     uint64_t txdgpc, txdgbc;
+    uint64_t fdirmatch, fdirmiss;
     uint64_t rxmpc[8], lxontxc, lxofftxc, lxonrxcnt, lxoffrxcnt;
     uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
     /* Not of the chip: where else a frame can end, so that the accounts close. */
@@ -74,6 +75,8 @@ void dp_set_tail_mapped(port_t *p, int on);
 void dp_set_link(port_t *p, int up);
 void dp_reconfigure(port_t *p);
 void dp_reset(port_t *p);
+void dp_fdir_init(port_t *p);   /* FDIRCTRL was written */
+int dp_fdir_command(port_t *p); /* FDIRCMD was written; 1 = the flow director's interrupt is due */
 int dp_start_rx(port_t *p, unsigned queue);
 void dp_stop_rx(port_t *p, unsigned queue);
 int dp_start_tx(port_t *p, unsigned queue);

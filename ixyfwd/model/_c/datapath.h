@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include "datapath.cdef.h"
+#include "fdir.h"
+#include "filters.h"
 
 enum {
     QUEUES = 128,
@@ -39,6 +41,7 @@ enum fault_kind {
 enum { DMA_READ = 1, DMA_WRITE = 2 };
 
 #define NO_TAIL UINT64_MAX
+#define UNROUTED (-1) /* no queue that filters chose */
 #define NOTHING_MISSED UINT64_MAX
 
 struct desc {
@@ -106,13 +109,14 @@ struct config {
     uint32_t generation; /* bumped whenever a cached classification may have become wrong */
     uint32_t fctrl, mcstctrl, mrqc, key[10];
     uint32_t max_frame; /* incl. CRC, without tags */
-    uint16_t vet;
+    uint16_t vet, outer_vet; /* outer_vet: of the tag before that one, 0 = no double VLAN mode */
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
     uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
     bool sends_xon, heeds_pause;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
+    struct filters filters;
     uint32_t toeplitz[36][256];
 };
 
@@ -123,9 +127,12 @@ struct rx_class {
     uint16_t vlan, queue;
     uint8_t verdict; /* enum rx_verdict */
     uint8_t cast;    /* enum cast */
+    uint8_t fdir;    /* enum fdir_result */
+    uint8_t tag_at;  /* offset of the tag that may be stripped */
 };
 enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
 enum cast { UNICAST, MULTICAST, BROADCAST };
+enum fdir_result { FDIR_NOT_ASKED, FDIR_MISS, FDIR_MATCH };
 
 /* What became of a frame that was offered to a port. */
 enum rx_result {
@@ -198,6 +205,7 @@ struct port {
     dp_causes causes;
     struct config config;
     struct fifo fifo;
+    struct fdir fdir;
     struct rx_queue rx[QUEUES];
     struct tx_queue tx[QUEUES];
     dp_inject inject;
@@ -290,7 +298,18 @@ void config_load(struct port *p);
 uint32_t toeplitz(struct config *c, const uint8_t *input, unsigned length);
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out);
 uint32_t crc32_of(const uint8_t *data, size_t length);
-uint32_t crc32c_of(const uint8_t *data, size_t length);
+uint32_t crc32c_around(const uint8_t *data, size_t length, size_t gap);
+
+/* filters.c */
+struct packet;
+void filters_load(struct port *p);
+bool filters_ethertype(const struct config *c, uint16_t type, struct rx_class *out);
+int filters_queue(const struct config *c, const struct packet *ip);
+
+/* fdir.c */
+int fdir_look_up(struct port *p, const uint8_t *data, uint32_t length, const struct packet *ip, struct rx_class *out);
+void fdir_reset(struct port *p);
+void fdir_free(struct fdir *f);
 
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);

@@ -40,7 +40,7 @@ static void lane_classify(struct port *p, struct generator *g, struct lane *lane
     classify(p, g->slow, length, class);
     const struct rx_queue *q = &p->rx[class->queue];
     bool plain = class->verdict == RX_PASS && !(class->status & (RXD_VP | RXD_IPE | RXD_L4E)) && c->rxen &&
-                 c->crc_strip && q->running && length <= q->buffer_bytes;
+                 class->fdir == FDIR_NOT_ASKED && c->crc_strip && q->running && length <= q->buffer_bytes;
     lane->queue = class->queue;
     lane->q0 = class->q0;
     lane->q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32;

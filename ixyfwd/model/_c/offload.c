@@ -20,7 +20,7 @@
 
 enum { ETHERNET_BYTES = 14, IPV4_BYTES = 20, IPV6_BYTES = 40 };
 enum { L4T_UDP, L4T_TCP, L4T_SCTP, L4T_RESERVED };
-enum { TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80 };
+enum { TCP_FLAGS_AT = 12, TCP_FLAGS = 0xFFF }; /* reserved bits included, as in DTXTCPFLGL and DTXTCPFLGH */
 
 static const uint8_t L4_HEADER_BYTES[] = {[L4T_UDP] = 8, [L4T_TCP] = 20, [L4T_SCTP] = 12};
 static const uint8_t L4_CHECKSUM_AT[] = {[L4T_UDP] = 6, [L4T_TCP] = 16, [L4T_SCTP] = 8};
@@ -98,7 +98,13 @@ enum offload_verdict offload_read(const struct port *p, const struct tx_queue *q
                                   uint32_t length, struct offload *o)
 {
     uint32_t d2 = (uint32_t)first->q1, d3 = (uint32_t)(first->q1 >> 32);
-    *o = (struct offload){.vlan_type = (uint16_t)(REGISTER(p, DMATXCTL) >> 16)};
+    uint32_t dmatxctl = REGISTER(p, DMATXCTL), flags = REGISTER(p, DTXTCPFLGL);
+    *o = (struct offload){.vlan_type = (uint16_t)(dmatxctl >> 16),
+                          .first_flags = flags & TCP_FLAGS,
+                          .middle_flags = flags >> 16 & TCP_FLAGS,
+                          .last_flags = REGISTER(p, DTXTCPFLGH) & TCP_FLAGS};
+    if (dmatxctl & DMATXCTL_GDV)
+        o->outer_type = (uint16_t)(REGISTER(p, EXVET) >> 16);
     if (!(d2 & TXD_DEXT))
         return read_legacy(d2, d3, length, o);
     enum offload_verdict verdict = read_advanced(q, d2, d3, length, o);
@@ -119,7 +125,7 @@ static void insert_l4(const struct offload *o, uint8_t *data, uint32_t length, u
     uint8_t *header = data + o->l4_at, *field = header + L4_CHECKSUM_AT[o->l4_type];
     uint32_t bytes = length - o->l4_at;
     if (o->l4_type == L4T_SCTP) {
-        uint32_t crc = crc32c_of(header, bytes);
+        uint32_t crc = crc32c_around(header, bytes, L4_CHECKSUM_AT[L4T_SCTP]);
         for (unsigned k = 0; k < 4; k++)
             field[k] = (uint8_t)(crc >> 8 * k);
         return;
@@ -144,15 +150,15 @@ void offload_frame(const struct offload *o, uint8_t *data, uint32_t length)
         put_be16(data + o->sum_at, (uint16_t)~checksum(data + o->sum_from, length - o->sum_from, 0));
 }
 
-static void patch_tcp(uint8_t *tcp, const struct segment *s)
+static void patch_tcp(const struct offload *o, uint8_t *tcp, const struct segment *s)
 {
     uint32_t sequence = ((uint32_t)be16(tcp + 4) << 16 | be16(tcp + 6)) + s->before;
     put_be16(tcp + 4, sequence >> 16);
     put_be16(tcp + 6, sequence);
-    if (!s->last)
-        tcp[13] &= (uint8_t)~(TCP_FIN | TCP_PSH);
-    if (s->number)
-        tcp[13] &= (uint8_t)~TCP_CWR;
+    uint32_t kept = s->last ? o->last_flags : s->number ? o->middle_flags : o->first_flags;
+    if (s->last && !s->number) /* alone it is the first and the last one */
+        kept |= o->first_flags;
+    put_be16(tcp + TCP_FLAGS_AT, be16(tcp + TCP_FLAGS_AT) & (kept | ~(uint32_t)TCP_FLAGS));
 }
 
 /* Makes the headers, copied from the packet's, those of one segment (7.2.4.7). The pseudo header sum came without the
@@ -168,16 +174,18 @@ void offload_segment(const struct offload *o, uint8_t *data, uint32_t length, co
         put_be16(ip + 4, length - o->ip_at - IPV6_BYTES);
     }
     if (o->l4_type == L4T_TCP)
-        patch_tcp(l4, s);
+        patch_tcp(o, l4, s);
     else
         put_be16(l4 + 4, length - o->l4_at);
     insert_l4(o, data, length, length - o->l4_at);
 }
 
-/* The tag goes behind the addresses: these move to `to`, TAG_BYTES before the frame. */
+/* The tag goes behind the addresses, and in double VLAN mode behind an outer tag: they move to `to`, TAG_BYTES before the
+ * frame. */
 void offload_tag(const struct offload *o, uint8_t *to)
 {
-    memmove(to, to + TAG_BYTES, 12);
-    put_be16(to + 12, o->vlan_type);
-    put_be16(to + 14, o->vlan);
+    unsigned at = o->outer_type && be16(to + TAG_BYTES + 12) == o->outer_type ? 16 : 12;
+    memmove(to, to + TAG_BYTES, at);
+    put_be16(to + at, o->vlan_type);
+    put_be16(to + at + 2, o->vlan);
 }

@@ -16,8 +16,9 @@ struct offload {
     bool ip, l4, segment, tag, sum; /* sum: of a legacy descriptor */
     bool ipv4;
     uint8_t l4_type;
-    uint16_t mss, vlan, vlan_type;
+    uint16_t mss, vlan, vlan_type, outer_type; /* outer_type: of a tag that the new one goes behind, or 0 */
     uint32_t ip_at, l4_at, payload_at, sum_from, sum_at;
+    uint16_t first_flags, middle_flags, last_flags; /* TCP flags that segments keep */
 };
 
 struct segment {

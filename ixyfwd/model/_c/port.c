@@ -86,6 +86,7 @@ void dp_free(dp_t *dp)
         if (dp->ports[i]) {
             wire_free(dp->ports[i]);
             fifo_free(&dp->ports[i]->fifo);
+            fdir_free(&dp->ports[i]->fdir);
             free(dp->ports[i]->maps);
             free(dp->ports[i]);
         }
@@ -129,6 +130,7 @@ void dp_reset(port_t *p)
     for (unsigned n = 0; n < QUEUES; n++)
         p->rx[n].force_drop = false;
     fifo_clear(p);
+    fdir_reset(p);
     p->dirty = true;
 }
 

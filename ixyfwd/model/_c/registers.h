@@ -17,6 +17,7 @@ enum {
 };
 
 enum {
+    CTRL_EXT = 0x00018,
     RQSMR = 0x02300,
     RDRXCTL = 0x02F00,
     RXCTRL = 0x03000,
@@ -28,17 +29,47 @@ enum {
     MAXFRS = 0x04268,
     MFLCN = 0x04294,
     DMATXCTL = 0x04A80,
+    DTXTCPFLGL = 0x04A88,
+    DTXTCPFLGH = 0x04A8C,
     RXCSUM = 0x05000,
+    EXVET = 0x05078,
     FCTRL = 0x05080,
     VLNCTRL = 0x05088,
     MCSTCTRL = 0x05090,
+    ETQF = 0x05128,
     MTA = 0x05200,
     TQSM = 0x08600,
     VFTA = 0x0A000,
     RAL0 = 0x0A200,
+    SAQF = 0x0E000,
+    DAQF = 0x0E200,
+    SDPQF = 0x0E400,
+    FTQF = 0x0E600,
+    L34T_IMIR = 0x0E800,
     RETA = 0x0EB00,
     RSSRK = 0x0EB80,
+    ETQS = 0x0EC00,
+    SYNQF = 0x0EC30,
     MRQC = 0x0EC80,
+    FDIRCTRL = 0x0EE00,
+    FDIRIPSA = 0x0EE18,
+    FDIRIPDA = 0x0EE1C,
+    FDIRPORT = 0x0EE20,
+    FDIRVLAN = 0x0EE24,
+    FDIRHASH = 0x0EE28,
+    FDIRCMD = 0x0EE2C,
+    FDIRFREE = 0x0EE38,
+    FDIRDIP4M = 0x0EE3C,
+    FDIRSIP4M = 0x0EE40,
+    FDIRTCPM = 0x0EE44,
+    FDIRUDPM = 0x0EE48,
+    FDIRLEN = 0x0EE4C,
+    FDIRUSTAT = 0x0EE50,
+    FDIRFSTAT = 0x0EE54,
+    FDIRHKEY = 0x0EE68,
+    FDIRSKEY = 0x0EE6C,
+    FDIRM = 0x0EE70,
+    PFUTA = 0x0F400,
 };
 
 #define RXPBSIZE_BYTES 0xFFC00u /* the field counts KB from bit 10 on */
@@ -59,6 +90,8 @@ enum {
 #define HLREG0_TXPADEN (1u << 10)
 #define HLREG0_LPBK (1u << 15)
 #define DMATXCTL_TE 1u
+#define DMATXCTL_GDV (1u << 3)
+#define CTRL_EXT_EXTENDED_VLAN (1u << 26)
 #define RXCSUM_IPPCSE (1u << 12)
 #define RXCSUM_PCSD (1u << 13)
 #define FCTRL_MPE (1u << 8)
@@ -77,11 +110,15 @@ enum {
 /* 7.1.6.2 extended status and errors of a received frame */
 #define RXD_DD (1u << 0)
 #define RXD_EOP (1u << 1)
+#define RXD_FLM (1u << 2)
 #define RXD_VP (1u << 3)
 #define RXD_UDPCS (1u << 4)
 #define RXD_L4CS (1u << 5)
 #define RXD_IPCS (1u << 6)
 #define RXD_PIF (1u << 7)
+#define RXD_VEXT (1u << 9)
+#define RXD_FDIR_TOO_LONG (1u << 20)
+#define RXD_FDIR_COLLISION (1u << 22)
 #define RXD_RXE (1u << 29)
 #define RXD_L4E (1u << 30)
 #define RXD_IPE (1u << 31)
@@ -94,6 +131,8 @@ enum {
 #define PTYPE_TCP (1u << 8)
 #define PTYPE_UDP (1u << 9)
 #define PTYPE_SCTP (1u << 10)
+#define PTYPE_ETQF (1u << 15) /* bits 6:4 are then the number of the filter */
+#define PTYPE_ETQF_SHIFT 4
 
 /* 7.2.3.2 transmit descriptors, dword 2 and 3 */
 #define TXD_LENGTH 0xFFFFu

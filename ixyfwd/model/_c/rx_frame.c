@@ -61,7 +61,7 @@ static const uint8_t *edited(struct port *p, const struct rx_queue *q, const uin
     uint32_t crc = p->config.crc_strip ? 0 : crc32_of(data, length);
     memmove(p->edit, data, length);
     if (strip) {
-        memmove(p->edit + 12, p->edit + 16, length - 16);
+        memmove(p->edit + class->tag_at, p->edit + class->tag_at + 4, length - class->tag_at - 4);
         length -= 4;
     }
     memcpy(p->edit + length, &crc, CRC_BYTES);
@@ -184,6 +184,10 @@ enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t
         return RX_TAKEN;
     if (class->status & (RXD_IPE | RXD_L4E))
         p->stats.xec++;
+    if (p->config.rxen) {
+        p->stats.fdirmatch += class->fdir == FDIR_MATCH;
+        p->stats.fdirmiss += class->fdir == FDIR_MISS;
+    }
     if (!p->config.rxen)
         p->stats.rx_off++;
     else if ((p->fifo.count || !rx_place(p, data, length, class)) && !fifo_push(p, data, length, class))
