@@ -66,7 +66,7 @@ def _read_mac(table: Table) -> str | None:
         "mac",
         None,
         expected,
-        lambda v: isinstance(v, str) and _MAC.fullmatch(v) and is_station_address(parse_mac(v, "mac")),
+        lambda v: isinstance(v, str) and _MAC.fullmatch(v) is not None and is_station_address(parse_mac(v, "mac")),
     )
     return found.lower() if found else None
 
