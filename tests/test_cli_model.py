@@ -174,7 +174,7 @@ def test_wires_wait_for_a_receiver_and_all_of_it_arrives(start: Any, folder: Pat
     assert_clean(model)
 
 
-@pytest.mark.parametrize("device_id", ["10f9", "10F7"])
+@pytest.mark.parametrize("device_id", ["10f9", "10F7", "1528", "1563"])
 def test_other_devices_are_accepted_by_our_driver(start: Any, folder: Path, instance: Instance, device_id: str) -> None:
     model = start("--mmap", "--device-id", device_id)
     function = open_function(f"vfio-user:{model.sockets[0]}")
