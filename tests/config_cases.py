@@ -130,7 +130,8 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = [\n"02:00:00:00:00:01",\n"02-00"]', '6: port[0].mac_filters[1]: found "02-00", expected a MAC address such as "02:00:00:00:00:01"'),
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = ["02:00:00:00:00:0A", "02:00:00:00:00:0a"]', '4: port[0].mac_filters[1]: found "02:00:00:00:00:0a" again, expected each address once'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = true\nmac_filters = ["02:00:00:00:00:01"]', "4: port[0].promiscuous: found true, expected promiscuous = false beside mac_filters"),
-    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous" or "wire"; did you mean "device"?'),
+    *((f'name = "p0"\ndevice = "sim:p0"\nmac = {mac}', f'4: port[0].mac: found {mac}, expected the address of one station (unicast, not all zeros)') for mac in ('"02-00"', '"01:00:5e:00:00:01"', '"00:00:00:00:00:00"', "7")),
+    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac" or "wire"; did you mean "device"?'),
 ]
 
 # Whole files.
@@ -176,6 +177,7 @@ wire = { kind = "pcap", replay = "in.pcap", capture = "/out.pcap", loop = true, 
 [[port]]
 name = "real"
 device = "0000:3A:00.0"
+mac = "02:AB:00:00:00:0F"
 mac_filters = ["02:00:00:00:00:01"]
 [[port]]
 name = "qemu"

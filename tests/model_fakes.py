@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ixyfwd.model.port import Port, build_register_map
+from ixyfwd.model.port import Port
 from ixyfwd.model.process import Model
+from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire
 from ixyfwd.model.table_counters import SOURCES
 
@@ -95,6 +96,9 @@ class FakePort:
 
     def stop_rx(self, queue: int) -> None:
         self.running.discard(("rx", queue))
+
+    def set_reta_entries(self, entries: int) -> None:
+        self.calls.append(("reta_entries", entries))
 
     def force_drop(self, queue: int, on: bool) -> None:
         self.calls.append(("force_drop", queue, on))
@@ -186,7 +190,7 @@ class Bench:
     """One port on a fake data path, registers by name."""
 
     def __init__(self, device_id: int = 0x10FB, offer_mmap: bool = True, module: bool = True) -> None:
-        self.map = build_register_map()
+        self.map = build_register_map(profile_of(device_id))
         self.datapath = FakePort("p0")
         self.clock = Clock()
         spec = PortSpec("p0", "/unused", MAC, NoWire(), device_id, offer_mmap, module)

@@ -409,7 +409,11 @@ def test_a_cable_names_and_defaults() -> None:
         (("none",), {"macs": ("01:00:00:00:00:01",)}, "unicast"),
         (("none",) * 2, {"macs": ("02:00:00:00:00:01",)}, "--mac: found 1 for 2"),
         (("none",) * 2, {"macs": ("02:00:00:00:00:0a", "02:00:00:00:00:0A")}, "twice"),
-        (("none",), {"device_id": "1234"}, '--device-id: found "1234", expected "10fb", "10f9" or "10f7"'),
+        (
+            ("none",),
+            {"device_id": "1234"},
+            '--device-id: found "1234", expected "10fb", "10f9", "10f7", "1528" or "1563"',
+        ),
         (("none",), {"cpu": 7}, "--cpu 7: found CPU 7, expected CPUs that this machine has (0-1)"),
         (("none",), {"cpu": 1}, "--cpu 1: found CPU 1, which this process may not use"),
         (("none",), {"control": "/tmp/ixt-0.sock"}, "which is a --port too"),

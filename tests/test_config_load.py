@@ -64,6 +64,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     tap, real = config.ports[1], config.ports[4]
     assert (tap.promiscuous, tap.mac_filters, tap.simulated) == (False, ("02:ab:00:00:00:01",), True)
     assert (real.device, real.promiscuous, real.simulated) == ("0000:3a:00.0", False, False)
+    assert (tap.mac, real.mac) == (None, "02:ab:00:00:00:0f")
     forward = config.forward
     assert (forward.program, forward.engine, forward.idle) == ("touch", "vector", "spin")
     assert (forward.ring_size, forward.batch, forward.buffers) == (4096, 2048, 200000)
@@ -77,6 +78,13 @@ def test_defaults(tmp_path: Path) -> None:
     assert config == Config(default_config([0]).ports, (("p0", "p1"),))
     assert config.rss.fields == RSS_FIELDS
     assert load(tmp_path, PORTS + "[forward]\nring_size = 64\n").forward.batch == 32
+
+
+def test_two_ports_cannot_have_one_address(tmp_path: Path) -> None:
+    text = PORTS.replace('device = "sim:p', 'mac = "02:ab:00:00:00:0f"\ndevice = "sim:p')
+    (sentence,) = problems(tmp_path, text)
+    assert 'port[1].mac: found "02:ab:00:00:00:0f" again (line ' in sentence
+    assert sentence.endswith("expected an address of its own")
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
@@ -269,6 +277,7 @@ KEYS = [
     "backing",
     "promiscuous",
     "mac_filters",
+    "mac",
     "link_timeout_s",
     "verify",
     "loop",

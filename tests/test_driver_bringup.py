@@ -3,7 +3,7 @@
 import pytest
 
 from ixyfwd.driver.device import PortOptions, rdt_offset, tdt_offset
-from ixyfwd.driver.ids import ACCEPTED, NOT_YET, DeviceId, Media
+from ixyfwd.driver.ids import ACCEPTED, REFUSED, DeviceId, Media
 from ixyfwd.errors import DeviceGoneError, UsageError
 from tests.driver_fake import (
     ADDRESS,
@@ -44,16 +44,19 @@ def test_every_accepted_device_comes_up(known: DeviceId) -> None:
     bring_up(driver)
     rewrites_link = AUTOC in {offset for offset, _ in function.writes()}
     assert rewrites_link == (known.media is Media.SFP)
+    table = [offset for offset, _ in function.writes() if 0xEB00 <= offset < 0xEB80 or 0xEE80 <= offset < 0xF000]
+    assert len(table) == known.reta_entries // 4 and len(driver.reta) == known.reta_entries
+    assert [value for offset, value in function.writes() if offset == 0x3C00] == [known.packet_buffer_kib << 10]
 
 
-@pytest.mark.parametrize(("device", "name"), NOT_YET)
-def test_later_devices_are_refused_by_name(device: int, name: str) -> None:
+@pytest.mark.parametrize(("device", "name", "why"), REFUSED)
+def test_known_devices_are_refused_by_name(device: int, name: str, why: str) -> None:
     driver, function, _ = port(FakeFunction(device=device))
     with pytest.raises(UsageError) as caught:
         driver.reset_and_init(OPTIONS)
     assert str(caught.value) == (
-        f"port p0 ({ADDRESS}): the device is an {name} (8086:{device:04x}), which is not yet supported by this "
-        "version; use a port of an 82599"
+        f"port p0 ({ADDRESS}): the device is an {name} (8086:{device:04x}), which is not supported: {why}; "
+        "use a port of an 82599, X540 or X550"
     )
     assert function.log == []
 

@@ -19,7 +19,7 @@ from ixyfwd.driver.stats import COUNTERS, PACKET_BUFFER_MISSES, PER_QUEUE
 from ixyfwd.errors import DeviceGoneError
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.port import build_register_map
+from ixyfwd.model.profiles import build_register_map
 from ixyfwd.model.spec import GeneratorWire, ModelSpec, NoWire, PortSpec, Wire
 from ixyfwd.pci.function import DmaMap, Function
 from ixyfwd.pci.open import open_function

@@ -166,7 +166,7 @@ def test_a_custom_table_decides() -> None:
         ({"fields": ("ipv4", "sctp4")}, "'sctp4' is no RSS field; expected some of ipv4"),
         ({"key": "6d5a"}, "'6d5a' is no RSS key; expected 'symmetric', 'microsoft' or 80 hex digits"),
         ({"key": "zz" * 40}, "is no RSS key"),
-        ({"reta": (0,) * 127}, "has 128 entries, not 127"),
+        ({"reta": (0,) * 127}, "has 128 or 512 entries, not 127"),
         ({"reta": (1,) * 128}, "names queue 1; expected 0 to 0"),
     ],
 )
@@ -280,3 +280,16 @@ def test_imbalance_of_many_flows() -> None:
     assert imbalance([5, 5]) == 1.0
     assert imbalance([8, 0, 0, 0]) == 4.0
     assert imbalance([0, 0]) == 1.0
+
+
+def test_a_larger_table_is_predicted_by_its_own_size() -> None:
+    """On an X550 nine bits of the hash count."""
+    flow = parse_flow("udp 10.0.0.1:1 10.0.0.2:2")
+    options = RssOptions(queues=3)
+    found = predict(flow, options, options.table(512))
+    assert found.index == found.hash & 511 and found.queue == found.index % 3
+
+
+def test_a_table_of_another_size_than_the_devices_is_refused() -> None:
+    with pytest.raises(UsageError, match="has 128 entries; expected the device's 512"):
+        RssOptions(reta=(0,) * 128).table(512)

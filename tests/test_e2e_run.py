@@ -122,15 +122,18 @@ def test_an_overloaded_worker_drops_and_says_so(tmp_path: Path, instance: Instan
     assert report["drops"]["rx_no_descriptor"] > 0
 
 
-def test_mac_filters_without_promiscuous_mode(tmp_path: Path, instance: Instance) -> None:
+@pytest.mark.parametrize(
+    ("mac", "own"), [("", "02:69:78:79:00:00"), ('mac = "02:AB:00:00:00:0F"\n', "02:ab:00:00:00:0f")]
+)
+def test_mac_filters_without_promiscuous_mode(tmp_path: Path, instance: Instance, mac: str, own: str) -> None:
     """Only broadcast, the port's own address and the listed ones pass; the rest is not received, hence not lost."""
-    wanted = ["02:69:78:79:00:00", "02:aa:00:00:00:01", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:05"]
+    wanted = [own, "02:aa:00:00:00:01", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:05"]
     others = ["02:69:78:79:00:01", "02:aa:00:00:00:02", "01:00:5e:00:00:06", "33:33:00:00:00:01"]
     frames = [Ether(dst=dst, src="02:00:00:00:00:09") / Raw(bytes(60)) for dst in [*wanted, *others] * 10]
     wrpcap(str(tmp_path / "in.pcap"), frames)
     path = write_config(
         tmp_path / "config.toml",
-        '[[port]]\nname = "p0"\ndevice = "sim:p0"\npromiscuous = false\n'
+        f'[[port]]\nname = "p0"\ndevice = "sim:p0"\npromiscuous = false\n{mac}'
         'mac_filters = ["02:aa:00:00:00:01", "01:00:5e:00:00:05"]\nwire = { kind = "pcap", replay = "in.pcap" }\n'
         '[[port]]\nname = "p1"\ndevice = "sim:p1"\nwire = { kind = "pcap", capture = "out.pcap" }\n'
         '[[link]]\nports = ["p0", "p1"]\n[cpu]\nworkers = 1\n',
@@ -140,6 +143,7 @@ def test_mac_filters_without_promiscuous_mode(tmp_path: Path, instance: Instance
     assert report["rx_packets"] == report["tx_packets"] == 10 * len(wanted)
     with PcapReader(str(tmp_path / "out.pcap")) as reader:
         assert {packet[Ether].dst for packet in reader} == set(wanted)
+    assert report["ports"][0]["mac"] == own
 
 
 def test_cable_and_two_links(tmp_path: Path, instance: Instance) -> None:

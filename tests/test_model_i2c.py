@@ -4,7 +4,7 @@ import pytest
 
 from ixyfwd.model.i2c import ADDRESS, direct_attach_page
 from ixyfwd.model.pins import Pins
-from ixyfwd.model.port import build_register_map
+from ixyfwd.model.profiles import build_register_map
 from ixyfwd.model.regfile import RegisterFile
 from tests.model_fakes import Bench, Clock, FakePort
 

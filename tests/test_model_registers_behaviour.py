@@ -5,7 +5,8 @@ import pytest
 from ixyfwd.errors import UsageError
 from ixyfwd.model.nvm import build_image
 from ixyfwd.model.pins import SDP_OCCUPIED
-from ixyfwd.model.port import Port, build_register_map
+from ixyfwd.model.port import Port
+from ixyfwd.model.profiles import build_register_map
 from ixyfwd.model.spec import NoWire, PortSpec
 from tests.model_fakes import MAC, Bench, FakePort
 

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ixyfwd.model.datapath import Datapath
 from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES
-from ixyfwd.model.port import KEPT_OVER_RESET, Port, build_register_map
+from ixyfwd.model.port import KEPT_OVER_RESET, Port
+from ixyfwd.model.profiles import build_register_map
 from ixyfwd.model.registers import WRITE_MODES
 from ixyfwd.model.spec import NoWire, PortSpec
 from ixyfwd.vfiouser.protocol import Region, RequestError

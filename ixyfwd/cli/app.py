@@ -189,7 +189,8 @@ def model(  # noqa: PLR0917 - one parameter per option is typer's way
         ),
     ],
     device_id: Annotated[
-        str, typer.Option("--device-id", metavar="ID", help="10fb (SFP+), 10f9 (CX4) or 10f7 (KX4).")
+        str,
+        typer.Option("--device-id", metavar="ID", help="10fb, 10f9 or 10f7 (82599), 1528 (X540), 1563 (X550)."),
     ] = "10fb",
     mac: Annotated[
         list[str] | None, typer.Option("--mac", metavar="MAC", help="Station address, one for each --port.")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.render import Column, Grid, make_grid
-from ixyfwd.driver.ids import ACCEPTED, INTEL, NOT_YET
+from ixyfwd.driver.ids import ACCEPTED, INTEL, REFUSED
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.devices import Device, network_devices
 from ixyfwd.host.holders import holders
@@ -71,7 +71,7 @@ def devices_command(everything: bool, json: bool, kernel: Kernel | None = None) 
 
 def chip_name(device: Device) -> str:
     """What the driver calls the chip; empty for one that it does not know."""
-    known = {one.device: one.name for one in ACCEPTED} | dict(NOT_YET)
+    known = {one.device: one.name for one in ACCEPTED} | {device: name for device, name, _ in REFUSED}
     return known.get(device.device, "") if device.vendor == INTEL else ""
 
 

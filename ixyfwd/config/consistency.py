@@ -43,6 +43,7 @@ def _check_unique(config: Config, notes: Notes) -> None:
     ports = list(enumerate(config.ports))
     _note_repeated(notes, "a name", ((("port", i, "name"), port.name) for i, port in ports))
     _note_repeated(notes, "a device", ((("port", i, "device"), port.device) for i, port in ports))
+    _note_repeated(notes, "an address", ((("port", i, "mac"), port.mac) for i, port in ports))
     _note_repeated(
         notes,
         "an interface",

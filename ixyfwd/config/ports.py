@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, PortConfig
+from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
 from ixyfwd.telemetry.counters import MAX_PORTS
 
@@ -53,9 +54,21 @@ def _read_port(table: Table, folder: Path) -> PortConfig:
     if promiscuous and filters:
         extra = "promiscuous = false beside mac_filters (a promiscuous port takes every frame)"
         table.notes.add((*table.path, "promiscuous"), f"found true, expected {extra}")
+    mac = _read_mac(table)
     wire = _read_wire(table, device, folder)
     table.finish()
-    return PortConfig(name, device, promiscuous, filters, wire)
+    return PortConfig(name, device, promiscuous, filters, wire, mac)
+
+
+def _read_mac(table: Table) -> str | None:
+    expected = 'the address of one station (unicast, not all zeros) such as "02:00:00:00:00:01"'
+    found: str | None = table.get(
+        "mac",
+        None,
+        expected,
+        lambda v: isinstance(v, str) and _MAC.fullmatch(v) is not None and is_station_address(parse_mac(v, "mac")),
+    )
+    return found.lower() if found else None
 
 
 def _read_mac_filters(table: Table) -> tuple[str, ...]:

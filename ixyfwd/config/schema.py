@@ -43,13 +43,14 @@ class CpuConfig:
 @dataclass(frozen=True)
 class PortConfig:
     """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
-    `device` is `sim:`."""
+    `device` is `sim:`; `mac` is None for the address in the NVM."""
 
     name: str
     device: str
     promiscuous: bool = True
     mac_filters: tuple[str, ...] = ()
     wire: Wire | None = None
+    mac: str | None = None
 
     @property
     def simulated(self) -> bool:

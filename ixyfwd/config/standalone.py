@@ -20,7 +20,9 @@ from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
 
-DEVICE_IDS: Final[Mapping[str, int]] = {"10fb": 0x10FB, "10f9": 0x10F9, "10f7": 0x10F7}  # SFP+, CX4, KX4
+DEVICE_IDS: Final[Mapping[str, int]] = {  # 82599 SFP+, CX4, KX4; X540, X550
+    name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
+}
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un
 SYSFS: Final = "sysfs:"
 

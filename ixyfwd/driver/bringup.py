@@ -23,7 +23,6 @@ from ixyfwd.driver.registers import (
     RXCTRL,
     STATUS,
 )
-from ixyfwd.driver.rx import PACKET_BUFFER_BYTES
 from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.pci.function import Function
 
@@ -37,7 +36,6 @@ _COMMAND: Final = 0x04
 _COMMAND_MEMORY: Final = 1 << 1
 _COMMAND_INTX_DISABLE: Final = 1 << 10
 _BEFORE_RESET_POLL_S: Final = 1e-3  # 8.2.3.1.1: wait about 1 ms before any other access
-_AFTER_RESET_S: Final = 10e-3  # 4.6.3.2
 _FLUSH_S: Final = 20e-6  # 5.2.5.3.2
 _BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
 _FLOW_CONTROL_MARGIN_BYTES: Final = 0x6000  # 4.6.3.2
@@ -63,17 +61,17 @@ def disable_master(regs: Registers) -> bool:
     return regs.settles(STATUS, STATUS.GIO_MASTER_ENABLE(0), timeout_s=MASTER_DISABLE_TIMEOUT_S)
 
 
-def reset(regs: Registers) -> None:
+def reset(regs: Registers, after_reset_s: float) -> None:
     """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
     for left in reversed(range(RESET_ATTEMPTS)):
         try:
-            return _reset_once(regs)
+            return _reset_once(regs, after_reset_s)
         except DeviceTimeoutError:
             if not left:
                 raise
 
 
-def _reset_once(regs: Registers) -> None:
+def _reset_once(regs: Registers, after_reset_s: float) -> None:
     """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):
@@ -83,7 +81,7 @@ def _reset_once(regs: Registers) -> None:
     regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
     regs.clock.sleep(_BEFORE_RESET_POLL_S)
     regs.wait(CTRL, CTRL.RST(0), CTRL.LNK_RST(0), timeout_s=RESET_TIMEOUT_S, doing="resetting the device")
-    regs.clock.sleep(_AFTER_RESET_S)
+    regs.clock.sleep(after_reset_s)
 
 
 def _flush_data_path(regs: Registers) -> None:
@@ -119,14 +117,14 @@ def wait_dma_init(regs: Registers) -> None:
     )
 
 
-def disable_flow_control(regs: Registers) -> None:
+def disable_flow_control(regs: Registers, packet_buffer_kib: int) -> None:
     """4.6.3.2, 4.6.11.3.4: a forwarder that stops its peers moves the loss out of sight; pause frames are dropped."""
     for register in (FCTTV, FCRTL):
         for n in range(register.count):
             regs.write(register[n], 0)
     regs.write(FCRTV, 0)
     # The threshold must be valid even so: it also stops the internal tx-to-rx switch.
-    regs.write(FCRTH[0], FCRTH.RTH((PACKET_BUFFER_BYTES - _FLOW_CONTROL_MARGIN_BYTES) // 32))
+    regs.write(FCRTH[0], FCRTH.RTH((packet_buffer_kib * 1024 - _FLOW_CONTROL_MARGIN_BYTES) // 32))
     for n in range(1, FCRTH.count):
         regs.write(FCRTH[n], 0)
     regs.write(FCCFG, FCCFG.TFCE(0))

@@ -1,4 +1,4 @@
-"""A port of an 82599 as the supervisor sees it."""
+"""A port of an 82599, X540 or X550 as the supervisor sees it."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -47,12 +47,12 @@ class Ixgbe:
         self.stop_problems: tuple[str, ...] = ()
         self._function = function
         self._options = PortOptions()
+        self._device = DeviceId(0, "not identified", Media.OTHER)  # until `reset_and_init` has looked
         self._address = bytes(6)
         self._reta: tuple[int, ...] = ()
         self._rx_queues: set[int] = set()
         self._tx_queues: set[int] = set()
         self._touched = False
-        self._media = Media.OTHER
 
     @property
     def mac(self) -> str:
@@ -61,16 +61,18 @@ class Ixgbe:
 
     @property
     def reta(self) -> tuple[int, ...]:
-        """The redirection table in force: 128 queue numbers."""
+        """The redirection table in force: 128 queue numbers, 512 on an X550."""
         return self._reta
 
     def reset_and_init(self, options: PortOptions) -> None:
-        """4.6.3: everything but queues and reception. Raises UsageError for a device that is no 82599 or options that
-        it cannot keep, before anything was touched."""
+        """4.6.3: everything but queues and reception. Raises UsageError for a device that is not accepted or
+        options that it cannot keep, before anything was touched."""
         own = None if options.mac is None else self._station_address(options.mac)
         others = [parse_mac(text, self.regs.label) for text in options.mac_filters]
         device = identify(self._function, self.name)
+        options.rss.table(device.reta_entries)  # a table of the wrong size is refused here
         self._options = options
+        self._device = device
         self._touched = True
         self.stop_problems = ()
         self._rx_queues.clear()
@@ -95,22 +97,21 @@ class Ixgbe:
     def _reset(self, device: DeviceId) -> None:
         bringup.enable_memory_access(self._function)
         bringup.mask_interrupts(self.regs)
-        bringup.reset(self.regs)
+        bringup.reset(self.regs, device.after_reset_s)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
-        bringup.disable_flow_control(self.regs)
+        bringup.disable_flow_control(self.regs, device.packet_buffer_kib)
         bringup.wait_eeprom(self.regs)
         bringup.wait_dma_init(self.regs)
         with software_semaphore(self.regs, "setting the link up"):
             setup_link(self.regs, device.media)
-        self._media = device.media
 
     def _init_receive(self, others: Sequence[bytes]) -> None:
         filters.clear_filters(self.regs)
         filters.set_addresses(self.regs, self._address, others)
         filters.set_promiscuous(self.regs, self._options.promiscuous)
-        rx.init_receive(self.regs)
+        rx.init_receive(self.regs, self._device.packet_buffer_kib)
         options = self._options.rss
-        self._reta = options.table
+        self._reta = options.table(self._device.reta_entries)
         rx.init_rss(self.regs, options, self._reta)
 
     def setup_rx_queue(self, queue: int, ring_address: int, entries: int) -> None:
@@ -181,23 +182,23 @@ class Ixgbe:
         """Let only these queues receive hashed frames, evenly; flows of queues that stay are not moved. Frames that
         are not hashed go to queue 0 all the same. Raises UsageError for an empty or wrong list."""
         options = self._options.rss
-        self._reta = rss.steer(options.table, options.queues, queues)
+        self._reta = rss.steer(options.table(self._device.reta_entries), options.queues, queues)
         rx.write_reta(self.regs, self._reta)
 
     def link(self) -> LinkState:
         """Link state now."""
-        return link_state(self.regs, self._media)
+        return link_state(self.regs, self._device)
 
     def wait_link(self, timeout_s: float) -> LinkState:
         """The state as soon as the link is up, or after `timeout_s` seconds whatever it is then."""
-        return wait_link(self.regs, self._media, timeout_s)
+        return wait_link(self.regs, self._device, timeout_s)
 
     def retry_link(self) -> None:
         """Set a link that is down up again (4.6.4), as after an exchange of modules. Harmless where it is up."""
         if self.link().up:
             return
         with software_semaphore(self.regs, "setting the link up"):
-            setup_link(self.regs, self._media)
+            setup_link(self.regs, self._device.media)
 
     def set_promiscuous(self, on: bool) -> None:
         """Take every frame, or only broadcast, the port's own address and the MAC filters."""

@@ -16,15 +16,20 @@ class Media(Enum):
 
     SFP = "SFP+ cage"
     OTHER = "fixed by the board's NVM"
+    COPPER = "10GBASE-T PHY inside the chip, which negotiates by itself"
 
 
 @dataclass(frozen=True)
 class DeviceId:
-    """An accepted device."""
+    """An accepted device. reta_entries: of the RSS redirection table; multi_gigabit: LINKS knows 2.5 and 5 Gb/s."""
 
     device: int
     name: str
     media: Media
+    reta_entries: int = 128
+    packet_buffer_kib: int = 512
+    after_reset_s: float = 10e-3  # 4.6.3.2; X540 and X550: the 100 ms of Linux's ixgbe
+    multi_gigabit: bool = False
 
 
 ACCEPTED: Final = (
@@ -41,19 +46,22 @@ ACCEPTED: Final = (
     DeviceId(0x1514, "82599 KX4 mezzanine", Media.OTHER),
     DeviceId(0x1517, "82599 KR", Media.OTHER),
     DeviceId(0x152A, "82599 backplane (FCoE)", Media.OTHER),
+    DeviceId(0x1528, "X540-AT2", Media.COPPER, 128, 384, 100e-3),
+    DeviceId(0x1560, "X540-AT1", Media.COPPER, 128, 384, 100e-3),
+    DeviceId(0x1563, "X550-T2", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True),
+    DeviceId(0x15D1, "X550-T1", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True),
 )
 
-NOT_YET: Final = (
-    (0x1528, "X540-AT2"),
-    (0x1560, "X540-AT1"),
-    (0x1563, "X550-T2"),
-    (0x15D1, "X550-T1"),
-    (0x10ED, "82599 virtual function"),
-    (0x1515, "X540 virtual function"),
-    (0x1565, "X550 virtual function"),
-    (0x151C, "82599 with 10GBASE-T PHY"),
-    (0x154F, "82599 LS"),
-    (0x1558, "82599 QSFP+"),
+_VIRTUAL: Final = "a virtual function has no MAC and no statistics of its own"
+_OUTER_PHY: Final = "its link needs a PHY outside the chip, which this driver does not set up"
+
+REFUSED: Final = (
+    (0x10ED, "82599 virtual function", _VIRTUAL),
+    (0x1515, "X540 virtual function", _VIRTUAL),
+    (0x1565, "X550 virtual function", _VIRTUAL),
+    (0x151C, "82599 with 10GBASE-T PHY", _OUTER_PHY),
+    (0x154F, "82599 LS", _OUTER_PHY),
+    (0x1558, "82599 QSFP+", "its ports share one QSFP+ cage, which this driver does not arbitrate"),
 )
 
 
@@ -67,11 +75,11 @@ def identify(function: Function, name: str) -> DeviceId:
         for known in ACCEPTED:
             if known.device == device:
                 return known
-        for other, other_name in NOT_YET:
+        for other, other_name, why in REFUSED:
             if other == device:
                 raise UsageError(
-                    f"{where}: the device is an {other_name} ({vendor:04x}:{device:04x}), which is not yet supported "
-                    "by this version; use a port of an 82599"
+                    f"{where}: the device is an {other_name} ({vendor:04x}:{device:04x}), which is not supported: "
+                    f"{why}; use a port of an 82599, X540 or X550"
                 )
     raise UsageError(
         f"{where}: the device is {vendor:04x}:{device:04x}, which is not an 82599; "

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.driver.access import Registers
-from ixyfwd.driver.ids import Media
+from ixyfwd.driver.ids import DeviceId, Media
 from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
 
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2
 NO_MODULE: Final = "no SFP+ module in the cage"
 _SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
+_NON_STANDARD: Final = 1 << 27  # X550: "100 Mb/s" is 5 Gb/s then, "10 Gb/s" is 2.5 Gb/s
+_NON_STANDARD_MBPS: Final = {100: 5000, 10000: 2500}
 _LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
 
 
@@ -24,7 +26,8 @@ class LinkState:
 
 
 def setup_link(regs: Registers, media: Media) -> None:
-    """4.6.4: an SFP+ cage is 10G serial over SFI; what else a board has is in its NVM and left alone."""
+    """4.6.4: an SFP+ cage is 10G serial over SFI; a PHY inside the chip negotiates by itself; what
+    else a board has is in its NVM and left alone."""
     if media is not Media.SFP:
         return
     # Linux's ixgbe leaves the laser off when it lets go of a port (SDP3, an output, high).
@@ -39,15 +42,18 @@ def cage_is_empty(regs: Registers, media: Media) -> bool:
     return media is Media.SFP and regs.holds(ESDP, ESDP.SDP2_DATA(0))
 
 
-def link_state(regs: Registers, media: Media = Media.OTHER) -> LinkState:
+def link_state(regs: Registers, device: DeviceId) -> LinkState:
     """8.2.3.22.20: LINKS.UP and its speed, now."""
     links = regs.read(LINKS)
     if not LINKS.UP.of(links):
-        return LinkState(False, 0, NO_MODULE if cage_is_empty(regs, media) else "")
-    return LinkState(True, _SPEEDS_MBPS[LINKS.SPEED.of(links)])
+        return LinkState(False, 0, NO_MODULE if cage_is_empty(regs, device.media) else "")
+    speed_mbps = _SPEEDS_MBPS[LINKS.SPEED.of(links)]
+    if device.multi_gigabit and links & _NON_STANDARD:
+        speed_mbps = _NON_STANDARD_MBPS.get(speed_mbps, speed_mbps)
+    return LinkState(True, speed_mbps)
 
 
-def wait_link(regs: Registers, media: Media, timeout_s: float) -> LinkState:
+def wait_link(regs: Registers, device: DeviceId, timeout_s: float) -> LinkState:
     """Wait until the link is up, `timeout_s` seconds at most. A link that stays down is a state, not an error."""
     regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
-    return link_state(regs, media)
+    return link_state(regs, device)

@@ -8,7 +8,8 @@ from ixyfwd.driver.flow import Flow
 from ixyfwd.errors import UsageError
 
 KEY_BYTES: Final = 40
-RETA_ENTRIES: Final = 128
+RETA_ENTRIES: Final = 128  # of the 82599 and X540
+RETA_SIZES: Final = (128, 512)  # the X550 has the larger one
 MAX_QUEUES: Final = 16  # a RETA entry is four bits wide
 
 SYMMETRIC_KEY: Final = bytes.fromhex("6d5a") * 20
@@ -42,8 +43,9 @@ FIELD_NAMES: Final = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 @dataclass(frozen=True)
 class RssOptions:
-    """queues: 1 to 16, queue q belongs to worker q. key: `symmetric`, `microsoft` or 80 hexadecimal digits. fields:
-    what is hashed, from FIELD_NAMES. reta: 128 queue numbers instead of an even spread. Raises UsageError."""
+    """queues: 1 to 16, queue q belongs to worker q. key: `symmetric`, `microsoft` or 80 hexadecimal digits.
+    fields: what is hashed, from FIELD_NAMES. reta: queue numbers instead of an even spread, 128 or 512, as many as the
+    device has entries. Raises UsageError."""
 
     queues: int = 1
     key: str = "symmetric"
@@ -57,16 +59,20 @@ class RssOptions:
         for name in self.fields:
             if name not in FIELD_NAMES:
                 raise UsageError(f"{name!r} is no RSS field; expected some of {', '.join(FIELD_NAMES)}")
-        if self.reta is not None and len(self.reta) != RETA_ENTRIES:
-            raise UsageError(f"an RSS redirection table has {RETA_ENTRIES} entries, not {len(self.reta)}")
+        if self.reta is not None and len(self.reta) not in RETA_SIZES:
+            raise UsageError(
+                f"an RSS redirection table has {RETA_SIZES[0]} or {RETA_SIZES[1]} entries, not {len(self.reta)}"
+            )
         for queue in self.reta or ():
             if not 0 <= queue < self.queues:
                 raise UsageError(f"the RSS redirection table names queue {queue}; expected 0 to {self.queues - 1}")
 
-    @property
-    def table(self) -> tuple[int, ...]:
-        """The redirection table that bring-up programs."""
-        return self.reta or spread(self.queues)
+    def table(self, entries: int = RETA_ENTRIES) -> tuple[int, ...]:
+        """The redirection table that bring-up programs into a device with `entries` entries. Raises UsageError."""
+        table = self.reta or spread(self.queues, entries)
+        if len(table) != entries:
+            raise UsageError(f"the RSS redirection table has {len(table)} entries; expected the device's {entries}")
+        return table
 
 
 def key_bytes(text: str) -> bytes:
@@ -103,9 +109,9 @@ def toeplitz(key: bytes, data: bytes) -> int:
     return result & 0xFFFFFFFF
 
 
-def spread(queues: int) -> tuple[int, ...]:
-    """128 queue numbers, round robin over `queues` queues: their shares differ by one entry at most."""
-    return tuple(entry % queues for entry in range(RETA_ENTRIES))
+def spread(queues: int, entries: int = RETA_ENTRIES) -> tuple[int, ...]:
+    """`entries` queue numbers, round robin over `queues` queues: their shares differ by one entry at most."""
+    return tuple(entry % queues for entry in range(entries))
 
 
 def steer(table: Sequence[int], queues: int, live: Sequence[int]) -> tuple[int, ...]:
@@ -127,8 +133,9 @@ def steer(table: Sequence[int], queues: int, live: Sequence[int]) -> tuple[int, 
 
 
 def reta_words(table: Sequence[int]) -> tuple[int, ...]:
-    """RETA(0) to RETA(31) for 128 queue numbers (8.2.3.7.15: entry i is byte i & 3 of RETA(i >> 2))."""
-    return tuple(int.from_bytes(bytes(table[at : at + 4]), "little") for at in range(0, RETA_ENTRIES, 4))
+    """RETA(0) to RETA(31), then ERETA(0) to ERETA(95) for 512 queue numbers instead of 128 (8.2.3.7.15: entry i is byte
+    i & 3 of RETA(i >> 2))."""
+    return tuple(int.from_bytes(bytes(table[at : at + 4]), "little") for at in range(0, len(table), 4))
 
 
 @dataclass(frozen=True)
@@ -149,8 +156,8 @@ def predict(flow: Flow, options: RssOptions, table: Sequence[int] | None = None)
     if field is None:
         return Prediction(0, None, 0, None, 0)
     value = toeplitz(key_bytes(options.key), flow.hash_input(ports=field.protocol is not None))
-    index = value % RETA_ENTRIES
-    queues = options.table if table is None else table
+    queues = options.table(len(options.reta or ()) or RETA_ENTRIES) if table is None else table
+    index = value % len(queues)
     return Prediction(value, field.name, field.type_code, index, queues[index])
 
 

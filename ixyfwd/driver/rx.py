@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.register import Register, array
 from ixyfwd.driver.registers import (
     CTRL_EXT,
     DCA_RXCTRL,
@@ -31,7 +32,6 @@ from ixyfwd.driver.registers import (
 )
 from ixyfwd.driver.rss import RssOptions, key_bytes, key_words, reta_words
 
-PACKET_BUFFER_BYTES: Final = 512 * 1024
 DESCRIPTOR_BYTES: Final = 16
 QUEUE_TIMEOUT_S: Final = 0.5
 SECRX_TIMEOUT_S: Final = 0.1
@@ -51,13 +51,18 @@ _MRQC_FIELDS: Final = {
 }
 
 
-def init_receive(regs: Registers) -> None:
+# Not in `registers`: only the X550 has it, for entries 128 to 511 in the form of RETA (Linux: IXGBE_ERETA).
+class ERETA(Register, at=array(0x0EE80, 96), section="8.2.3.7.15"):
+    pass
+
+
+def init_receive(regs: Registers, packet_buffer_kib: int) -> None:
     """4.6.7 with 4.6.11.3.4 (no DCB, no virtualisation): one packet buffer, CRC stripped, frames in one buffer."""
     regs.update(HLREG0, HLREG0.RXCRCSTRP(1), HLREG0.JUMBOEN(0), HLREG0.LPBK(0))
     # 8.2.3.8.8: CRCSTRIP must agree with HLREG0; RSCFRSTSIZE must be 0 "as opposed to its hardware default"; the
     # last two "software should set".
     regs.update(RDRXCTL, RDRXCTL.CRCSTRIP(1), RDRXCTL.RSCFRSTSIZE(0), RDRXCTL.RSCACKC(1), RDRXCTL.FCOE_WRFIX(1))
-    regs.write(RXPBSIZE[0], RXPBSIZE.SIZE(PACKET_BUFFER_BYTES // 1024))
+    regs.write(RXPBSIZE[0], RXPBSIZE.SIZE(packet_buffer_kib))
     for n in range(1, RXPBSIZE.count):
         regs.write(RXPBSIZE[n], 0)
     regs.write(RTRUP2TC, 0)
@@ -79,7 +84,7 @@ def init_rss(regs: Registers, options: RssOptions, table: Sequence[int]) -> None
 def write_reta(regs: Registers, table: Sequence[int]) -> None:
     """8.2.3.7.15: may change while frames arrive; each register changes four entries at once."""
     for n, word in enumerate(reta_words(table)):
-        regs.write(RETA[n], word)
+        regs.write(RETA[n] if n < RETA.count else ERETA[n - RETA.count], word)
 
 
 def setup_rx_queue(regs: Registers, queue: int, address: int, entries: int, *, drop_enable: bool) -> None:

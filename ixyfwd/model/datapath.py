@@ -185,6 +185,11 @@ class DatapathPort:
         """TDH. Also stored into `store` at the end of every `run` while the queue is started."""
         return lib.dp_tx_head(self._handle, _queue(queue))
 
+    def set_reta_entries(self, entries: int) -> None:
+        """The size of the redirection table: 128, or 512 on an X550."""
+        lib.dp_set_reta_entries(self._handle, entries)
+        self.reconfigure()
+
     def set_tail_mapped(self, on: bool) -> None:
         """True: tails are levels in `store`. False: only `tail_written` counts (82599.md 2.6)."""
         lib.dp_set_tail_mapped(self._handle, on)

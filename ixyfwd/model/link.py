@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ixyfwd.model.interrupts import LSC
+from ixyfwd.model.profiles import profile_of
 from ixyfwd.model.regfile import RegisterFile
 
 UP_DELAY_NS = 10_000_000
@@ -36,6 +37,7 @@ class Link:
     ) -> None:
         self._file = file
         self._autoc = AUTOC_OF_DEVICE.get(device_id, AUTOC_SFP)
+        self._copper = not profile_of(device_id).cage
         self._clock_ns = clock_ns
         self._raise_cause = raise_cause
         self._on_change = on_change
@@ -139,6 +141,8 @@ class Link:
     def _write_autoc(self, name: str, index: int, value: int) -> None:
         was_forced = self._forced()
         self._file.poke(name, index, value & ~AUTOC_AN_RESTART)
+        if self._copper:  # the PHY negotiates, whatever is written here
+            return
         if value & AUTOC_AN_RESTART or self._forced() != was_forced:
             self._restart()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ixyfwd.model.i2c import I2cSlave, direct_attach_page
+from ixyfwd.model.phy import ABSENT, ADDRESS, Phy
 from ixyfwd.model.regfile import RegisterFile
 
 SDP_OCCUPIED = 0x04  # SDP2 high: a module is in the SFP+ cage; SDP3 low: the laser is on
@@ -10,17 +11,20 @@ I2C_CLK_OUT = 1 << 1
 I2C_DATA_IN = 1 << 2
 I2C_DATA_OUT = 1 << 3
 MSCA_COMMAND = 1 << 30
-MSCA_READS = (2, 3)  # operation codes 27:26
-NO_PHY = 0xFFFF
+MSCA_ADDRESS, MSCA_WRITE, MSCA_READS = 0, 1, (2, 3)  # operation codes 27:26
 
 
 class Pins:
-    """No PHY on MDIO; on I2C a direct-attach module, or nobody: then reads find released lines."""
+    """On MDIO the PHY that the chip has, if any; on I2C a direct-attach module, or nobody: then reads find released
+    lines."""
 
-    def __init__(self, file: RegisterFile, clock_ns: Callable[[], int], module: bool = True) -> None:
+    def __init__(
+        self, file: RegisterFile, clock_ns: Callable[[], int], module: bool = True, phy: Phy | None = None
+    ) -> None:
         self._file = file
         self._clock_ns = clock_ns
         self._module = I2cSlave(direct_attach_page()) if module else None
+        self._phy = phy
         file.bind(
             {"esdp": self._read_esdp, "i2cctl": self._read_i2cctl, "frtimer": self._read_frtimer},
             {"msca": self._write_msca, "i2cctl": self._write_i2cctl},
@@ -55,7 +59,15 @@ class Pins:
         return self._clock_ns() // 1000
 
     def _write_msca(self, name: str, index: int, value: int) -> None:
-        """The command is done at once; absent PHYs read as all ones."""
-        if value & MSCA_COMMAND and value >> 26 & 3 in MSCA_READS:
-            self._file.poke("MSRWD", 0, NO_PHY << 16 | self._file.peek("MSRWD") & 0xFFFF)
+        """A cycle of clause 45 is done at once; absent PHYs read as all ones."""
+        if value & MSCA_COMMAND:
+            found = self._phy if value >> 21 & 0x1F == ADDRESS else None
+            operation, device = value >> 26 & 3, value >> 16 & 0x1F
+            if operation == MSCA_ADDRESS and found:
+                found.set_address(value & 0xFFFF)
+            elif operation == MSCA_WRITE and found:
+                found.write(device, self._file.peek("MSRWD") & 0xFFFF)
+            elif operation in MSCA_READS:
+                data = found.read(device) if found else ABSENT
+                self._file.poke("MSRWD", 0, data << 16 | self._file.peek("MSRWD") & 0xFFFF)
         self._file.poke(name, index, value & ~MSCA_COMMAND)

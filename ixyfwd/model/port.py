@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model import table
 from ixyfwd.model.director import FlowDirector
 from ixyfwd.model.dma import DmaMappings
 from ixyfwd.model.faults import Faults, MisuseLog, merge
+from ixyfwd.model.host_interface import HostInterface
 from ixyfwd.model.injector import Injector
 from ixyfwd.model.interrupts import RX_MISS, Interrupts
 from ixyfwd.model.link import Link
@@ -17,13 +17,14 @@ from ixyfwd.model.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.nvm import mac_words
 from ixyfwd.model.nvm_access import NvmAccess
 from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES, PciConfig
+from ixyfwd.model.phy import Phy
 from ixyfwd.model.pins import Pins
+from ixyfwd.model.profiles import profile_of
 from ixyfwd.model.queues import Queues
 from ixyfwd.model.regfile import RegisterFile
 from ixyfwd.model.registers import RegisterMap
 from ixyfwd.model.spec import PortSpec
 from ixyfwd.model.statistics import Statistics
-from ixyfwd.model.table_counters import COUNTERS
 from ixyfwd.vfiouser.protocol import DmaMapping, IrqInfo, IrqSet, Region, RegionFlag, RegionInfo, RequestError
 
 if TYPE_CHECKING:
@@ -38,15 +39,6 @@ STATUS_GIO_MASTER = 1 << 19
 DOORBELL_AREAS = ((0x1000, 0x1000), (0x6000, 0x2000), (0xD000, 0x1000))  # R(n) low, T(n), R(n) high
 KEPT_OVER_RESET = frozenset({"SWSM", "SW_FW_SYNC"})
 _READ_WRITE = RegionFlag.READ | RegionFlag.WRITE
-
-
-def build_register_map() -> RegisterMap:
-    """The whole table expanded; read-only, so that all ports share one."""
-    parts = (
-        *(table.GENERAL, table.INTERRUPTS, table.RECEIVE_DMA, table.FILTERS, table.TRANSMIT_DMA),
-        *(table.FLOW_CONTROL, table.LINK, table.NVM, table.TIME_SYNC, COUNTERS),
-    )
-    return RegisterMap(row for part in parts for row in part)
 
 
 class Port:
@@ -77,10 +69,16 @@ class Port:
         self._irqs = IrqLines()
         self._messages = Messages(self._msix, self._irqs, self._config)
         self._interrupts = Interrupts(file, self._messages, datapath, clock_ns)
+        profile = profile_of(spec.device_id)
+        self._has_link = spec.module or not profile.cage
+        self._phy = None if profile.phy_id is None else Phy(profile.phy_id)
         self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, self._follow_link)
         self._nvm = NvmAccess(file)
         self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
-        self._pins = Pins(file, clock_ns, spec.module)
+        self._pins = Pins(file, clock_ns, spec.module and profile.cage, self._phy)
+        if profile.host_interface:
+            HostInterface(file, self._nvm)
+        datapath.set_reta_entries(profile.reta_entries)
         self._statistics = Statistics(file, datapath.stats)
         # Without the order of writes nobody can say which of them came too early or too late.
         self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
@@ -132,7 +130,7 @@ class Port:
 
     def set_cable(self, plugged: bool) -> None:
         """Somebody at the far end pulls the cable, or plugs it in; no link without a module, whatever they do."""
-        self._link.set_cable(plugged and self._spec.module)
+        self._link.set_cable(plugged and self._has_link)
 
     def faults(self) -> Faults:
         """Everything a driver did wrong since the port was made."""
@@ -173,6 +171,8 @@ class Port:
             self._datapath.store[start // 4 : (start + size) // 4] = memoryview(b"\xff" * size).cast("I")
 
     def _follow_link(self, up: bool) -> None:
+        if self._phy is not None:
+            self._phy.link = up
         self._datapath.set_link(up and not self._gone)
 
     # Registers of the port as a whole

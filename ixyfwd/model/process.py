@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model.control import ControlServer, required
 from ixyfwd.model.loop import Loop
-from ixyfwd.model.port import Port, build_register_map
+from ixyfwd.model.port import Port
+from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.registers import RegisterMap
 from ixyfwd.model.server import PortServer
 from ixyfwd.model.spec import ModelSpec, PortSpec
@@ -39,8 +40,9 @@ class Model:
         self._quit = False
         self._fed = [False] * len(spec.ports)
         self._held = False  # over the control socket
-        registers = build_register_map()
-        self._ports = [Port(s, d, registers) for s, d in zip(spec.ports, datapath.ports, strict=True)]
+        profiles = [profile_of(port.device_id) for port in spec.ports]
+        maps = {profile: build_register_map(profile) for profile in set(profiles)}
+        self._ports = [Port(s, d, maps[p]) for s, d, p in zip(spec.ports, datapath.ports, profiles, strict=True)]
         for port_spec, feed in zip(spec.ports, datapath.ports, strict=True):
             feed.plug(port_spec.wire, mac=port_spec.mac)
         self._loop = Loop()
@@ -51,7 +53,7 @@ class Model:
             for port, port_spec, feed in zip(self._ports, spec.ports, datapath.ports, strict=True):
                 server: PortServer | PolledFront
                 if port_spec.directory:
-                    server = _polled_front(port, feed, port_spec, registers, self._loop)
+                    server = _polled_front(port, feed, port_spec, maps[profile_of(port_spec.device_id)], self._loop)
                     self._polled.append(server)
                 else:
                     server = PortServer(port, port_spec.socket, self._loop)

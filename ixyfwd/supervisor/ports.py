@@ -81,6 +81,7 @@ def port_options(config: Config, port: PortConfig, workers: int) -> PortOptions:
     return PortOptions(
         promiscuous=port.promiscuous,
         mac_filters=port.mac_filters,
+        mac=port.mac,
         rss=RssOptions(queues=workers, key=config.rss.key, fields=config.rss.fields),
     )
 

@@ -101,7 +101,7 @@ static void classify_ip(struct port *p, const uint8_t *data, uint32_t length, co
     if (queue == UNROUTED)
         queue = directed;
     if (queue == UNROUTED)
-        queue = type != RSS_NONE ? c->reta[hash & 127] : 0;
+        queue = type != RSS_NONE ? c->reta[hash & (p->reta_entries - 1)] : 0;
     out->queue = (uint16_t)queue;
     if (ip->version == 4) {
         out->status |= RXD_IPCS;

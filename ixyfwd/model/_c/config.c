@@ -27,8 +27,11 @@ static void load_rss(struct port *p)
         c->key_known = false;
     memcpy(c->key, key, sizeof key);
     c->mrqc = REGISTER(p, MRQC);
-    for (unsigned i = 0; i < 128; i++)
-        c->reta[i] = REGISTER(p, RETA + (i & ~3u)) >> (8 * (i & 3)) & 15;
+    unsigned bits = p->reta_entries > RETA_ENTRIES ? 63 : 15; /* of an entry */
+    for (unsigned i = 0; i < p->reta_entries; i++) {
+        unsigned at = i < RETA_ENTRIES ? RETA + i : ERETA + i - RETA_ENTRIES;
+        c->reta[i] = REGISTER(p, at & ~3u) >> (8 * (i & 3)) & bits;
+    }
 }
 
 static void load_counter_maps(struct port *p)

@@ -71,6 +71,7 @@ int dp_map(port_t *p, uint64_t iova, uint64_t size, int fd, uint64_t offset, int
 int dp_unmap(port_t *p, uint64_t iova, uint64_t size);
 void dp_unmap_all(port_t *p);
 void dp_set_bus_master(port_t *p, int on);
+void dp_set_reta_entries(port_t *p, uint32_t entries); /* 128, or 512 on an X550 */
 void dp_set_tail_mapped(port_t *p, int on);
 void dp_set_link(port_t *p, int up);
 void dp_reconfigure(port_t *p);

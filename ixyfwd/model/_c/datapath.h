@@ -115,7 +115,7 @@ struct config {
     bool sends_xon, heeds_pause;
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
-    uint8_t reta[128], rx_counter[QUEUES], tx_counter[QUEUES];
+    uint8_t reta[512], rx_counter[QUEUES], tx_counter[QUEUES];
     struct filters filters;
     uint32_t toeplitz[36][256];
 };
@@ -186,6 +186,7 @@ struct port {
     dp_t *dp;
     unsigned index;
     volatile uint32_t *store;
+    uint32_t reta_entries; /* a power of two */
     bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
     bool polled, let_through;                                   /* see polled.c */
     uint64_t missed;

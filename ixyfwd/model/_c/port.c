@@ -63,6 +63,7 @@ port_t *dp_port(dp_t *dp, unsigned index, void *store)
     p->store = store;
     p->link = p->dirty = true;
     p->missed = NOTHING_MISSED;
+    p->reta_entries = RETA_ENTRIES;
     dma_init(p);
     for (unsigned n = 0; n < QUEUES; n++) {
         p->rx[n].number = p->tx[n].number = (uint16_t)n;
@@ -104,6 +105,7 @@ dp_faults *dp_port_faults(port_t *p) { return &p->faults; }
 dp_causes *dp_port_causes(port_t *p) { return &p->causes; }
 void dp_set_bus_master(port_t *p, int on) { p->bus_master = on; }
 void dp_set_tail_mapped(port_t *p, int on) { p->tail_mapped = on; }
+void dp_set_reta_entries(port_t *p, uint32_t entries) { p->reta_entries = entries; }
 void dp_reconfigure(port_t *p) { p->dirty = true; }
 
 void dp_set_link(port_t *p, int up)

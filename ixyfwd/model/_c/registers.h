@@ -47,6 +47,8 @@ enum {
     FTQF = 0x0E600,
     L34T_IMIR = 0x0E800,
     RETA = 0x0EB00,
+    RETA_ENTRIES = 128,
+    ERETA = 0x0EE80, /* entries 128 to 511 (X550) */
     RSSRK = 0x0EB80,
     ETQS = 0x0EC00,
     SYNQF = 0x0EC30,
