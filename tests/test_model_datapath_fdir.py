@@ -227,6 +227,15 @@ def test_a_full_table_a_long_bucket_and_a_flush(stack):
     assert director.queues(mine) == [None]
 
 
+def test_what_software_writes_into_fdirfree_makes_no_room(stack):
+    director = Director(stack, 1 | PERFECT)
+    director.hand.set(director.port, FDIRFREE, 0xFFFF)
+    for index in range(2100):
+        director.hand.set(director.port, FDIRIPSA, index)
+        director.command(index << 16, ADD)
+    assert director.get(FDIRFREE) == 0 and director.get(FDIRFSTAT) == 2100 - 2047
+
+
 def test_reset_and_pballoc_0_switch_it_off(stack):
     director = Director(stack, SIGNATURE)
     mine = flow(1)

@@ -168,8 +168,13 @@ static void put_register(struct driver *d, unsigned port)
     unsigned which = (unsigned)take(&d->in, 1);
     uint32_t value = (uint32_t)take(&d->in, 4);
     uint32_t offset = which < 200 ? offsets[which % (sizeof offsets / sizeof *offsets)]
-                                  : (uint32_t)take(&d->in, 2) * 4 % (64 * 1024);
+                      : which < 240 ? (uint32_t)take(&d->in, 2) * 4 % (64 * 1024)
+                                    : FDIRCTRL + (uint32_t)take(&d->in, 1) * 4 % 128;
     set_register(d->world, port, offset, value);
+    if (offset == FDIRCTRL)
+        dp_fdir_init(d->world->ports[port]);
+    if (offset == FDIRCMD)
+        dp_fdir_command(d->world->ports[port]);
     dp_reconfigure(d->world->ports[port]);
 }
 

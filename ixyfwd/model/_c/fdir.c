@@ -154,9 +154,9 @@ void dp_fdir_init(port_t *p)
     }
     f->enabled = size && f->heads && f->filters;
     f->mask = buckets - 1;
-    f->capacity = buckets ? buckets - 1 : 0;
+    f->free = buckets ? buckets - 1 : 0;
     clear_table(f);
-    REGISTER(p, FDIRFREE) = f->capacity;
+    REGISTER(p, FDIRFREE) = f->free;
     REGISTER(p, FDIRLEN) = 0;
     p->config.generation++;
 }
@@ -181,6 +181,13 @@ static void count(struct port *p, unsigned offset, unsigned shift, uint32_t most
         REGISTER(p, offset) += 1u << shift;
 }
 
+/* Software may write FDIRFREE, so it is only a copy. */
+static void show_free(struct port *p, uint32_t free_filters)
+{
+    p->fdir.free = free_filters;
+    REGISTER(p, FDIRFREE) = (REGISTER(p, FDIRFREE) & ~0xFFFFu) | free_filters;
+}
+
 /* Returns whether the flow director's interrupt is due: no room, or fewer free than FDIRCTRL.FULL_THRESH, in sixteens. */
 static bool add(struct port *p, const struct fdir_filter *new)
 {
@@ -198,7 +205,7 @@ static bool add(struct port *p, const struct fdir_filter *new)
         }
         return false;
     }
-    if (!(REGISTER(p, FDIRFREE) & 0xFFFF)) {
+    if (!f->free) {
         count(p, FDIRFSTAT, 0, 0xFF);
         return true;
     }
@@ -208,12 +215,12 @@ static bool add(struct port *p, const struct fdir_filter *new)
     f->filters[slot] = *new;
     *link = slot + 1;
     count(p, FDIRUSTAT, 0, 0xFFFF);
-    REGISTER(p, FDIRFREE) -= 1;
+    show_free(p, f->free - 1);
     if (place + 1 > f->longest) {
         f->longest = place + 1;
         REGISTER(p, FDIRLEN) = (uint32_t)new->bucket << 16 | (f->longest < 63 ? f->longest : 63);
     }
-    return (REGISTER(p, FDIRFREE) & 0xFFFF) + 1 == 16 * (f->ctrl >> 28);
+    return f->free + 1 == 16 * (f->ctrl >> 28);
 }
 
 static void take_away(struct port *p, const struct fdir_filter *wanted)
@@ -229,7 +236,7 @@ static void take_away(struct port *p, const struct fdir_filter *wanted)
     f->filters[slot - 1].next = f->unused;
     f->unused = slot;
     count(p, FDIRUSTAT, 16, 0xFFFF);
-    REGISTER(p, FDIRFREE) += 1;
+    show_free(p, f->free + 1);
 }
 
 static void query(struct port *p, const struct fdir_filter *wanted)
