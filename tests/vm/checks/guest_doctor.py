@@ -141,7 +141,7 @@ DEVICE_TRUTHS: tuple[tuple[str, str, Callable[[str, Mapping[str, Any]], bool]], 
 
 
 def _is(row: Mapping[str, Any], troubled: bool) -> bool:
-    return (row["state"] != "ok") == troubled
+    return bool((row["state"] != "ok") == troubled)
 
 
 def _ask(lab: Lab, status: int, *arguments: str) -> Rows:
