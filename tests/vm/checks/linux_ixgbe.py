@@ -11,7 +11,7 @@ _MOVE = "ip netns add n{n} 2>/dev/null; ip link set eth{n} netns n{n}; ip -n n{n
 _UP = "ip -n n{n} addr replace 10.9.0.{a}/24 dev eth{n}; ip -n n{n} link set eth{n} up"
 _CARRIER = "for n in 0 1; do [ $(ip netns exec n$n cat /sys/class/net/eth$n/carrier) = 1 ] || exit 1; done"
 _BAD_DMESG = re.compile(
-    r"ixgbe.*(error|fail|timeout|timed out|hang|reset|not valid)|BUG:|Oops|WARNING|Call Trace|DMAR.*fault|vfio.*fail",
+    r"ixgbe.*(error|fail|timeout|timed out|hang|reset|not valid)|BUG:|\bOops\b|WARNING|Call Trace|DMAR.*fault|vfio.*fail",
     re.I,
 )
 
