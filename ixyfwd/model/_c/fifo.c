@@ -8,7 +8,11 @@
 
 enum {
     BUFFER_BYTES = 512 << 10, /* the largest RXPBSIZE */
-    FRAME_ROOM = BUFFER_BYTES / (MIN_FRAME + CRC_BYTES),
+    /* A segmented packet leaves at once here. The part of it that a paused port would have kept in its transmit packet
+     * buffer is kept at the far end instead. */
+    PAUSED_BYTES = 160 << 10,
+    STORE_BYTES = BUFFER_BYTES + PAUSED_BYTES,
+    FRAME_ROOM = STORE_BYTES / (MIN_FRAME + CRC_BYTES),
     PAUSE_FRAME_BYTES = 64,
 };
 
@@ -16,7 +20,7 @@ enum {
 static bool allocate(struct fifo *f)
 {
     if (!f->bytes)
-        f->bytes = malloc(BUFFER_BYTES + SCRATCH_BYTES);
+        f->bytes = malloc(STORE_BYTES + SCRATCH_BYTES);
     if (!f->frames)
         f->frames = malloc(FRAME_ROOM * sizeof *f->frames);
     return f->bytes && f->frames;
@@ -61,10 +65,12 @@ static void flow_control(struct port *p)
 bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class)
 {
     struct fifo *f = &p->fifo;
-    uint32_t stored = length + CRC_BYTES;
-    if (f->used + stored > p->config.buffer_bytes || f->count == FRAME_ROOM || !allocate(f))
+    uint32_t stored = length + CRC_BYTES, room = p->config.buffer_bytes;
+    if (f->paused && p->wire == WIRE_CABLE && p->peer && p->peer->paused && p->peer->config.heeds_pause)
+        room += PAUSED_BYTES;
+    if (f->used + stored > room || f->count == FRAME_ROOM || !allocate(f))
         return false;
-    if (f->write + length > BUFFER_BYTES + SCRATCH_BYTES)
+    if (f->write + length > STORE_BYTES + SCRATCH_BYTES)
         f->write = 0;
     f->frames[(f->first + f->count++) % FRAME_ROOM] = (struct fifo_frame){*class, f->write, length};
     memcpy(f->bytes + f->write, data, length);
