@@ -33,7 +33,7 @@ class Model:
     def __init__(self, folder: Path, *arguments: str, wires: tuple[str, ...] = (SLOW, SLOW)) -> None:
         self.folder = folder
         self.sockets = [folder / f"{n}.sock" for n in range(len(wires))]
-        self._control: ModelClient | None = None
+        self.control: ModelClient | None = None
         command = [*IXYFWD, "model", *ports(folder, wires), "--json", *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -45,9 +45,9 @@ class Model:
 
     def stats(self) -> ModelStats:
         """What the control socket says."""
-        if self._control is None:
-            self._control = ModelClient(str(self.folder / "0.sock.control"))
-        return self._control.stats()
+        if self.control is None:
+            self.control = ModelClient(str(self.folder / "0.sock.control"))
+        return self.control.stats()
 
     def sent(self) -> list[int]:
         """Frames that each generator has sent."""
@@ -60,8 +60,8 @@ class Model:
         return self.process.returncode, report_of(out), err
 
     def clean_up(self) -> None:
-        if self._control is not None:
-            self._control.close()
+        if self.control is not None:
+            self.control.close()
         if self.process.poll() is None:
             self.process.kill()  # the model process dies with it
         self.process.communicate()
@@ -111,6 +111,21 @@ def assert_clean(model: Model) -> dict[str, Any]:
 
 
 # With our own forwarder
+
+
+def test_wires_that_are_held_wait_for_their_start(start: Any, folder: Path, instance: Instance) -> None:
+    """A driver that begins to receive makes a wire feed, but not one that was told to stop."""
+    model = start("--mmap", wires=("generator:rate=max,flows=4", "generator:rate=max,flows=4"))
+    model.stats()
+    assert model.control is not None
+    model.control.stop()
+    instance.start("-c", forwarder_config(folder, model), "--json")
+    eventually(lambda: instance.running() is not None, "the ports receive")
+    assert model.sent() == [0, 0]
+    model.control.start()
+    eventually(lambda: min(model.sent()) > 100, "frames flow")
+    assert instance.command("stop").returncode == 0
+    assert_clean(model)
 
 
 def test_ports_without_a_module_say_so(start: Any, folder: Path, instance: Instance) -> None:

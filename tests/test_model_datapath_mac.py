@@ -331,3 +331,23 @@ def test_lying_ip_lengths_are_not_followed(length):
         (found,) = hand.receive(rx)
         assert found.data == bytes(packet)
         assert not found.status & L4CS
+
+
+def test_mac_loopback_keeps_frames_inside():
+    """HLREG0.LPBK: what is sent is received by the same port, and neither end of the cable sees anything."""
+    with Hand() as hand:
+        a, b = hand.ports
+        hand.set(a, "HLREG0", 0x08012C0B | 1 << 15)
+        rings = [hand.rx_ring(port) for port in (a, b)]
+        txs = [hand.tx_ring(port) for port in (a, b)]
+        inside = b"\x02" + bytes(range(99))
+        hand.send(txs[0], [inside])
+        hand.send(txs[1], [b"\x02" + bytes(59)])
+        assert [one.data for one in hand.receive(rings[0])] == [inside]
+        assert hand.receive(rings[1]) == []
+        assert a.stats.gptc == a.stats.gprc == 1 and b.stats.gprc == 0
+        assert a.wire_stats()["sent"] == a.wire_stats()["received"] == 0
+        hand.accounts_close(a)
+        hand.set(a, "HLREG0")
+        hand.send(txs[0], [inside])
+        assert [one.data for one in hand.receive(rings[1])] == [inside]
