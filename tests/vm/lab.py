@@ -1,6 +1,7 @@
 """A check in progress: the model, the guest, and steps that print a line each."""
 
 import contextlib
+import json
 import shutil
 import tempfile
 import time
@@ -50,6 +51,14 @@ class Lab:
             if time.monotonic() > deadline:
                 raise CheckError(f"{what} did not come about within {timeout_s:g} s: {done.output.strip()[-300:]}")
             time.sleep(0.3)
+
+
+def no_faults(lab: Lab) -> str:
+    """A step: the model recorded nothing against the driver."""
+    faults = lab.model.faults()
+    if faults:
+        raise CheckError(json.dumps(faults)[:1000])
+    return "none recorded"
 
 
 def run_check(check: Check, image: Image, keep: Path) -> bool:

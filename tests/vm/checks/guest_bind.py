@@ -189,7 +189,7 @@ def booted(lab: Lab) -> str:
 def no_faults(lab: Lab) -> str:
     """The model recorded nothing against Linux or us, and the kernel has nothing to complain of."""
     faults = lab.model.faults()
-    bad = re.findall(r".*(?:BUG:|Oops|Call Trace|DMAR.*fault).*", lab.must("dmesg"))
+    bad = re.findall(r".*(?:BUG:|\bOops\b|Call Trace|DMAR.*fault).*", lab.must("dmesg"))
     if faults or bad:
         raise CheckError(f"{json.dumps(faults)[:500]} {bad[:5]}")
     return "none recorded"

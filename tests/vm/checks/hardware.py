@@ -7,7 +7,7 @@ from typing import Any
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.vm import inside
 from tests.vm.guest import CheckError, Hardware
-from tests.vm.lab import Check, Lab, Step
+from tests.vm.lab import Check, Lab, Step, no_faults
 
 SLOTS = ("0000:01:00.0", "0000:02:00.0")
 FORWARD_S = 3.0
@@ -176,14 +176,6 @@ def give_back(lab: Lab) -> str:
         lab.until(f"frames at {name}", f"[ $(cat /sys/class/net/{name}/statistics/rx_packets) -gt 1000 ]")
     lab.model.client.stop()
     return "ixgbe receives on " + " and ".join(names)
-
-
-def no_faults(lab: Lab) -> str:
-    """The model recorded nothing against the driver."""
-    faults = lab.model.faults()
-    if faults:
-        raise CheckError(f"{faults}"[:1000])
-    return "none recorded"
 
 
 def _config(lab: Lab, workers: int) -> str:

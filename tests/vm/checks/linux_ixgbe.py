@@ -4,7 +4,7 @@ import json
 import re
 
 from tests.vm.guest import CheckError, Hardware
-from tests.vm.lab import Check, Lab
+from tests.vm.lab import Check, Lab, no_faults
 
 # eth0 in n0 is 10.9.0.1, eth1 in n1 is 10.9.0.2.
 _MOVE = "ip netns add n{n} 2>/dev/null; ip link set eth{n} netns n{n}; ip -n n{n} link set lo up"
@@ -281,14 +281,6 @@ def quiet_dmesg(lab: Lab) -> str:
     if bad:
         raise CheckError("; ".join(bad[:5]))
     return "no error, no reset, no warning"
-
-
-def no_faults(lab: Lab) -> str:
-    """The model recorded nothing against the driver."""
-    faults = lab.model.faults()
-    if faults:
-        raise CheckError(json.dumps(faults)[:1000])
-    return "none recorded"
 
 
 def iperf_mbps(lab: Lab, address: str, options: str) -> float:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tests.vm.guest import CheckError, Hardware
-from tests.vm.lab import Check, Lab, Step
+from tests.vm.lab import Check, Lab, Step, no_faults
 
 FORWARD_S = 4.0
 SETTLE_S = 1.0
@@ -95,14 +95,6 @@ def _settle(lab: Lab) -> None:
     while (received := _totals(lab)["received"]) != seen:
         seen = received
         time.sleep(SETTLE_S)
-
-
-def no_faults(lab: Lab) -> str:
-    """The model recorded nothing against the driver."""
-    faults = lab.model.faults()
-    if faults:
-        raise CheckError(f"{faults}"[:1000])
-    return "none recorded"
 
 
 def _steps() -> tuple[tuple[str, Callable[[Lab], str]], ...]:
