@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, environment
+from tests.support import ROOT, environment, run
 
 BLOCK = re.compile(r"^```(sh[^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
@@ -45,6 +45,8 @@ def test_commands_of_the_readme(kind: str, commands: str, tmp_path: Path) -> Non
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for name in re.findall(r"ip netns add (\w+)", commands):  # left by a block that stopped half way
+                run("ip", "netns", "del", name)
         output.seek(0)
         text = output.read()
     assert code == 0, text
