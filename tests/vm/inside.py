@@ -18,8 +18,15 @@ _ERRORS = "/tmp/ixyfwd.err"
 
 
 def mount(lab: Lab) -> None:
-    """Put the guest's own file systems over the host's tree; does nothing the second time."""
-    lab.must("".join(f"mountpoint -q /host/{name} || mount --rbind /{name} /host/{name}; " for name in _OVER) + "true")
+    """Put the guest's own file systems over the host's tree; does nothing the second time.
+
+    A project that lies under one of them (a clone in /tmp) is put back in its place.
+    """
+    hidden = ROOT.parts[1] in _OVER
+    keep = f"mkdir -p /mnt/project && mount --bind /host{ROOT} /mnt/project" if hidden else "true"
+    again = f"mkdir -p {ROOT} && mount --bind /mnt/project /host{ROOT}" if hidden else "true"
+    over = " && ".join(f"mount --rbind /{name} /host/{name}" for name in _OVER)
+    lab.must(f"mountpoint -q /host/proc || {{ {keep} && {over} && {again}; }}")
 
 
 def command(*arguments: str) -> str:
