@@ -131,7 +131,8 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = ["02:00:00:00:00:0A", "02:00:00:00:00:0a"]', '4: port[0].mac_filters[1]: found "02:00:00:00:00:0a" again, expected each address once'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = true\nmac_filters = ["02:00:00:00:00:01"]', "4: port[0].promiscuous: found true, expected promiscuous = false beside mac_filters"),
     *((f'name = "p0"\ndevice = "sim:p0"\nmac = {mac}', f'4: port[0].mac: found {mac}, expected the address of one station (unicast, not all zeros)') for mac in ('"02-00"', '"01:00:5e:00:00:01"', '"00:00:00:00:00:00"', "7")),
-    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac" or "wire"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac", "flow_control" or "wire"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\nflow_control = "both"', '4: port[0].flow_control: found "both", expected "off", "rx", "tx" or "full"'),
 ]
 
 # Whole files.

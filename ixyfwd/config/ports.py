@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
-from ixyfwd.config.schema import NAME, NAME_EXPECTED, PortConfig
+from ixyfwd.config.schema import FLOW_CONTROLS, NAME, NAME_EXPECTED, PortConfig
 from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
 from ixyfwd.telemetry.counters import MAX_PORTS
@@ -55,9 +55,10 @@ def _read_port(table: Table, folder: Path) -> PortConfig:
         extra = "promiscuous = false beside mac_filters (a promiscuous port takes every frame)"
         table.notes.add((*table.path, "promiscuous"), f"found true, expected {extra}")
     mac = _read_mac(table)
+    flow_control = table.choice("flow_control", "off", FLOW_CONTROLS)
     wire = _read_wire(table, device, folder)
     table.finish()
-    return PortConfig(name, device, promiscuous, filters, wire, mac)
+    return PortConfig(name, device, promiscuous, filters, wire, mac, flow_control)
 
 
 def _read_mac(table: Table) -> str | None:

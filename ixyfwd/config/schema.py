@@ -14,11 +14,13 @@ from ixyfwd.model.spec import Wire
 ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector"]
 Idle = Literal["spin", "adaptive", "sleep"]
+FlowControlName = Literal["off", "rx", "tx", "full"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
 IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
@@ -43,7 +45,8 @@ class CpuConfig:
 @dataclass(frozen=True)
 class PortConfig:
     """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
-    `device` is `sim:`; `mac` is None for the address in the NVM."""
+    `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`:
+    "rx" heeds pause frames, "tx" sends them."""
 
     name: str
     device: str
@@ -51,6 +54,7 @@ class PortConfig:
     mac_filters: tuple[str, ...] = ()
     wire: Wire | None = None
     mac: str | None = None
+    flow_control: FlowControlName = "off"
 
     @property
     def simulated(self) -> bool:

@@ -10,15 +10,9 @@ from ixyfwd.driver.registers import (
     EICR,
     EIMC,
     EIMC_EX,
-    FCCFG,
-    FCRTH,
-    FCRTL,
-    FCRTV,
-    FCTTV,
     FWSM,
     GCR_EXT,
     HLREG0,
-    MFLCN,
     RDRXCTL,
     RXCTRL,
     STATUS,
@@ -38,7 +32,6 @@ _COMMAND_INTX_DISABLE: Final = 1 << 10
 _BEFORE_RESET_POLL_S: Final = 1e-3  # 8.2.3.1.1: wait about 1 ms before any other access
 _FLUSH_S: Final = 20e-6  # 5.2.5.3.2
 _BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
-_FLOW_CONTROL_MARGIN_BYTES: Final = 0x6000  # 4.6.3.2
 
 
 def enable_memory_access(function: Function) -> None:
@@ -115,20 +108,6 @@ def wait_dma_init(regs: Registers) -> None:
     regs.wait(
         RDRXCTL, RDRXCTL.DMAIDONE(1), timeout_s=DMA_INIT_TIMEOUT_S, doing="the device initialises its DMA engines"
     )
-
-
-def disable_flow_control(regs: Registers, packet_buffer_kib: int) -> None:
-    """4.6.3.2, 4.6.11.3.4: a forwarder that stops its peers moves the loss out of sight; pause frames are dropped."""
-    for register in (FCTTV, FCRTL):
-        for n in range(register.count):
-            regs.write(register[n], 0)
-    regs.write(FCRTV, 0)
-    # The threshold must be valid even so: it also stops the internal tx-to-rx switch.
-    regs.write(FCRTH[0], FCRTH.RTH((packet_buffer_kib * 1024 - _FLOW_CONTROL_MARGIN_BYTES) // 32))
-    for n in range(1, FCRTH.count):
-        regs.write(FCRTH[n], 0)
-    regs.write(FCCFG, FCCFG.TFCE(0))
-    regs.update(MFLCN, MFLCN.RFCE(0), MFLCN.RPFCE(0), MFLCN.DPF(1))
 
 
 def station_address(regs: Registers) -> bytes:

@@ -93,6 +93,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "rx_no_descriptor": statistics.rx_no_descriptor,
                 "rx_missed": statistics.rx_missed,
                 "rx_errors": statistics.rx_errors,
+                "flow_control": {"mode": port.config.flow_control, **statistics.pause_frames},
                 "wire": wires.get(port.name, {}).get("wire"),
                 "faults": wires.get(port.name, {}).get("faults"),
                 "injected": wires.get(port.name, {}).get("injected"),
