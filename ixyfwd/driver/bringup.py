@@ -1,8 +1,10 @@
 """Initialisation up to the queues, in the order of datasheet 4.6.3."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.ids import DeviceId, Media
 from ixyfwd.driver.mac import is_station_address, read_address
 from ixyfwd.driver.registers import (
     CTRL,
@@ -17,6 +19,7 @@ from ixyfwd.driver.registers import (
     RXCTRL,
     STATUS,
 )
+from ixyfwd.driver.semaphore import phy_semaphore
 from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.pci.function import Function
 
@@ -54,27 +57,34 @@ def disable_master(regs: Registers) -> bool:
     return regs.settles(STATUS, STATUS.GIO_MASTER_ENABLE(0), timeout_s=MASTER_DISABLE_TIMEOUT_S)
 
 
-def reset(regs: Registers, after_reset_s: float) -> None:
+def reset(regs: Registers, device: DeviceId) -> None:
     """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
     for left in reversed(range(RESET_ATTEMPTS)):
         try:
-            return _reset_once(regs, after_reset_s)
+            return _reset_once(regs, device)
         except DeviceTimeoutError:
             if not left:
                 raise
 
 
-def _reset_once(regs: Registers, after_reset_s: float) -> None:
+def _reset_once(regs: Registers, device: DeviceId) -> None:
     """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):
         _flush_data_path(regs)
-        regs.update(CTRL, CTRL.RST(1))
-        regs.clock.sleep(_BETWEEN_RESETS_S)
-    regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
-    regs.clock.sleep(_BEFORE_RESET_POLL_S)
+        with _held_phy(regs, device):
+            regs.update(CTRL, CTRL.RST(1))
+            regs.clock.sleep(_BETWEEN_RESETS_S)
+    with _held_phy(regs, device):
+        regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
+        regs.clock.sleep(_BEFORE_RESET_POLL_S)
     regs.wait(CTRL, CTRL.RST(0), CTRL.LNK_RST(0), timeout_s=RESET_TIMEOUT_S, doing="resetting the device")
-    regs.clock.sleep(after_reset_s)
+    regs.clock.sleep(device.after_reset_s)
+
+
+def _held_phy(regs: Registers, device: DeviceId) -> AbstractContextManager[None]:
+    """A reset of the chip is one of the PHY inside it, whose firmware must not be at work then (X540, X550)."""
+    return phy_semaphore(regs, "resetting the device") if device.media is Media.COPPER else nullcontext()
 
 
 def _flush_data_path(regs: Registers) -> None:

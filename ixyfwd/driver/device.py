@@ -103,7 +103,7 @@ class Ixgbe:
     def _reset(self, device: DeviceId) -> None:
         bringup.enable_memory_access(self._function)
         bringup.mask_interrupts(self.regs)
-        bringup.reset(self.regs, device.after_reset_s)
+        bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
         set_flow_control(self.regs, self._options.flow_control, device.packet_buffer_kib)
         bringup.wait_eeprom(self.regs)
