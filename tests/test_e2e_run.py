@@ -168,3 +168,16 @@ def test_cable_and_two_links(tmp_path: Path, instance: Instance) -> None:
     assert report["tx_packets"] == 16_000
     for trouble in ("lost", "reordered", "duplicated", "corrupted"):
         assert report["sink"][trouble] == 0
+
+
+@pytest.mark.parametrize("workers", [4, pytest.param(16, marks=pytest.mark.slow)])
+def test_the_model_plays_an_x550(tmp_path: Path, instance: Instance, workers: int) -> None:
+    """Its redirection table has 512 entries: all of it is in use, and flows keep their worker."""
+    wire = '{ kind = "generator", flows = 256, rate = 50_000 }'
+    text = config_text([wire, wire], cpu=f"workers = {workers}\nshare = true")
+    path = write_config(tmp_path / "c.toml", text.replace("wire =", "device_id = 0x1563\nwire ="))
+    report = start_for_report("-c", path, "--duration", "1", instance=instance.name)
+    assert_exact(report)
+    assert_flows_kept_their_worker(report)
+    assert [(port["chip"], port["reta_entries"]) for port in report["ports"]] == [("X550-T2", 512)] * 2
+    assert all(worker["rx_packets"] for worker in report["workers"]) and len(report["workers"]) == workers

@@ -61,6 +61,11 @@ class Ixgbe:
         return format_mac(self._address)
 
     @property
+    def chip(self) -> str:
+        """What the port is, once `reset_and_init` has run: "X550-T2"."""
+        return self._device.name
+
+    @property
     def reta(self) -> tuple[int, ...]:
         """The redirection table in force: 128 queue numbers, 512 on an X550."""
         return self._reta

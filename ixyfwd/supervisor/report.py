@@ -85,6 +85,8 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "name": port.name,
                 "device": port.config.device,
                 "mac": port.driver.mac,
+                "chip": port.driver.chip,
+                "reta_entries": len(port.driver.reta),
                 "link": {"up": link.up, "speed_mbps": link.speed_mbps, "reason": link.reason},
                 "rx_packets": statistics.rx_packets,
                 "rx_bytes": statistics.rx_bytes,
