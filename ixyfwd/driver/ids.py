@@ -65,16 +65,21 @@ REFUSED: Final = (
 )
 
 
+def known(vendor: int, device: int) -> DeviceId | None:
+    """The accepted device with these ids, or None."""
+    return next((one for one in ACCEPTED if vendor == INTEL and one.device == device), None)
+
+
 def identify(function: Function, name: str) -> DeviceId:
     """The device behind `function`. Raises UsageError, which names it, for anything that is not accepted."""
     vendor, device = function.read_config(0, 2), function.read_config(2, 2)
     where = f"port {name} ({function.address})"
     if vendor == _ABSENT:
         raise DeviceGoneError(f"{where}: configuration space reads all ones: there is no device at this address")
+    found = known(vendor, device)
+    if found is not None:
+        return found
     if vendor == INTEL:
-        for known in ACCEPTED:
-            if known.device == device:
-                return known
         for other, other_name, why in REFUSED:
             if other == device:
                 raise UsageError(

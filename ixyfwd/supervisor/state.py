@@ -118,6 +118,7 @@ class Forwarder:
             "device": device_kind(self.config),
             "engine": self.config.forward.engine,
             "program": self.config.forward.program,
+            "rss": {"key": self.config.rss.key, "fields": list(self.config.rss.fields)},
         }
 
     def model_stats(self) -> Mapping[str, Any] | None:
