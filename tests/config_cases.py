@@ -35,7 +35,7 @@ BEHIND: list[tuple[str, str]] = [
     ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
     ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "batch", '
-     '"program", "engine", "buffers" or "idle"; did you mean "program"?'),
+     '"program", "engine", "buffers", "idle" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
     ('[instance]\nname = ""\n', f'10: instance.name: found "", expected {NAMES}'),
     ("[instance]\nname = 3\n", f"10: instance.name: found 3, expected {NAMES}"),

@@ -16,6 +16,7 @@ from ixyfwd.config.reader import Notes, Table, is_integer, one_of, shown
 from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
+    LOOPS,
     MAX_WORKERS,
     NAME,
     NAME_EXPECTED,
@@ -178,7 +179,10 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         batch=batch,
         buffers=_read_buffers(table, ports, ring_size, batch),
         idle=table.choice("idle", "adaptive", IDLES),
+        loop=table.choice("loop", "auto", LOOPS),
     )
+    if forward.loop == "fused" and forward.engine != "native":
+        table.wrong("loop", f'"auto" or "python" with engine = {shown(forward.engine)}')
     table.finish()
     return forward
 

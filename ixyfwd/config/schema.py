@@ -14,11 +14,13 @@ from ixyfwd.model.spec import Wire
 ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector"]
 Idle = Literal["spin", "adaptive", "sleep"]
+Loop = Literal["auto", "python", "fused"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
 IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
@@ -68,6 +70,12 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
+    loop: Loop = "auto"
+
+    @property
+    def fused(self) -> bool:
+        """Whether bursts follow each other in C, without Python between them."""
+        return self.engine == "native" and self.loop != "python"
 
 
 @dataclass(frozen=True)

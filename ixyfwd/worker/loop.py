@@ -10,6 +10,9 @@ from ixyfwd.worker.idle import Idle
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
+FUSED_FRAMES: Final = 1 << 16  # in one call at most: a few hundred microseconds
+FUSED_ROUNDS: Final = 1024
+FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; each is some empty rounds
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,26 @@ class Step:
     tx: Callable[[], int]
 
 
+@dataclass(frozen=True)
+class Fused:
+    """All directions of all links in one callable, see `engine.contract.FusingEngine`; `once` does one round."""
+
+    forward: Callable[[], int]
+    once: Callable[[], int]
+
+
+def fused_rounds(links: int, batch: int) -> int:
+    """Rounds of one call of `Fused.forward`."""
+    return max(1, min(FUSED_ROUNDS, FUSED_FRAMES // (links * batch)))
+
+
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
-    def __init__(self, steps: Sequence[Step], page: memoryview, idle: Idle, shared_cpu: bool) -> None:
+    def __init__(self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool) -> None:
         """`page` is the counters page as 'Q' view."""
-        self._steps = tuple(steps)
+        self._fused = work if isinstance(work, Fused) else None
+        self._steps = () if isinstance(work, Fused) else tuple(work)
         self._page = page
         self._idle = idle
         self._shared_cpu = shared_cpu
@@ -45,7 +62,10 @@ class PollLoop:
         page[Word.STATE] = State.READY
         while page[Word.COMMAND] != Command.QUIT:
             draining = page[Word.COMMAND] == Command.DRAIN
-            moved = self._rounds(round_, 1 if draining else self._turn_rounds)
+            if self._fused:
+                moved = self._calls(self._fused.once, 1) if draining else self._calls(self._fused.forward, FUSED_CALLS)
+            else:
+                moved = self._rounds(round_, 1 if draining else self._turn_rounds)
             self._housekeep()
             if moved and self._shared_cpu:
                 # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
@@ -79,6 +99,28 @@ class PollLoop:
         page[Word.POLLS] += rounds
         page[Word.EMPTY_POLLS] += empty
         page[Word.BURSTS] += bursts
+        return bursts
+
+    def _calls(self, forward: Callable[[], int], calls: int) -> int:
+        """Up to `calls` calls of the fused loop, which counts rounds and bursts itself; the first one that ends in the
+        middle of traffic is the last. Returns the number of bursts that had frames."""
+        clock, rest, page = self._clock, self._idle.rest, self._page
+        bursts = 0
+        for _ in range(calls):
+            done = forward()
+            if done >> 16:
+                bursts += done >> 16
+                self._busy = True
+                self._empty_rounds = 0
+            if not done & 0xFFFF:
+                break
+            now = clock()
+            if self._busy:
+                page[Word.BUSY_NS] += now - self._busy_since
+                self._busy = False
+            self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
+            rest(self._empty_rounds)
+            self._busy_since = clock()
         return bursts
 
     def _round_plain(self) -> int:

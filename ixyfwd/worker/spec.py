@@ -37,6 +37,7 @@ class WorkerSpec:
     program: str
     batch: int
     idle: IdlePolicy
+    fused: bool  # the whole loop in C, where the engine and the program can
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
