@@ -13,12 +13,12 @@ from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector"]
-Idle = Literal["spin", "adaptive", "sleep"]
+Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
-IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
@@ -60,7 +60,10 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors."""
+    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors.
+
+    `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
+    """
 
     program: ProgramName = "xconnect"
     engine: EngineName = "native"
@@ -68,6 +71,7 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
+    interrupt_interval_us: int = 50
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def run(spec: WorkerSpec) -> None:
             steps = _wire_up(spec, engine, memory)
             for port in range(len(spec.doorbells)):
                 engine.rx(port).start()
-            loop = PollLoop(steps, page, Idle(spec.idle, spec.shared_cpu), spec.shared_cpu)
+            idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
+            loop = PollLoop(steps, page, idle, spec.shared_cpu)
             freeze_gc()
             loop.run()
         except BaseException:
