@@ -181,7 +181,7 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         idle=table.choice("idle", "adaptive", IDLES),
         interrupt_interval_us=table.get(
             "interrupt_interval_us",
-            50,
+            100,
             f"an even whole number from 0 to {MAX_INTERRUPT_INTERVAL_US} (microseconds)",
             lambda v: is_integer(v) and 0 <= v <= MAX_INTERRUPT_INTERVAL_US and v % 2 == 0,
         ),

@@ -71,7 +71,7 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
-    interrupt_interval_us: int = 50
+    interrupt_interval_us: int = 100
 
 
 @dataclass(frozen=True)
