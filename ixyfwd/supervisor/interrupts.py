@@ -45,10 +45,13 @@ def _check(port: Port, workers: int) -> None:
     vectors = port.function.interrupt_vectors()
     where = f'port {port.name} ({port.function.address}): idle = "interrupt" is impossible'
     if vectors == 0:
-        raise RefusedError(
-            f"{where}: this device's interrupts cannot be delivered to a process; give a PCI device to vfio-pci "
-            f'(ixyfwd bind {port.config.device} --driver vfio-pci), or use idle = "adaptive"'
+        device = port.config.device
+        cure = (
+            ""
+            if device.startswith("vfio-user:")
+            else f"give it to vfio-pci: ixyfwd bind {device} --driver vfio-pci; or "
         )
+        raise RefusedError(f'{where}: it delivers no MSI-X messages to a process; {cure}use idle = "adaptive"')
     if vectors < workers:
         raise RefusedError(
             f"{where}: it has {vectors} MSI-X vectors, expected one for each of {workers} workers; set [cpu] workers "
