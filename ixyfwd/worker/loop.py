@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.telemetry.counters import Command, State, Word
-from ixyfwd.worker.idle import Idle
+from ixyfwd.worker.idle import Idle, Rest
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
@@ -58,14 +58,20 @@ class PollLoop:
         """Poll until QUIT. After DRAIN the first empty round is reported as DRAINED: nothing is left in the rings."""
         page = self._page
         round_ = self._round_plain if all(step.program is None for step in self._steps) else self._round_program
+        rest = self._idle.rest
         self._busy_since = self._clock()
         page[Word.STATE] = State.READY
         while page[Word.COMMAND] != Command.QUIT:
             draining = page[Word.COMMAND] == Command.DRAIN
-            if self._fused:
-                moved = self._calls(self._fused.once, 1) if draining else self._calls(self._fused.forward, FUSED_CALLS)
+            # Nothing new comes while draining, so there is nothing to rest for.
+            if self._fused and draining:
+                moved = self._calls(self._fused.once, 1, _no_rest)
+            elif self._fused:
+                moved = self._calls(self._fused.forward, FUSED_CALLS, rest)
+            elif draining:
+                moved = self._rounds(round_, 1, _no_rest)
             else:
-                moved = self._rounds(round_, 1 if draining else self._turn_rounds)
+                moved = self._rounds(round_, self._turn_rounds, rest)
             self._housekeep()
             if moved and self._shared_cpu:
                 # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
@@ -75,11 +81,12 @@ class PollLoop:
                 page[Word.STATE] = State.DRAINED
                 self._wait_for_quit()
 
-    def _rounds(self, round_: Callable[[], int], rounds: int) -> int:
-        """`rounds` rounds over all links; returns the number of bursts that had frames."""
-        clock, rest, page = self._clock, self._idle.rest, self._page
-        bursts = empty = 0
-        for _ in range(rounds):
+    def _rounds(self, round_: Callable[[], int], limit: int, rest: Rest) -> int:
+        """At most `limit` rounds over all links, none after a long rest; returns how many bursts had frames."""
+        clock, page = self._clock, self._page
+        bursts = rounds = empty = 0
+        while rounds < limit:
+            rounds += 1
             moved = round_()
             if moved:
                 bursts += moved
@@ -94,17 +101,19 @@ class PollLoop:
                 self._busy = False
             empty += 1
             self._empty_rounds += 1
-            rest(self._empty_rounds)
+            long = rest(self._empty_rounds)
             self._busy_since = clock()
+            if long:
+                break
         page[Word.POLLS] += rounds
         page[Word.EMPTY_POLLS] += empty
         page[Word.BURSTS] += bursts
         return bursts
 
-    def _calls(self, forward: Callable[[], int], calls: int) -> int:
+    def _calls(self, forward: Callable[[], int], calls: int, rest: Rest) -> int:
         """Up to `calls` calls of the fused loop, which counts rounds and bursts itself; the first one that ends in the
-        middle of traffic is the last. Returns the number of bursts that had frames."""
-        clock, rest, page = self._clock, self._idle.rest, self._page
+        middle of traffic is the last, and so is a long rest. Returns the number of bursts that had frames."""
+        clock, page = self._clock, self._page
         bursts = 0
         for _ in range(calls):
             done = forward()
@@ -119,8 +128,10 @@ class PollLoop:
                 page[Word.BUSY_NS] += now - self._busy_since
                 self._busy = False
             self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
-            rest(self._empty_rounds)
+            long = rest(self._empty_rounds)
             self._busy_since = clock()
+            if long:
+                break
         return bursts
 
     def _round_plain(self) -> int:
@@ -146,6 +157,7 @@ class PollLoop:
         page[Word.HEARTBEAT] += 1
         page[Word.SLEEPS] = self._idle.sleeps
         page[Word.YIELDS] = self._idle.yields
+        page[Word.WAKEUPS] = self._idle.wakeups
         if self._busy:
             now = self._clock()
             page[Word.BUSY_NS] += now - self._busy_since
@@ -157,3 +169,7 @@ class PollLoop:
         while self._page[Word.COMMAND] != Command.QUIT:
             self._page[Word.HEARTBEAT] += 1
             time.sleep(1e-3)
+
+
+def _no_rest(empty_rounds: int) -> bool:
+    return False

@@ -49,7 +49,8 @@ def run(spec: WorkerSpec) -> None:
             work = _fuse(spec, engine, program) or _wire_up(spec, engine, memory, program)
             for port in range(len(spec.doorbells)):
                 engine.rx(port).start()
-            loop = PollLoop(work, page, Idle(spec.idle, spec.shared_cpu), spec.shared_cpu)
+            idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
+            loop = PollLoop(work, page, idle, spec.shared_cpu)
             freeze_gc()
             loop.run()
         except BaseException:
