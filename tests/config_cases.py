@@ -36,7 +36,7 @@ BEHIND: list[tuple[str, str]] = [
     ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
     ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "batch", '
-     '"program", "engine", "buffers" or "idle"; did you mean "program"?'),
+     '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
     ('[instance]\nname = ""\n', f'10: instance.name: found "", expected {NAMES}'),
     ("[instance]\nname = 3\n", f"10: instance.name: found 3, expected {NAMES}"),
@@ -58,7 +58,13 @@ BEHIND: list[tuple[str, str]] = [
     ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "xconnect" or "touch"; did you mean "xconnect"?'),
     ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "xconnect" or "touch"'),
     ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native" or "vector"'),
-    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive" or "sleep"'),
+    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
+    ('[forward]\ninterrupt_interval_us = 51\n',
+     '10: forward.interrupt_interval_us: found 51, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = 1024\n',
+     '10: forward.interrupt_interval_us: found 1024, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = true\n',
+     '10: forward.interrupt_interval_us: found true, expected an even whole number from 0 to 1022 (microseconds)'),
     ("[forward]\nring_size = 500\n", "10: forward.ring_size: found 500, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 32\n", "10: forward.ring_size: found 32, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 8192\n", "10: forward.ring_size: found 8192, expected a power of two from 64 to 4096"),
@@ -219,6 +225,7 @@ ring_size = 4096
 batch = 2048
 buffers = 200000
 idle = "spin"
+interrupt_interval_us = 1022
 [rss]
 key = "%s"
 fields = ["tcp4", "ipv4"]

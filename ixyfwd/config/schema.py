@@ -13,13 +13,15 @@ from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector"]
-Idle = Literal["spin", "adaptive", "sleep"]
+Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
+Loop = Literal["auto", "python", "fused"]
 FlowControlName = Literal["off", "rx", "tx", "full"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
-IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
+LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
@@ -68,7 +70,10 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors."""
+    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors.
+
+    `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
+    """
 
     program: ProgramName = "xconnect"
     engine: EngineName = "native"
@@ -76,6 +81,13 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
+    interrupt_interval_us: int = 100
+    loop: Loop = "auto"
+
+    @property
+    def fused(self) -> bool:
+        """Whether bursts follow each other in C, without Python between them."""
+        return self.engine == "native" and self.loop != "python"
 
 
 @dataclass(frozen=True)

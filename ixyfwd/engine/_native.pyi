@@ -24,11 +24,17 @@ class _Lib(Protocol):
     PORT_TX_BYTES: int
     PORT_TX_FULL: int
     PORT_BLOCK_WORDS: int
+    SINGLES: int
+    MAX_BURSTS: int
+    WORD_POLLS: int
+    WORD_EMPTY_POLLS: int
+    WORD_BURSTS: int
 
     def rx_burst(self, queue: Any) -> int: ...
     def tx_burst(self, queue: Any) -> int: ...
     def tx_clean(self, queue: Any) -> int: ...
     def touch_burst(self, frames: Any) -> int: ...
+    def forward(self, forwarder: Any) -> int: ...
 
 ffi: _Ffi
 lib: _Lib
