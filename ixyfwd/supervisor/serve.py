@@ -50,7 +50,19 @@ class Server:
         self._reason = self._reason or Reason(why, error)
 
     def _died(self, worker: Worker) -> Callable[[], None]:
-        return lambda: self._fail(worker.obituary())
+        return lambda: self._fail(self._cause_of_death(worker))
+
+    def _cause_of_death(self, worker: Worker) -> str:
+        """Where a port is gone, its doorbells went with it, and the worker that touched them says nothing by itself."""
+        if not worker.lost_memory():
+            return worker.obituary()
+        gone = self._forwarder.lost_port()
+        if gone is not None:
+            return f"{gone}; {worker.obituary()} at its doorbell"
+        return (
+            f"{worker.obituary()}: memory that it had mapped was taken away, though all ports answer again; look for "
+            "somebody who resets or rebinds the devices, then start again"
+        )
 
     def _fail(self, error: str) -> None:
         self._stop("failure", error)
