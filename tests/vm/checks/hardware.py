@@ -138,7 +138,8 @@ def killed(lab: Lab) -> str:
 
 
 def removed(lab: Lab) -> str:
-    """A port leaves the bus in full flight: the run ends by itself, says so, and works again when the port is back."""
+    """A port is removed in full flight: the run ends by itself, says so, and the port can be had again. vfio-pci waits
+    for its device until the run lets go of it."""
     ticket = _begin(lab, 2)
     lab.model.client.start()
     time.sleep(1.0)
@@ -277,6 +278,7 @@ HARDWARE_CHECKS = (
             ("interrupts", interrupts),
             *_RUNS,
             ("silent", silent),
+            ("removed", removed),
             ("give-back", give_back),
         ),
         wires=_WIRES,
