@@ -35,6 +35,8 @@ from tests.driver_fake import (
     txdctl,
 )
 
+VLNCTRL = 0x5088
+
 # Which devices
 
 
@@ -181,6 +183,17 @@ def test_queue_registers() -> None:
         assert value[tx + 0x0C] == 0x2200  # bit 11 cleared
         assert value[txdctl(queue)] == 36 | 8 << 8 | 0 << 16 | ENABLE
         assert value[rxdctl(queue)] == ENABLE
+
+
+def test_vlan_tags_stay_in_the_frames_and_no_tag_is_filtered() -> None:
+    """8.2.3.8.6, 8.2.3.7.2: RXDCTL.VME would take tags off, VLNCTRL.VFE would drop strangers' frames."""
+    driver, function, _ = port()
+    vme, vfe, ethertype = 1 << 30, 1 << 30, 0x8100
+    function.power_on |= {rxdctl(queue): vme for queue in range(QUEUES)}
+    function.power_on[VLNCTRL] = vfe | ethertype
+    bring_up(driver)
+    assert [function.registers[rxdctl(queue)] & vme for queue in range(QUEUES)] == [0] * QUEUES
+    assert function.registers[VLNCTRL] == ethertype
 
 
 def test_drop_enable_is_an_option() -> None:

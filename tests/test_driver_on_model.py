@@ -138,6 +138,21 @@ def test_bring_up_and_stop_twice_in_a_row_without_a_fault(quiet: Bench) -> None:
     assert quiet.faults() == NONE
 
 
+def test_an_address_that_was_set_is_valid_until_the_next_reset(quiet: Bench) -> None:
+    """RAL/RAH with AV while it runs; the reset of the next bring-up loads the NVM's again."""
+    low, high = 0xA200, 0xA204
+    quiet.bring_up(PortOptions(mac="02:12:34:56:78:9a", rss=RssOptions(queues=QUEUES)))
+    assert quiet.driver.mac == "02:12:34:56:78:9a"
+    assert (quiet.function.read32(low), quiet.function.read32(high)) == (0x56341202, 1 << 31 | 0x9A78)
+    assert not quiet.function.read32(high + 8) >> 31, "and no other"
+    quiet.driver.stop()
+    quiet.bring_up()
+    assert quiet.driver.mac == "02:69:78:79:00:05"
+    assert (quiet.function.read32(low), quiet.function.read32(high)) == (0x79786902, 1 << 31 | 0x0500)
+    quiet.driver.stop()
+    assert quiet.faults() == NONE
+
+
 def test_a_queue_is_set_up_again_while_the_others_run(quiet: Bench) -> None:
     quiet.bring_up()
     quiet.driver.start_receive()

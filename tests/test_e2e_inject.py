@@ -156,13 +156,45 @@ def test_a_held_semaphore_is_a_timeout_that_names_it(start: Any, folder: Path, i
     assert model.end()[0] == 0
 
 
+def test_a_reset_that_never_ends_is_tried_again_and_said(start: Any, folder: Path, instance: Instance) -> None:
+    model = start("--mmap", wires=(SLOW, SLOW))
+    config = forwarder_config(folder, model)
+    control = str(folder / "0.sock.control")
+    name = model.stats()["ports"][0]["name"]
+    assert run(*IXYFWD, "fault", "--control", control, name, "reset-hang").returncode == 0
+    failed = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "1")
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert "waited 1 s for CTRL (0x00000) RST = 0 and LNK_RST = 0 while resetting the device" in failed.stderr
+    off = run(*IXYFWD, "fault", "--control", control, name, "reset-hang", "off", "--json")
+    # Three, and what else was written to CTRL meanwhile: that writes the 1 in RST again.
+    assert json.loads(off.stdout)["injected"]["reset-hang"]["count"] >= 3
+    again = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "0.3")
+    assert again.returncode == 0, again.stderr
+    assert model.end()[0] == 0
+
+
+def test_a_device_that_is_gone_before_the_start(start: Any, folder: Path, instance: Instance) -> None:
+    model = start("--mmap", wires=(SLOW, SLOW))
+    config = forwarder_config(folder, model)
+    control = str(folder / "0.sock.control")
+    name = model.stats()["ports"][1]["name"]
+    assert run(*IXYFWD, "fault", "--control", control, name, "device-gone").returncode == 0
+    failed = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "1")
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert "all ones" in failed.stderr or "left the bus" in failed.stderr
+    assert run(*IXYFWD, "fault", "--control", control, name, "device-gone", "off").returncode == 0
+    again = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "0.3")
+    assert again.returncode == 0, again.stderr
+    assert model.end()[0] == 0
+
+
 # The command itself
 
 
 def test_the_list_names_every_kind() -> None:
     shown = run(*IXYFWD, "fault", "list")
     listed = json.loads(run(*IXYFWD, "fault", "list", "--json").stdout)["kinds"]
-    assert len(listed) == 13
+    assert len(listed) == 14
     assert all(f"{kind['name']}: " in shown.stdout for kind in listed)
 
 

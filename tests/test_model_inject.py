@@ -13,6 +13,7 @@ from tests.model_hand import DD, IOVA, PLAIN, RS, Hand, Ring
 from tests.test_model_datapath_rings import frame
 
 ALL_ONES = 0xFFFFFFFF
+RST = 1 << 26
 LINKS_UP = 1 << 30
 SECOND_NS = 1_000_000_000
 
@@ -411,6 +412,20 @@ def test_a_device_that_is_gone_reads_all_ones_everywhere_and_comes_back_reset() 
     bench.pass_ms(20)
     assert bench.read("LINKS") & LINKS_UP and bench.datapath.link
     assert bench.misuses() == []
+
+
+def test_a_reset_hangs_until_it_does_not() -> None:
+    bench = Bench()
+    bench.write("RETA", 1)
+    bench.port.injector.begin("reset-hang", {})
+    for _ in range(2):
+        bench.write("CTRL", RST)
+        assert bench.read("CTRL") & RST and bench.read("RETA") == 0
+    assert bench.port.injector.report()["reset-hang"]["count"] == 2
+    bench.port.injector.end("reset-hang")
+    assert not bench.read("CTRL") & RST
+    bench.write("CTRL", RST)
+    assert not bench.read("CTRL") & RST
 
 
 def test_smbi_is_held_until_it_is_not() -> None:

@@ -124,6 +124,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             "after `count` frames",
         ),
         Kind("device-gone", "all reads are all ones, writes and DMA end; when it is off the port is as after a reset"),
+        Kind("reset-hang", "CTRL.RST and LNK_RST stay 1 once written; counts the resets that do not end"),
         Kind("smbi-held", "SWSM.SMBI reads 1 for ever; counts the reads that it turned away"),
         Kind(
             "lost-doorbell",

@@ -26,13 +26,20 @@ class Injected(TypedDict):
 
 
 class Presence(Protocol):
-    """A port that can leave the bus."""
+    """A port that can leave the bus, and hang in a reset."""
 
     def leave(self) -> None:
         """All reads are all ones from now on."""
 
     def come_back(self) -> None:
         """As after a reset."""
+
+    def hang_in_reset(self, on: bool) -> None:
+        """Whether the next reset never ends; one that hangs ends with it."""
+
+    @property
+    def hung_resets(self) -> int:
+        """How many resets did not end by themselves."""
 
 
 @dataclass
@@ -135,7 +142,7 @@ class Injector:
                 return _Begun(lambda: 1, lambda: self._store_queues([field], 0))
             case "corrupt":
                 return self._begin_corrupt(parameters)
-            case "device-gone" | "smbi-held" | "eeprom-checksum":
+            case "device-gone" | "reset-hang" | "smbi-held" | "eeprom-checksum":
                 return self._begin_device(kind.name)
             case _:
                 return self._begin_queues(kind.name, parameters)
@@ -148,6 +155,10 @@ class Injector:
         if name == "eeprom-checksum":
             nvm.break_checksum()
             return _Begun(lambda: 1, nvm.restore_checksum)
+        if name == "reset-hang":
+            hung = self._presence.hung_resets
+            self._presence.hang_in_reset(True)
+            return _Begun(lambda: self._presence.hung_resets - hung, lambda: self._presence.hang_in_reset(False))
         before = nvm.turned_away
         nvm.smbi_held = True
         return _Begun(lambda: nvm.turned_away - before, self._release_smbi)

@@ -63,6 +63,8 @@ class Port:
         self._misuse = MisuseLog()
         self._missed = 0  # RXMPC that RX_MISS was raised for
         self._gone = False
+        self._hangs = False
+        self.hung_resets = 0
         self._file = file = RegisterFile(datapath.store, registers, datapath.reconfigure, self._record_misuse)
         self._config = PciConfig(spec.device_id, lambda on: self._follow_bus_master(), self.reset)
         self._msix = MsixTable()
@@ -166,6 +168,12 @@ class Port:
         self._power_on()
         self._datapath.set_link(self._link.up)
 
+    def hang_in_reset(self, on: bool) -> None:
+        """Until it is switched off, a reset sets everything back and never says that it is done."""
+        self._hangs = on
+        if not on and not self._gone:
+            self._file.poke("CTRL", 0, self._file.peek("CTRL") & ~(CTRL_RST | CTRL_LNK_RST))
+
     def _show_all_ones(self, areas: Sequence[tuple[int, int]]) -> None:
         for start, size in areas:
             self._datapath.store[start // 4 : (start + size) // 4] = memoryview(b"\xff" * size).cast("I")
@@ -206,6 +214,9 @@ class Port:
     def _write_ctrl(self, name: str, index: int, value: int) -> None:
         if value & (CTRL_RST | CTRL_LNK_RST):
             self.reset_registers()
+            if self._hangs:
+                self.hung_resets += 1
+                self._file.poke(name, index, value & (CTRL_RST | CTRL_LNK_RST))
             return
         self._file.poke(name, index, value)
         self._follow_bus_master()

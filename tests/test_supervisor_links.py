@@ -1,0 +1,57 @@
+"""Links that are down: tried again a few times, further and further apart, and told when they come or go."""
+
+import pytest
+
+from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.supervisor import state
+from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
+from tests.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
+
+AN_RESTART = 1 << 12
+DAY_S = 86_400
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The supervisor's time."""
+    found = FakeClock()
+    monkeypatch.setattr(state.time, "monotonic", found.now)
+    return found
+
+
+def status_of(forwarder: Forwarder) -> state.Status:
+    """As far as links go."""
+    ports = ((port.name, port.driver.link()) for port in forwarder.ports)
+    return {"ports": [{"name": name, "link": {"up": link.up, "reason": link.reason}} for name, link in ports]}
+
+
+def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeClock) -> None:
+    function = FakeFunction()
+    config = Config((PortConfig("a", function.address),), ())
+    port = Port(0, config.ports[0], function)
+    forwarder = Forwarder(config, [port], [], None, [], 0)
+    port.driver.reset_and_init(OPTIONS)
+
+    def tick() -> list[str]:
+        status = status_of(forwarder)
+        forwarder.retry_links(status)
+        return forwarder.link_changes(status)
+
+    def tries(seconds: int) -> list[float]:
+        """When the link was set up anew, after it went down."""
+        begun, found = clock.at, []
+        for _ in range(seconds):
+            function.log.clear()
+            tick()
+            found += [clock.at - begun for offset, value in function.writes() if offset == AUTOC and value & AN_RESTART]
+            clock.at += 1
+        return found
+
+    assert tick() == [] and tries(100) == []
+    for _ in range(2):  # and once more after it was up
+        function.registers[LINKS] = 0x30000000
+        assert tick() == ["port a: link down"]
+        assert tries(DAY_S // 100) == list(LINK_RETRIES_S)
+        function.registers[LINKS] = 0x70000080
+        assert tick() == ["port a: link up"]
