@@ -56,7 +56,7 @@ BEHIND: list[tuple[str, str]] = [
     ("[cpu]\nmain = 1\nmodel = 1\n", "11: cpu.model: found CPU 1, which main (line 10) has too, expected a CPU of its own (or share = true)"),
     ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "xconnect" or "touch"; did you mean "xconnect"?'),
     ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "xconnect" or "touch"'),
-    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native" or "vector"'),
+    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native", "vector" or "naive"'),
     ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
     ('[forward]\ninterrupt_interval_us = 51\n',
      '10: forward.interrupt_interval_us: found 51, expected an even whole number from 0 to 1022 (microseconds)'),

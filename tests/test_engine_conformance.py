@@ -18,7 +18,7 @@ RXE = 1 << 29
 IPE = 1 << 31
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=(*ENGINES, "naive"))
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

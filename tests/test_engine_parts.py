@@ -50,7 +50,7 @@ def test_a_missing_compiled_module_is_one_sentence() -> None:
 
 
 def test_unknown_names_are_wrong_use() -> None:
-    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector"):
+    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector, naive"):
         open_engine("warp", Rig("native").memory)
     with pytest.raises(UsageError, match=r"no program 'nat'; choose one of: xconnect, touch"):
         open_program("nat")

@@ -12,13 +12,13 @@ from ixyfwd.config.problems import Source
 from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
-EngineName = Literal["native", "vector"]
+EngineName = Literal["native", "vector", "naive"]
 Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
 Loop = Literal["auto", "python", "fused"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
-ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
+ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector", "naive")
 IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
 LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
