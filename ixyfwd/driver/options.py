@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ixyfwd.driver.flow_control import FlowControl
 from ixyfwd.driver.rss import RssOptions
 
 
@@ -12,11 +13,18 @@ class PortOptions:
     promiscuous: take every frame; otherwise only broadcast, the port's own address and `mac_filters` (unicast or
     multicast addresses as text, 127 at most). mac: address to use instead of the one in the NVM. drop_enable: a frame
     for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
-    packet buffer and holds up all other queues.
+    packet buffer and holds up all other queues. flow_control: who asks whom to pause; a port that asks its partner
+    lets frames wait whatever drop_enable says, as only a filling packet buffer makes it ask.
     """
 
     promiscuous: bool = True
     mac_filters: tuple[str, ...] = ()
     mac: str | None = None
     drop_enable: bool = True
+    flow_control: FlowControl = FlowControl.OFF
     rss: RssOptions = field(default_factory=RssOptions)
+
+    @property
+    def frames_wait(self) -> bool:
+        """Whether frames without a descriptor wait in the packet buffer instead of being dropped."""
+        return self.flow_control.asks or not self.drop_enable
