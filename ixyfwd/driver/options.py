@@ -1,8 +1,11 @@
 """What the supervisor asks of a port."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ixyfwd.driver.rss import RssOptions
+
+STANDARD_FRAME_BYTES: Final = 1518
 
 
 @dataclass(frozen=True)
@@ -12,11 +15,13 @@ class PortOptions:
     promiscuous: take every frame; otherwise only broadcast, the port's own address and `mac_filters` (unicast or
     multicast addresses as text, 127 at most). mac: address to use instead of the one in the NVM. drop_enable: a frame
     for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
-    packet buffer and holds up all other queues.
+    packet buffer and holds up all other queues. max_frame_bytes: the longest frame taken, with CRC; VLAN tags come on
+    top of it. A frame longer than a buffer arrives in several descriptors.
     """
 
     promiscuous: bool = True
     mac_filters: tuple[str, ...] = ()
     mac: str | None = None
     drop_enable: bool = True
+    max_frame_bytes: int = STANDARD_FRAME_BYTES
     rss: RssOptions = field(default_factory=RssOptions)
