@@ -113,7 +113,7 @@ class SegmentedRxBurst(Closable):
         frame_of = np.searchsorted(ends, np.arange(n))
         unwanted = cells[0, bad[frame_of]]
         self._pool.push(unwanted)
-        kept = n - unwanted.size
+        kept: int = n - unwanted.size
         cells[:, :kept] = cells[:, ~bad[frame_of]]
         self._counters[RX_ERRORS] += errors
         return kept

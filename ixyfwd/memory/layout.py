@@ -24,6 +24,8 @@ BUFFER_HEADROOM_BYTES = 64
 BUFFER_STRIDE_BYTES = BUFFER_HEADROOM_BYTES + BUFFER_DATA_BYTES
 RING_STATE_BYTES = 64
 POOL_STATE_BYTES = 64
+CRC_BYTES = 4
+TAG_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def _rings_from_json(rings: Sequence[Mapping[str, int]]) -> tuple[RingLayout, ..
 def worker_from_json(data: Mapping[str, Any]) -> WorkerLayout:
     """A worker's layout from the plain data of `as_json`."""
     return WorkerLayout(**{**data, "rx": _rings_from_json(data["rx"]), "tx": _rings_from_json(data["tx"])})
+
+
+def frame_buffers(max_frame_bytes: int) -> int:
+    """Buffers that the longest frame fills: `max_frame_bytes` with CRC, which the port strips, and beyond that up to
+    two VLAN tags (82599 datasheet 8.2.3.22.13: MAXFRS does not count them)."""
+    return -(-(max_frame_bytes - CRC_BYTES + 2 * TAG_BYTES) // BUFFER_DATA_BYTES)
 
 
 def _align(value: int, to: int) -> int:

@@ -1,12 +1,13 @@
 """The model process behind the `sim:` ports of a configuration."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
+from ixyfwd.model.spec import ModelSpec, PortSpec, TapWire, default_mac
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
@@ -17,7 +18,12 @@ _ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
 def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: bool) -> ModelSpec | None:
     """The one model process that serves all `sim:` ports, or None if there are none."""
     ports = tuple(
-        PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=default_mac(index), wire=port.wire)
+        PortSpec(
+            name=port.name,
+            socket=str(instance.socket(port.name)),
+            mac=default_mac(index),
+            wire=replace(port.wire, mtu=config.forward.mtu) if isinstance(port.wire, TapWire) else port.wire,
+        )
         for index, port in enumerate(config.ports)
         if port.wire is not None
     )

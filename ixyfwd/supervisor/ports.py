@@ -82,6 +82,7 @@ def port_options(config: Config, port: PortConfig, workers: int) -> PortOptions:
         promiscuous=port.promiscuous,
         mac_filters=port.mac_filters,
         mac=port.mac,
+        max_frame_bytes=config.forward.max_frame,
         rss=RssOptions(queues=workers, key=config.rss.key, fields=config.rss.fields),
     )
 

@@ -37,6 +37,7 @@ class WorkerSpec:
     program: str
     batch: int
     idle: IdlePolicy
+    segmented: bool = False  # frames may span several buffers
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
