@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ixyfwd.config.schema import ENGINES, PROGRAMS
+from ixyfwd.config.schema import ENGINES, MAX_MAX_FRAME_BYTES, PROGRAMS
 from ixyfwd.errors import UsageError
 
 Name = TypeVar("Name", bound=str)
@@ -28,7 +28,7 @@ def throughput(  # noqa: PLR0917
     program: Annotated[str, typer.Option(help="programs, comma-separated")] = "xconnect",
     batch: Annotated[str, typer.Option(help="batch sizes, comma-separated")] = "32,64,256",
     ring: Annotated[int, typer.Option(help="descriptors per ring")] = 512,
-    frame: Annotated[int, typer.Option(help="frame size in bytes incl. CRC", min=64, max=1518)] = 64,
+    frame: Annotated[int, typer.Option(help="frame size in bytes incl. CRC", min=64, max=MAX_MAX_FRAME_BYTES)] = 64,
     workers: Annotated[int, typer.Option(help="worker processes", min=1, max=16)] = 1,
     duration: Annotated[float, typer.Option(help="seconds per run", min=0.1)] = 2.0,
     runs: Annotated[int, typer.Option(help="runs of each row", min=1)] = 5,

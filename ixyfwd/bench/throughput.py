@@ -16,6 +16,7 @@ from ixyfwd.bench.environment import environment
 from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, EngineName, ProgramName
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.run import run_forwarder
@@ -49,10 +50,15 @@ class Plan:
     runs: int
 
     def trials(self) -> list[Trial]:
-        """Every combination. Raises IxyfwdError if a batch does not fit the ring."""
+        """Every combination. Raises IxyfwdError if a batch does not fit the ring or a frame not the batch."""
         for batch in self.batches:
             if batch > self.ring // 2:
                 raise IxyfwdError(f"batch {batch} does not fit a ring of {self.ring}: at most half of it; use --ring")
+            if batch < frame_buffers(self.frame_bytes):
+                raise IxyfwdError(
+                    f"batch {batch} cannot hold a frame of {self.frame_bytes} bytes, which fills "
+                    f"{frame_buffers(self.frame_bytes)} buffers; use --batch"
+                )
         return [
             Trial(engine, program, batch, self.ring, self.frame_bytes, self.workers)
             for engine, program, batch in itertools.product(self.engines, self.programs, self.batches)
@@ -68,7 +74,12 @@ def config_for(trial: Trial, instance: str) -> Config:
         ports=tuple(replace(port, wire=wire) for port in base.ports),
         cpu=replace(base.cpu, workers=trial.workers),
         forward=replace(
-            base.forward, engine=trial.engine, program=trial.program, batch=trial.batch, ring_size=trial.ring
+            base.forward,
+            engine=trial.engine,
+            program=trial.program,
+            batch=trial.batch,
+            ring_size=trial.ring,
+            max_frame=max(trial.frame_bytes, base.forward.max_frame),
         ),
     )
 
