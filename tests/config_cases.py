@@ -35,7 +35,7 @@ BEHIND: list[tuple[str, str]] = [
     ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
     ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "max_frame", "batch", '
-     '"program", "engine", "buffers" or "idle"; did you mean "program"?'),
+     '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
     ('[instance]\nname = ""\n', f'10: instance.name: found "", expected {NAMES}'),
     ("[instance]\nname = 3\n", f"10: instance.name: found 3, expected {NAMES}"),
@@ -56,8 +56,14 @@ BEHIND: list[tuple[str, str]] = [
     ("[cpu]\nmain = 1\nmodel = 1\n", "11: cpu.model: found CPU 1, which main (line 10) has too, expected a CPU of its own (or share = true)"),
     ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "xconnect" or "touch"; did you mean "xconnect"?'),
     ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "xconnect" or "touch"'),
-    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native" or "vector"'),
-    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive" or "sleep"'),
+    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native", "vector" or "naive"'),
+    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
+    ('[forward]\ninterrupt_interval_us = 51\n',
+     '10: forward.interrupt_interval_us: found 51, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = 1024\n',
+     '10: forward.interrupt_interval_us: found 1024, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = true\n',
+     '10: forward.interrupt_interval_us: found true, expected an even whole number from 0 to 1022 (microseconds)'),
     ("[forward]\nring_size = 500\n", "10: forward.ring_size: found 500, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 32\n", "10: forward.ring_size: found 32, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 8192\n", "10: forward.ring_size: found 8192, expected a power of two from 64 to 4096"),
@@ -68,6 +74,10 @@ BEHIND: list[tuple[str, str]] = [
     ("[forward]\nmax_frame = 9018.0\n", "10: forward.max_frame: found 9018.0, expected a whole number from 1518 to 9728"),
     ("[forward]\nmax_frame = 9018\nbatch = 4\n", "11: forward.batch: found 4, expected a whole number from 5 to 256 "
      "(what a frame of 9018 bytes fills; half of ring_size)"),
+    ('[forward]\nmax_frame = 9018\nloop = "fused"\n', '11: forward.loop: found "fused", expected "auto" or "python" with '
+     "max_frame = 9018, where a frame may fill several buffers"),
+    ('[forward]\nmax_frame = 9018\nengine = "naive"\n', '10: forward.max_frame: found 9018, expected at most 2044 with '
+     'engine = "naive", which takes a frame for a buffer'),
     ("[forward]\nbuffers = 100\n", "10: forward.buffers: found 100, expected 0 (automatic) or a whole number from 2176 "
      "(2 ports, rings of 512, batches of 64) to 262144"),
     ('[rss]\nkey = "6d5a"\n', '10: rss.key: found "6d5a", expected "symmetric", "microsoft" or 80 hexadecimal digits'),
@@ -218,6 +228,7 @@ ring_size = 4096
 batch = 2048
 buffers = 200000
 idle = "spin"
+interrupt_interval_us = 1022
 [rss]
 key = "%s"
 fields = ["tcp4", "ipv4"]

@@ -35,6 +35,11 @@ class Frame:
     vlan: int = 0
 
     @property
+    def wanted(self) -> bool:
+        """Whether a driver that takes a buffer for a frame is to hand it on."""
+        return len(self.pieces) == 1 and not self.status & 1 << 29
+
+    @property
     def length(self) -> int:
         """Of the whole frame."""
         return sum(self.pieces)

@@ -69,6 +69,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     forward = config.forward
     assert (forward.program, forward.engine, forward.idle) == ("touch", "vector", "spin")
     assert (forward.ring_size, forward.batch, forward.buffers) == (4096, 2048, 200000)
+    assert forward.interrupt_interval_us == 1022
     assert (config.rss.key, config.rss.fields) == ("6d5a" * 20, ("tcp4", "ipv4"))
     assert config.memory.backing == "hugetlbfs:/dev/hugepages"
     assert config.start.link_timeout_s == 1.0
@@ -295,6 +296,7 @@ KEYS = [
     "batch",
     "buffers",
     "idle",
+    "interrupt_interval_us",
     "key",
     "fields",
     "backing",

@@ -74,6 +74,21 @@ def test_what_an_overloaded_worker_drops_is_counted_in_frames(tmp_path: Path, in
     assert report["drops"]["rx_no_descriptor"] > 0
 
 
+@pytest.mark.parametrize("idle", ["sleep", "interrupt"])
+def test_a_sleeping_worker_misses_none(tmp_path: Path, instance: Instance, idle: str) -> None:
+    wire = '{ kind = "generator", rate = 2000, count = 300, frame = 9018 }'
+    report = run_config(
+        tmp_path,
+        instance,
+        "--until-done",
+        wires=[wire, wire],
+        cpu="workers = 1",
+        forward=f'max_frame = 9018\nidle = "{idle}"',
+    )
+    assert_exact(report)
+    assert report["tx_packets"] == 600
+
+
 def test_a_port_without_a_link_keeps_frames_and_the_sum_closes(tmp_path: Path, instance: Instance) -> None:
     """Frames for it fill its ring and then overflow; both are counted in frames, not in descriptors."""
     wire = '{ kind = "generator", rate = 20_000, frame = [64, 9018] }'

@@ -26,15 +26,19 @@ RXE = 1 << 29
 IPE = 1 << 31
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=(*ENGINES, "naive"))
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "segmented"])
-def make_rig(request: pytest.FixtureRequest, engine: str) -> MakeRig:
-    return partial(Rig, engine, segmented=request.param)
+@pytest.fixture(
+    params=[*((name, False) for name in (*ENGINES, "naive")), *((name, True) for name in ENGINES)],
+    ids=lambda of: f"{of[0]}-segmented" if of[1] else of[0],
+)
+def make_rig(request: pytest.FixtureRequest) -> MakeRig:
+    name, segmented = request.param
+    return partial(Rig, name, segmented=segmented)
 
 
 def frames(first: int, n: int) -> list[Frame]:
@@ -330,14 +334,14 @@ def test_a_batch_made_by_hand_is_sent(make_rig: MakeRig) -> None:
     assert rig.nic[1].sent == list(zip(order, (60, 1000, 62), strict=True))
 
 
-def test_opening_again_rebuilds_pool_and_rings(engine: str, make_rig: MakeRig) -> None:
+def test_opening_again_rebuilds_pool_and_rings(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(8)
     deliver(rig, 0, frames(0, 20))
     rig.forward(0, 0, batch)
     rig.engine.close()
-    again = open_engine(engine, rig.memory)
+    again = open_engine(rig.engine.name, rig.memory)
     assert again.free_buffers() == rig.layout.buffers
     again.rx(0).start()
     assert again.free_buffers() == rig.layout.buffers - 64
@@ -404,14 +408,14 @@ def test_ring_sizes_that_cannot_work_are_refused(engine: str, entries: int) -> N
         open_engine(engine, memory)
 
 
-def test_memory_that_does_not_fit_is_refused(engine: str, make_rig: MakeRig) -> None:
+def test_memory_that_does_not_fit_is_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
     short = EngineMemory(rig.arena[: 1 << 20], rig.layout, rig.dma, rig.memory.doorbells)
     with pytest.raises(IxyfwdError, match="only 1048576 bytes are mapped"):
-        open_engine(engine, short)
+        open_engine(rig.engine.name, short)
     deaf = EngineMemory(rig.arena, rig.layout, rig.dma, [])
     with pytest.raises(IxyfwdError, match="1 ports but doorbells for 0"):
-        open_engine(engine, deaf)
+        open_engine(rig.engine.name, deaf)
 
 
 def test_descriptors_beyond_the_ring_are_never_touched(make_rig: MakeRig) -> None:

@@ -76,7 +76,7 @@ def test_both_engines_leave_the_same_bytes(
         assert a == b, f"step {step}"
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", (*ENGINES, "naive"))
 def test_touch_increments_one_byte_of_frames_that_have_it(engine: str) -> None:
     rig = Rig(engine, ports=2)
     rig.start()

@@ -14,7 +14,7 @@ from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
 from ixyfwd.program.open import open_program
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord
+from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
 from tests.fake_nic import ENGINES, Rig
 from tests.support import ROOT
 
@@ -25,6 +25,7 @@ def test_c_and_python_count_in_the_same_words() -> None:
     assert {name: getattr(lib, f"PORT_{name}") for name in PortWord.__members__} == dict(PortWord.__members__)
     assert lib.PORT_BLOCK_WORDS == PORT_BLOCK_WORDS
     assert lib.RS_INTERVAL == RS_INTERVAL
+    assert (lib.WORD_POLLS, lib.WORD_EMPTY_POLLS, lib.WORD_BURSTS) == (Word.POLLS, Word.EMPTY_POLLS, Word.BURSTS)
 
 
 def test_c_structures_are_where_the_layout_says() -> None:
@@ -49,7 +50,7 @@ def test_a_missing_compiled_module_is_one_sentence() -> None:
 
 
 def test_unknown_names_are_wrong_use() -> None:
-    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector"):
+    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector, naive"):
         open_engine("warp", Rig("native").memory)
     with pytest.raises(UsageError, match=r"no program 'nat'; choose one of: xconnect, touch"):
         open_program("nat")

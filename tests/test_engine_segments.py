@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from ixyfwd.engine.batch import Batch
+from ixyfwd.errors import IxyfwdError
 from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PortWord
 from tests.fake_nic import ENGINES, Frame, Misuse, Rig
@@ -217,6 +218,11 @@ def test_touch_reaches_the_first_segment_only(engine: str) -> None:
     assert touch() == 9
     batch.count = 0
     assert touch() == 0
+
+
+def test_the_naive_engine_takes_a_buffer_for_a_frame() -> None:
+    with pytest.raises(IxyfwdError, match="the naive engine takes no frames over several buffers"):
+        Rig("naive", segmented=True)
 
 
 def test_the_fake_device_refuses_half_frames_and_misplaced_reports(engine: str) -> None:

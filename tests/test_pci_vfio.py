@@ -149,6 +149,25 @@ def test_windows(container: VfioContainer, kernel: FakeVfio) -> None:
     function.close()
 
 
+def test_interrupts(container: VfioContainer, kernel: FakeVfio) -> None:
+    function = _open(A, container, kernel)
+    assert function.interrupt_vectors() == 64
+    function.set_interrupts(())  # nothing is on: nothing to end
+    assert Request.DEVICE_SET_IRQS not in kernel.calls
+    function.set_interrupts((7, 9))
+    assert kernel.eventfds == (7, 9)
+    function.set_interrupts((5, 6, 8))
+    assert kernel.eventfds == (5, 6, 8)
+    function.set_interrupts(())
+    assert kernel.eventfds == ()
+    kernel.refuse = {Request.DEVICE_SET_IRQS: errno.ENOSPC}
+    with pytest.raises(DeviceError, match=f"^{A}: 2 MSI-X vectors cannot be switched on: No space left"):
+        function.set_interrupts((7, 9))
+    kernel.refuse = {}
+    function.set_interrupts(())
+    function.close()
+
+
 def test_a_group_that_others_use(container: VfioContainer, kernel: FakeVfio, tmp_path: Path) -> None:
     other = "0000:03:00.2"
     add_device(tmp_path, other, "e1000e")

@@ -16,6 +16,7 @@ from ixyfwd.config.reader import Notes, Table, is_integer, one_of, shown
 from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
+    LOOPS,
     MAX_MAX_FRAME_BYTES,
     MAX_WORKERS,
     MIN_MAX_FRAME_BYTES,
@@ -37,6 +38,7 @@ from ixyfwd.memory.layout import frame_buffers, minimum_buffers
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_BUFFERS: Final = 262_144  # 528 MiB a worker
+MAX_INTERRUPT_INTERVAL_US: Final = 1022  # 82599 datasheet 8.2.3.5.12: 9 bits of 2 us
 
 _RSS_KEY = re.compile(r"symmetric|microsoft|[0-9a-fA-F]{80}")
 _BACKING = re.compile(r"auto|hugepages|plain|hugetlbfs:/[^\0\n]{0,200}")
@@ -183,7 +185,20 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         buffers=_read_buffers(table, ports, ring_size, batch),
         idle=table.choice("idle", "adaptive", IDLES),
         max_frame=max_frame,
+        interrupt_interval_us=table.get(
+            "interrupt_interval_us",
+            100,
+            f"an even whole number from 0 to {MAX_INTERRUPT_INTERVAL_US} (microseconds)",
+            lambda v: is_integer(v) and 0 <= v <= MAX_INTERRUPT_INTERVAL_US and v % 2 == 0,
+        ),
+        loop=table.choice("loop", "auto", LOOPS),
     )
+    if forward.loop == "fused" and forward.engine != "native":
+        table.wrong("loop", f'"auto" or "python" with engine = {shown(forward.engine)}')
+    elif forward.loop == "fused" and forward.segmented:
+        table.wrong("loop", f'"auto" or "python" with max_frame = {max_frame}, where a frame may fill several buffers')
+    if forward.engine == "naive" and forward.segmented:
+        table.wrong("max_frame", 'at most 2044 with engine = "naive", which takes a frame for a buffer')
     table.finish()
     return forward
 

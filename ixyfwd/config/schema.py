@@ -13,13 +13,15 @@ from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
-EngineName = Literal["native", "vector"]
-Idle = Literal["spin", "adaptive", "sleep"]
+EngineName = Literal["native", "vector", "naive"]
+Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
+Loop = Literal["auto", "python", "fused"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
-ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
-IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector", "naive")
+IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
+LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
@@ -65,7 +67,10 @@ class PortConfig:
 @dataclass(frozen=True)
 class ForwardConfig:
     """What workers do. `buffers` per worker; 0 = automatic. `batch` in buffers (of which most frames fill one),
-    `ring_size` in descriptors, `max_frame` in bytes with CRC."""
+    `ring_size` in descriptors, `max_frame` in bytes with CRC.
+
+    `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
+    """
 
     program: ProgramName = "xconnect"
     engine: EngineName = "native"
@@ -73,6 +78,8 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
+    interrupt_interval_us: int = 100
+    loop: Loop = "auto"
     max_frame: int = MIN_MAX_FRAME_BYTES
 
     @property
@@ -84,6 +91,11 @@ class ForwardConfig:
     def mtu(self) -> int:
         """What the kernel calls the size of such frames."""
         return self.max_frame - HEADER_AND_CRC_BYTES
+
+    @property
+    def fused(self) -> bool:
+        """Whether bursts follow each other in C, without Python between them."""
+        return self.engine == "native" and self.loop != "python" and not self.segmented
 
 
 @dataclass(frozen=True)

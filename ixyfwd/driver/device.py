@@ -6,6 +6,7 @@ from typing import Final
 from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
 from ixyfwd.driver.access import Clock, Registers
 from ixyfwd.driver.ids import DeviceId, Media, identify
+from ixyfwd.driver.interrupts import enable_interrupts
 from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
 from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
 from ixyfwd.driver.options import PortOptions
@@ -139,6 +140,11 @@ class Ixgbe:
             raise ValueError(f"{self.regs.label}: a ring cannot lie at {ring_address:#x}: not a multiple of 128")
         if entries % _ENTRIES_MULTIPLE or not _ENTRIES_MULTIPLE <= entries <= _MAX_ENTRIES:
             raise ValueError(f"{self.regs.label}: a ring cannot have {entries} entries: 8 to 8192, a multiple of 8")
+
+    def enable_interrupts(self, vectors: int, interval_us: int) -> None:
+        """MSI-X vector i tells of frames in receive queue i, at most once in `interval_us` (0 to 1022) microseconds,
+        until `stop`. Its messages must already have somewhere to go. Raises ValueError."""
+        enable_interrupts(self.regs, vectors, interval_us)
 
     def start_receive(self) -> None:
         """4.6.7: let frames in. Queues come first: frames for a disabled queue are lost."""

@@ -24,6 +24,11 @@ class _Lib(Protocol):
     PORT_TX_BYTES: int
     PORT_TX_FULL: int
     PORT_BLOCK_WORDS: int
+    SINGLES: int
+    MAX_BURSTS: int
+    WORD_POLLS: int
+    WORD_EMPTY_POLLS: int
+    WORD_BURSTS: int
 
     def rx_burst(self, queue: Any) -> int: ...
     def tx_burst(self, queue: Any) -> int: ...
@@ -33,6 +38,7 @@ class _Lib(Protocol):
     def tx_burst_segmented(self, queue: Any) -> int: ...
     def tx_clean_segmented(self, queue: Any) -> int: ...
     def touch_burst_segmented(self, frames: Any) -> int: ...
+    def forward(self, forwarder: Any) -> int: ...
 
 ffi: _Ffi
 lib: _Lib

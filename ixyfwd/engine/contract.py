@@ -7,7 +7,7 @@ threads.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.memory.layout import WorkerLayout
@@ -79,6 +79,21 @@ class TxQueue(Protocol):
 
     def clean(self) -> int:
         """Give the buffers of finished whole intervals back to the pool; returns how many. For idle moments."""
+
+
+@runtime_checkable
+class FusingEngine(Protocol):
+    """An engine that can run rx, a simple program and tx over all links by itself, burst after burst."""
+
+    def bind_forward(
+        self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
+    ) -> Callable[[], int]:
+        """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
+
+        `touched_byte`: which byte of each frame is incremented, or None. It returns after `rounds` rounds over all
+        links, at the first empty round after a busy one, or after some empty rounds: bursts that had frames << 16 |
+        empty rounds at the end. POLLS, EMPTY_POLLS and BURSTS of the counters page are kept by it.
+        """
 
 
 class Engine(Protocol):

@@ -3,7 +3,7 @@
 Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -48,10 +48,15 @@ class NativeEngine:
         self._work: list[CData] = []  # every struct that C may be called with
         self._pool = ffi.cast("struct pool *", self._arena + layout.pool)
         ports = range(len(layout.rx))
-        self._rx = [
-            self._new_rx(port, self._new_queue(port, layout.rx[port], memory.doorbells[port].rdt)) for port in ports
+        self._queues = [  # of rx and tx, by port
+            (
+                self._new_queue(port, layout.rx[port], memory.doorbells[port].rdt),
+                self._new_queue(port, layout.tx[port], memory.doorbells[port].tdt),
+            )
+            for port in ports
         ]
-        self._tx = [self._new_tx(self._new_queue(port, layout.tx[port], memory.doorbells[port].tdt)) for port in ports]
+        self._rx = [self._new_rx(port, rx) for port, (rx, _) in enumerate(self._queues)]
+        self._tx = [self._new_tx(tx) for _, tx in self._queues]
 
     def rx(self, port: int) -> Rx:
         """The receive ring of a port."""
@@ -90,11 +95,38 @@ class NativeEngine:
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._check_open()
+        return self._bound(self._touch_burst, self._frames(at), batch)
+
+    def bind_forward(
+        self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
+    ) -> Callable[[], int]:
+        """See `engine.contract.FusingEngine`."""
+        self._check_open()
+        directions = ffi.new("struct direction[]", len(links))
+        kept: list[object] = [self, directions]
+        for direction, (rx_port, tx_port) in zip(directions, links, strict=True):
+            cells = self.new_batch(batch)
+            direction.rx = self._attach(ffi.new("struct queue *", self._queues[rx_port][0][0]), cells)
+            direction.tx = self._attach(ffi.new("struct queue *", self._queues[tx_port][1][0]), cells)
+            direction.limit = min(batch, direction.rx.mask)
+            kept.append(cells)
+            if touched_byte is not None:
+                direction.touch = self._attach(self._frames(touched_byte), cells)
+        forwarder = ffi.new("struct forwarder *")
+        forwarder.directions = directions
+        forwarder.count = len(links)
+        forwarder.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
+        forwarder.rounds = min(rounds, lib.MAX_BURSTS // (len(links) * lib.SINGLES))
+        call = partial(lib.forward, forwarder)
+        call.__dict__["keeps"] = kept
+        return call
+
+    def _frames(self, at: int) -> CData:
         frames = ffi.new("struct frames *")
         frames.arena = self._arena
         frames.offsets = self._offsets
         frames.at = at
-        return self._bound(self._touch_burst, frames, batch)
+        return frames
 
     def _new_rx(self, port: int, queue: CData) -> Rx:
         return Rx(partial(self._bind_queue, self._rx_burst, queue), partial(self._start_rx, port))
@@ -116,6 +148,13 @@ class NativeEngine:
         return self._tx_clean(queue)
 
     def _bound(self, function: Burst, work: CData, batch: Batch) -> Callable[[], int]:
+        call = partial(function, self._attach(work, batch))
+        # `work` holds raw pointers: what they point at must live as long as the callable.
+        call.__dict__["keeps"] = (self, batch)
+        return call
+
+    def _attach(self, work: CData, batch: Batch) -> CData:
+        """`work`, a struct with a batch view, pointed at `batch`; `close` takes it away again."""
         head = ffi.cast("struct batch *", _address(batch.memory))
         view = work.batch
         view.head = head
@@ -123,10 +162,7 @@ class NativeEngine:
         for k, name in enumerate(names):
             setattr(view, name, head.cells + k * batch.capacity)
         self._work.append(work)
-        call = partial(function, work)
-        # `work` holds raw pointers: what they point at must live as long as the callable.
-        call.__dict__["keeps"] = (self, batch)
-        return call
+        return work
 
     def _new_queue(self, port: int, ring: RingLayout, doorbell: memoryview) -> CData:
         queue = ffi.new("struct queue *")

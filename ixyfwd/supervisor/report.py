@@ -141,6 +141,9 @@ def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Sta
                 "busy_ns_per_packet": round(busy_ns / totals.rx_packets, 2) if totals.rx_packets else None,
                 "packets_per_burst": round(totals.rx_packets / bursts, 1) if bursts else None,
                 "empty_poll_share": round(empty / polls, 4) if polls else None,
+                "yields": worker.word(Word.YIELDS),
+                "sleeps": worker.word(Word.SLEEPS),
+                "wakeups": worker.word(Word.WAKEUPS),
                 "rss_mib": round(worker.own_memory_mib(), 1) if with_memory else None,
             }
         )

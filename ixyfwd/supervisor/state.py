@@ -118,6 +118,7 @@ class Forwarder:
             "device": device_kind(self.config),
             "engine": self.config.forward.engine,
             "program": self.config.forward.program,
+            "loop": "fused" if self.config.forward.fused else "python",
         }
 
     def model_stats(self) -> Mapping[str, Any] | None:

@@ -1,6 +1,7 @@
 """The worker processes and what they say of themselves in shared memory."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -93,8 +94,11 @@ class Worker:
         return State(self._page[Word.STATE])
 
     def command(self, command: Command) -> None:
-        """Write the word that the worker looks at every 128 rounds."""
+        """Write the word that the worker looks at every 128 rounds, and wake it if it waits for an interrupt."""
         self._page[Word.COMMAND] = command
+        for fd in self.spec.interrupt_fds[:1]:
+            with suppress(BlockingIOError):  # it counts more messages than it can: awake
+                os.write(fd, (1).to_bytes(8, "little"))
 
     def word(self, word: Word) -> int:
         """One word of its page."""

@@ -294,6 +294,16 @@ class IrqSet:
         return cls(IrqAction(flags & 0x3F), index, start, count, payload[_IRQ_SET.size :])
 
 
+def msix_eventfds(start: int, count: int, data: bytes = b"") -> IrqSet:
+    """`count` MSI-X vectors from `start` on count up eventfds: those in `data` (the kernel's ABI) or those beside."""
+    return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, Irq.MSIX, start, count, data)
+
+
+def msix_off() -> IrqSet:
+    """No MSI-X vector is delivered any more."""
+    return IrqSet(IrqAction.DATA_NONE | IrqAction.TRIGGER, Irq.MSIX, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class DmaMapping:
     """`size` bytes at device address `address` are those at `offset` of the file that travels beside the message."""

@@ -24,7 +24,7 @@ workers = "{cpus}"
 share = true
 [forward]
 ring_size = 512
-idle = "adaptive"
+idle = "{idle}"
 [[port]]
 name = "a"
 device = "{a}"
@@ -71,12 +71,12 @@ def translated(lab: Lab) -> str:
     return "an IOMMU that translates: refused with exit code 3"
 
 
-def forward(workers: int) -> Step:
+def forward(workers: int, idle: str = "adaptive") -> Step:
     """A step: forward with so many workers, every frame accounted for on both sides."""
 
     def run(lab: Lab) -> str:
         began = _totals(lab)
-        ticket = _begin(lab, workers)
+        ticket = _begin(lab, workers, idle)
         lab.model.client.start()
         time.sleep(FORWARD_S)
         lab.model.client.stop()
@@ -108,6 +108,19 @@ def _account(report: dict[str, Any], workers: int) -> str:
     if rx != tx + sum(drops.values()) + in_flight or len(report["workers"]) != workers:
         raise CheckError(f"the account is not exact: {json.dumps(report)[:800]}")
     return f"{rx} = {tx} + {drops or 'no drops'} + {in_flight} in flight"
+
+
+def interrupts(lab: Lab) -> str:
+    """Workers sleep until MSI-X wakes them; the kernel has no vector of ours left afterwards."""
+    forwarded = forward(2, idle="interrupt")(lab)
+    rows = json.loads(lab.must(f"cat {_REPORT}"))["workers"]
+    woken = [row["wakeups"] for row in rows]
+    if not all(woken):
+        raise CheckError(f"no interrupt has woken every worker: {json.dumps(rows)[:800]}")
+    left = lab.must("grep vfio-msix /proc/interrupts; true").strip()
+    if left:
+        raise CheckError(f"vectors are left: {left}")
+    return f"{forwarded}; woken {' and '.join(map(str, woken))} times"
 
 
 def killed(lab: Lab) -> str:
@@ -178,15 +191,15 @@ def give_back(lab: Lab) -> str:
     return "ixgbe receives on " + " and ".join(names)
 
 
-def _config(lab: Lab, workers: int) -> str:
+def _config(lab: Lab, workers: int, idle: str = "adaptive") -> str:
     cpus = ",".join(str(index % 2) for index in range(workers))
-    return inside.write(lab, "/tmp/guest.toml", _CONFIG.format(cpus=cpus, a=SLOTS[0], b=SLOTS[1]))
+    return inside.write(lab, "/tmp/guest.toml", _CONFIG.format(cpus=cpus, idle=idle, a=SLOTS[0], b=SLOTS[1]))
 
 
-def _begin(lab: Lab, workers: int) -> int:
+def _begin(lab: Lab, workers: int, idle: str = "adaptive") -> int:
     """`ixyfwd start` in the guest, until its links are up and it answers."""
     lab.must(f"rm -f {_REPORT} {_SAID} {_ENDED}")
-    command = inside.command("start", "--config", _config(lab, workers), "--json")
+    command = inside.command("start", "--config", _config(lab, workers, idle), "--json")
     ticket = lab.guest.start(f"{command} >{_REPORT} 2>{_SAID}; status=$?; touch {_ENDED}; exit $status", 200)
     lab.until("a running forwarder, or its end", f"grep -q forwarding {_SAID} || [ -e {_ENDED} ]", READY_TIMEOUT_S)
     if "forwarding" not in _said(lab):
@@ -230,7 +243,14 @@ HARDWARE_CHECKS = (
     Check(
         "guest-vfio",
         "the same through vfio-pci and an IOMMU",
-        (("pages", pages), ("translated", translated), ("vfio", vfio), *_RUNS, ("give-back", give_back)),
+        (
+            ("pages", pages),
+            ("translated", translated),
+            ("vfio", vfio),
+            ("interrupts", interrupts),
+            *_RUNS,
+            ("give-back", give_back),
+        ),
         wires=_WIRES,
         hardware=Hardware(iommu=True, hugepages=256),
     ),
