@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from scapy.all import IP, UDP, Dot1AD, Dot1Q, Ether, PcapReader, wrpcap
 
+from ixyfwd.bench.throughput import Plan, Trial, config_for
+from ixyfwd.errors import IxyfwdError
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
     Instance,
@@ -23,6 +25,7 @@ from tests.support import (
 )
 
 ENGINES = ("native", "vector")
+NATIVE = ("native", pytest.param("vector", marks=pytest.mark.slow))
 
 
 def run_config(tmp_path: Path, instance: Instance, *arguments: str, **config: Any) -> dict[str, Any]:
@@ -36,8 +39,8 @@ def run_config(tmp_path: Path, instance: Instance, *arguments: str, **config: An
     [
         ("9018", "max_frame = 9018"),
         ("[64, 1518, 9018]", 'max_frame = 9018\nprogram = "touch"'),
-        ("9728", "max_frame = 9728\nring_size = 64\nbatch = 5"),
-        ("[64, 2044, 2045, 2052, 4100]", "max_frame = 4100\nbatch = 3"),
+        pytest.param("9728", "max_frame = 9728\nring_size = 64\nbatch = 5", marks=pytest.mark.slow),
+        pytest.param("[64, 2044, 2045, 2052, 4100]", "max_frame = 4100\nbatch = 3", marks=pytest.mark.slow),
     ],
 )
 def test_at_rate_max_nothing_is_lost(tmp_path: Path, instance: Instance, engine: str, frame: str, forward: str) -> None:
@@ -57,7 +60,7 @@ def test_at_rate_max_nothing_is_lost(tmp_path: Path, instance: Instance, engine:
     assert report["sink"]["touched"] == (20_000 if "touch" in forward else 0)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NATIVE)
 def test_what_an_overloaded_worker_drops_is_counted_in_frames(tmp_path: Path, instance: Instance, engine: str) -> None:
     """Line rate into a sleeping worker with the smallest rings."""
     wire = f'{{ kind = "generator", frame = {[*[64] * 15, 9018]} }}'
@@ -74,7 +77,7 @@ def test_what_an_overloaded_worker_drops_is_counted_in_frames(tmp_path: Path, in
     assert report["drops"]["rx_no_descriptor"] > 0
 
 
-@pytest.mark.parametrize("idle", ["sleep", "interrupt"])
+@pytest.mark.parametrize("idle", [pytest.param("sleep", marks=pytest.mark.slow), "interrupt"])
 def test_a_sleeping_worker_misses_none(tmp_path: Path, instance: Instance, idle: str) -> None:
     wire = '{ kind = "generator", rate = 2000, count = 300, frame = 9018 }'
     report = run_config(
@@ -106,7 +109,7 @@ def test_a_port_without_a_link_keeps_frames_and_the_sum_closes(tmp_path: Path, i
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
 
 
-@pytest.mark.parametrize("kind", ["stuck-dd", "rx-stall"])
+@pytest.mark.parametrize("kind", ["stuck-dd", pytest.param("rx-stall", marks=pytest.mark.slow)])
 def test_a_port_that_keeps_frames_to_itself_and_the_sum_closes(tmp_path: Path, instance: Instance, kind: str) -> None:
     """Descriptors that the head has passed but nobody wrote back: the device's count says what is in them."""
     wire = '{ kind = "generator", rate = 20_000, frame = [64, 9018] }'
@@ -125,7 +128,7 @@ def test_a_port_that_keeps_frames_to_itself_and_the_sum_closes(tmp_path: Path, i
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NATIVE)
 def test_a_killed_worker_leaves_an_account(tmp_path: Path, instance: Instance, engine: str) -> None:
     wire = '{ kind = "generator", frame = [64, 9018] }'
     forward = f'engine = "{engine}"\nmax_frame = 9018'
@@ -159,7 +162,7 @@ def tagged(size: int) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", NATIVE)
 @pytest.mark.parametrize("max_frame", [1518, 4096, 9728])
 def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engine: str, max_frame: int) -> None:
     """Tags are not stripped, and come on top of max_frame. What is longer is refused and counted by the port, what has
@@ -186,6 +189,14 @@ def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engin
     assert report["ports"][0]["wire"]["replay"]["too_long"] == report["ports"][0]["rx_errors"] == len(too_long)
 
 
+def test_the_benchmark_sends_them_too() -> None:
+    assert config_for(Trial("native", "xconnect", 64, 512, 9018, 1), "x").forward.max_frame == 9018
+    assert config_for(Trial("native", "xconnect", 64, 512, 64, 1), "x").forward.max_frame == 1518
+    plan = Plan(["native"], ["xconnect"], [4], ring=512, frame_bytes=9018, workers=1, duration_s=1.0, runs=1)
+    with pytest.raises(IxyfwdError, match="batch 4 cannot hold a frame of 9018 bytes, which fills 5 buffers"):
+        plan.trials()
+
+
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
     with Hosts(f"j{os.getpid()}") as found:
@@ -193,7 +204,7 @@ def hosts() -> Iterator[Hosts]:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("engine", ["native", pytest.param("vector", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", NATIVE)
 def test_the_kernels_jumbo_frames(tmp_path: Path, instance: Instance, hosts: Hosts, engine: str) -> None:
     """TAPs get their MTU from max_frame: 9,000 bytes pass unfragmented, 9,001 are refused by the kernel."""
     taps = [f'{{ kind = "tap", interface = "{tap}" }}' for tap in hosts.taps]
