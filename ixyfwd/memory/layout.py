@@ -33,7 +33,7 @@ class RingLayout:
     """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean, 3 = spanning.
 
     rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
-    middle of a frame that spans several descriptors.
+    middle of a frame that spans several descriptors and is being dropped.
     tx: `tail` is the last TDT written (= the next slot to fill), `clean` the oldest slot whose buffer is not yet back
     in the pool; `next` is unused. `ids` is uint32[entries]: the buffer id in each slot.
     """
