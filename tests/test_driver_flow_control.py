@@ -46,6 +46,14 @@ def test_registers(wanted: FlowControl, device: int, buffer_bytes: int) -> None:
     assert bool(value[SRRCTL0] & DROP_EN) == (not asks) == (not driver.frames_wait)
 
 
+def test_longer_frames_leave_more_room_above_and_more_to_go_on_with() -> None:
+    driver, function, _ = port()
+    bring_up(driver, PortOptions(flow_control=FlowControl.FULL, max_frame_bytes=9018))
+    longer = 4 * (9018 - 1518)
+    assert function.registers[FCRTH] & ~(1 << 31) == (512 << 10) - 0x6000 - longer - (32 - longer % 32) % 32
+    assert function.registers[FCRTL] & ~(1 << 31) == (10 << 10) + longer - longer % 32
+
+
 FRAMES = 1100
 RING = 512
 

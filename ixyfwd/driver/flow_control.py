@@ -13,6 +13,10 @@ PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends
 _HEADROOM_BYTES: Final = 0x6000  # 4.6.3.2
 # What the host goes on with until the partner's first frame after an XON is there (Linux: IXGBE_LOW_DV).
 _LOW_WATER_BYTES: Final = 10 * 1024
+# Both hold for standard frames. Of a longer one, several times its length may be under way: one that has begun at
+# either end, and the one that the pause frame waits for.
+_STANDARD_FRAME_BYTES: Final = 1518
+_FRAMES_UNDER_WAY: Final = 4
 _THRESHOLD_BYTES: Final = 32  # the unit of FCRTL and FCRTH
 _LINK_PAUSE: Final = 1  # FCCFG.TFCE: 802.3x, the whole link; 2 would be by priority
 
@@ -65,17 +69,18 @@ class MFLCN(Register, at=one(0x04294), section="8.2.3.22.34"):
     RFCE = Field(3)
 
 
-def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: int) -> None:
+def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: int, max_frame_bytes: int) -> None:
     """4.6.3.2, 4.6.11.3.4: thresholds and timers of the one packet buffer, then the two switches."""
     quanta = PAUSE_QUANTA if wanted.asks else 0
     for n in range(FCTTV.count):
         regs.write(FCTTV[n], FCTTV.TTV_EVEN(quanta), FCTTV.TTV_ODD(quanta))
     # A pause is renewed at half its time while the buffer stays full.
     regs.write(FCRTV, FCRTV.FC_REFRESH_TH(quanta // 2))
-    low = _LOW_WATER_BYTES // _THRESHOLD_BYTES if wanted.asks else 0
+    longer = _FRAMES_UNDER_WAY * max(0, max_frame_bytes - _STANDARD_FRAME_BYTES)
+    low = (_LOW_WATER_BYTES + longer) // _THRESHOLD_BYTES if wanted.asks else 0
     regs.write(FCRTL[0], FCRTL.RTL(low), FCRTL.XONE(wanted.asks))
     # The upper threshold must be valid even without flow control: it also stops the internal tx-to-rx switch.
-    high = (packet_buffer_kib * 1024 - _HEADROOM_BYTES) // _THRESHOLD_BYTES
+    high = (packet_buffer_kib * 1024 - _HEADROOM_BYTES - longer) // _THRESHOLD_BYTES
     regs.write(FCRTH[0], FCRTH.RTH(high), FCRTH.FCEN(wanted.asks))
     for n in range(1, FCRTH.count):
         regs.write(FCRTL[n], 0)
