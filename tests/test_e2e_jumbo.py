@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from scapy.all import IP, UDP, Dot1AD, Dot1Q, Ether, PcapReader, wrpcap
 
-from ixyfwd.bench.throughput import Plan, Trial, config_for
-from ixyfwd.errors import IxyfwdError
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
     Instance,
@@ -187,14 +185,6 @@ def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engin
     assert got == sent
     assert report["rx_packets"] == report["tx_packets"] == len(sent)
     assert report["ports"][0]["wire"]["replay"]["too_long"] == report["ports"][0]["rx_errors"] == len(too_long)
-
-
-def test_the_benchmark_sends_them_too() -> None:
-    assert config_for(Trial("native", "xconnect", 64, 512, 9018, 1), "x").forward.max_frame == 9018
-    assert config_for(Trial("native", "xconnect", 64, 512, 64, 1), "x").forward.max_frame == 1518
-    plan = Plan(["native"], ["xconnect"], [4], ring=512, frame_bytes=9018, workers=1, duration_s=1.0, runs=1)
-    with pytest.raises(IxyfwdError, match="batch 4 cannot hold a frame of 9018 bytes, which fills 5 buffers"):
-        plan.trials()
 
 
 @pytest.fixture
