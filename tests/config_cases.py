@@ -15,6 +15,7 @@ device = "sim:p1"
 ports = ["p0", "p1"]
 """
 DEVICES = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
+DEVICE_IDS = '"10fb", "10f9", "10f7", "1528" or "1563", or the same as a number such as 0x10fb'
 NAMES = "1 to 32 of the characters a-z, 0-9, _ and -"
 
 FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
@@ -145,7 +146,11 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = ["02:00:00:00:00:0A", "02:00:00:00:00:0a"]', '4: port[0].mac_filters[1]: found "02:00:00:00:00:0a" again, expected each address once'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = true\nmac_filters = ["02:00:00:00:00:01"]', "4: port[0].promiscuous: found true, expected promiscuous = false beside mac_filters"),
     *((f'name = "p0"\ndevice = "sim:p0"\nmac = {mac}', f'4: port[0].mac: found {mac}, expected the address of one station (unicast, not all zeros)') for mac in ('"02-00"', '"01:00:5e:00:00:01"', '"00:00:00:00:00:00"', "7")),
-    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac" or "wire"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac", "flow_control", "wire" or "device_id"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\nflow_control = "both"', '4: port[0].flow_control: found "both", expected "off", "rx", "tx" or "full"'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevice_id = "1234"', f'4: port[0].device_id: found "1234", expected {DEVICE_IDS}'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevice_id = 1563', f'4: port[0].device_id: found 1563, expected {DEVICE_IDS}'),
+    ('name = "p0"\ndevice = "0000:03:00.0"\ndevice_id = 0x1563', '4: port[0].device_id: found a device_id, expected none on "0000:03:00.0" (only of "sim:" ports can it be chosen)'),
 ]
 
 # Whole files.

@@ -99,6 +99,7 @@ class FakeFunction:
 
     def __init__(self, device: int = 0x10FB, vendor: int = 0x8086) -> None:
         self.address = ADDRESS
+        self.removal_fd = -1
         self.config = {0: vendor, 2: device, 4: 0}
         self.broken = Broken()
         self.power_on: dict[int, int] = dict(RESET_VALUES)

@@ -68,6 +68,7 @@ class FakeVfio:
     maps: dict[int, int] = field(default_factory=dict)
     msix_vectors: int = 64
     eventfds: tuple[int, ...] = ()
+    removal_fd: int = -1
 
     def __call__(self, fd: int, request: Request, argument: int | bytearray = 0) -> int:
         self.calls.append(request)
@@ -124,6 +125,10 @@ class FakeVfio:
     def _set_irqs(self, asked: bytes) -> None:
         """As the kernel has it: what is not on cannot be switched off, nor what is on be sized again."""
         size, flags, index, start, count = struct.unpack_from("=IIIII", asked)
+        if index == 4:
+            assert (size, flags, start, count) == (len(asked), 0x24, 0, 1)
+            (self.removal_fd,) = struct.unpack_from("=i", asked, 20)
+            return
         assert (size, index, start) == (len(asked), 2, 0)
         if bool(count) == bool(self.eventfds):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))

@@ -303,6 +303,8 @@ KEYS = [
     "promiscuous",
     "mac_filters",
     "mac",
+    "flow_control",
+    "device_id",
     "link_timeout_s",
     "verify",
     "loop",

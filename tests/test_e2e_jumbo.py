@@ -4,12 +4,15 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scapy.all import IP, UDP, Dot1AD, Dot1Q, Ether, PcapReader, wrpcap
 
+from ixyfwd.bench.throughput import Plan, Trial, config_for
+from ixyfwd.errors import UsageError
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
     Instance,
@@ -185,6 +188,17 @@ def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engin
     assert got == sent
     assert report["rx_packets"] == report["tx_packets"] == len(sent)
     assert report["ports"][0]["wire"]["replay"]["too_long"] == report["ports"][0]["rx_errors"] == len(too_long)
+
+
+def test_the_benchmark_sends_them_too() -> None:
+    assert config_for(Trial("native", "python", "xconnect", 64, 512, 9018, 64, 1), "x").forward.max_frame == 9018
+    assert config_for(Trial("native", "fused", "xconnect", 64, 512, 64, 64, 1), "x").forward.max_frame == 1518
+    plan = Plan(["native", "naive"], ["fused", "python"], ["xconnect"], [4], [512], [64, 9018], 64, [1], 1.0, 1)
+    with pytest.raises(UsageError, match="batch 4 cannot hold a frame of 9018 bytes, which fills 5 buffers"):
+        plan.trials()
+    rows = [(trial.engine, trial.loop, trial.frame) for trial in replace(plan, batches=[64]).trials()]
+    expected = [("native", "fused", 64), ("native", "python", 64), ("native", "python", 9018), ("naive", "python", 64)]
+    assert rows == expected, "only the bursts of native and vector take frames of several buffers"
 
 
 @pytest.fixture

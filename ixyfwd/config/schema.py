@@ -16,14 +16,19 @@ ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector", "naive"]
 Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
 Loop = Literal["auto", "python", "fused"]
+FlowControlName = Literal["off", "rx", "tx", "full"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector", "naive")
 IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
 LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
+FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
+SIM_DEVICE_IDS: Final[Mapping[str, int]] = {  # what the model plays: 82599 SFP+, CX4, KX4; X540, X550
+    name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
+}
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 NAME_EXPECTED: Final = "1 to 32 of the characters a-z, 0-9, _ and -"
 MAX_WORKERS: Final = 16  # 82599 datasheet 7.1.2.8.1: an RSS index is 4 bits wide
@@ -49,7 +54,8 @@ class CpuConfig:
 @dataclass(frozen=True)
 class PortConfig:
     """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
-    `device` is `sim:`; `mac` is None for the address in the NVM."""
+    `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames, "tx" sends
+    them. `device_id`: the chip that the model plays, None for its usual one."""
 
     name: str
     device: str
@@ -57,6 +63,8 @@ class PortConfig:
     mac_filters: tuple[str, ...] = ()
     wire: Wire | None = None
     mac: str | None = None
+    flow_control: FlowControlName = "off"
+    device_id: int | None = None
 
     @property
     def simulated(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
 from ixyfwd.driver.access import Clock, Registers
+from ixyfwd.driver.flow_control import set_flow_control
 from ixyfwd.driver.ids import DeviceId, Media, identify
 from ixyfwd.driver.interrupts import enable_interrupts
 from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
@@ -61,9 +62,19 @@ class Ixgbe:
         return format_mac(self._address)
 
     @property
+    def chip(self) -> str:
+        """What the port is, once `reset_and_init` has run: "X550-T2"."""
+        return self._device.name
+
+    @property
     def reta(self) -> tuple[int, ...]:
         """The redirection table in force: 128 queue numbers, 512 on an X550."""
         return self._reta
+
+    @property
+    def frames_wait(self) -> bool:
+        """Whether frames may wait in the packet buffer, where no counter has them yet."""
+        return self._options.frames_wait
 
     def reset_and_init(self, options: PortOptions) -> None:
         """4.6.3: everything but queues and reception. Raises UsageError for a device that is not accepted or
@@ -98,9 +109,9 @@ class Ixgbe:
     def _reset(self, device: DeviceId) -> None:
         bringup.enable_memory_access(self._function)
         bringup.mask_interrupts(self.regs)
-        bringup.reset(self.regs, device.after_reset_s)
+        bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
-        bringup.disable_flow_control(self.regs, device.packet_buffer_kib)
+        set_flow_control(self.regs, self._options.flow_control, device.packet_buffer_kib)
         bringup.wait_eeprom(self.regs)
         bringup.wait_dma_init(self.regs)
         with software_semaphore(self.regs, "setting the link up"):
@@ -122,7 +133,7 @@ class Ixgbe:
             self.disable_rx_queue(queue)
         self._function.set_bus_master(True)
         self._rx_queues.add(queue)
-        rx.setup_rx_queue(self.regs, queue, ring_address, entries, drop_enable=self._options.drop_enable)
+        rx.setup_rx_queue(self.regs, queue, ring_address, entries, drop_enable=not self._options.frames_wait)
 
     def setup_tx_queue(self, queue: int, ring_address: int, entries: int) -> None:
         """Program and enable a transmit queue, again if it ran before. TDT is 0 then."""

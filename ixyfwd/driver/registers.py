@@ -50,30 +50,6 @@ class GCR_EXT(Register, at=one(0x11050), section="8.2.3.4.12"):
     BUFFERS_CLEAR_FUNC = Field(30)
 
 
-# 8.2.3.3 Flow control
-
-
-class FCTTV(Register, at=array(0x03200, 4), section="8.2.3.3.2"):
-    pass
-
-
-class FCRTL(Register, at=array(0x03220, 8), section="8.2.3.3.3"):
-    pass
-
-
-class FCRTH(Register, at=array(0x03260, 8), section="8.2.3.3.4"):
-    RTH = Field(18, 5)  # units of 32 bytes
-    FCEN = Field(31)
-
-
-class FCRTV(Register, at=one(0x032A0), section="8.2.3.3.5"):
-    pass
-
-
-class FCCFG(Register, at=one(0x03D00), section="8.2.3.3.7"):
-    TFCE = Field(4, 3)
-
-
 # 8.2.3.5 Interrupts
 
 
@@ -365,12 +341,6 @@ class LINKS(Register, at=one(0x042A4), mode=Mode.RO, section="8.2.3.22.20"):
 
 class AUTOC2(Register, at=one(0x042A8), section="8.2.3.22.22"):
     PMA_PMD_10G_SERIAL = Field(17, 16)
-
-
-class MFLCN(Register, at=one(0x04294), section="8.2.3.22.34"):
-    DPF = Field(1)
-    RPFCE = Field(2)
-    RFCE = Field(3)
 
 
 # 8.2.3.23 Statistics mapping (the counters themselves are in stats.py), 8.2.3.27 virtualisation

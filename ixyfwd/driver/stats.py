@@ -98,6 +98,12 @@ PER_QUEUE: Final = (
     CounterArray("QBTC", 0x08700, 8, QUEUE_COUNTERS, high=0x08704),
 )
 
+_PAUSE_FRAMES: Final = (
+    ("xon_received", "LXONRXCNT"),
+    ("xoff_received", "LXOFFRXCNT"),
+    ("xon_sent", "LXONTXC"),
+    ("xoff_sent", "LXOFFTXC"),
+)
 _RX_ERRORS: Final = ("CRCERRS", "ILLERRC", "ERRBC", "RLEC", "RUC", "RFC", "ROC", "RJC")
 
 
@@ -152,6 +158,11 @@ class PortStatistics:
     def rx_errors(self) -> int:
         """Frames that the MAC refused: CRC, length, symbol errors."""
         return sum(self.counters.get(name, 0) for name in _RX_ERRORS)
+
+    @property
+    def pause_frames(self) -> dict[str, int]:
+        """Pause frames of this link, by kind and direction; frames of a ring are never among them."""
+        return {name: self.counters.get(register, 0) for name, register in _PAUSE_FRAMES}
 
     @property
     def tx_packets(self) -> int:

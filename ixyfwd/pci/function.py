@@ -32,9 +32,13 @@ class DmaMap:
 
 
 class Function(Protocol):
-    """One PCI function. Errors: DeviceError and its subclasses; the message names `address`."""
+    """One PCI function. Errors: DeviceError and its subclasses; the message names `address`.
+
+    removal_fd: becomes readable when the kernel wants the device back and waits for it; -1 where nobody would say so.
+    """
 
     address: str
+    removal_fd: int
 
     def read_config(self, offset: int, size: int) -> int:
         """1, 2 or 4 bytes of configuration space, little endian."""

@@ -20,6 +20,7 @@ from ixyfwd.vfiouser.protocol import (
     RegionInfo,
     msix_eventfds,
     msix_off,
+    removal_eventfd,
 )
 
 _PAGE_BYTES = 4096
@@ -50,9 +51,21 @@ class VfioFunction(KernelFunction):
             self._config_fd, self._config_at = self._fd, self._region(Region.CONFIG).offset
             self.set_bus_master(False)
             self._set_command(COMMAND_MEMORY, on=True)
+            self.removal_fd = self._hear_of_removal()
         except BaseException:
             self.close()
             raise
+
+    def _hear_of_removal(self) -> int:
+        """Whoever removes or unbinds the device waits until it is let go, and this is how the kernel asks for it."""
+        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        asked = bytearray(removal_eventfd(struct.pack("=i", fd)).pack())
+        try:
+            self._ioctl(self._fd, Request.DEVICE_SET_IRQS, asked)
+        except OSError:  # then removals wait until the run ends by itself
+            os.close(fd)
+            return -1
+        return fd
 
     def _region(self, index: Region) -> RegionInfo:
         asked = structure(REGION_INFO, 0, index, 0, 0, 0, room=REPLY_BYTES)
@@ -135,6 +148,7 @@ class VfioFunction(KernelFunction):
 
     def close(self) -> None:
         """Let go of the device: the kernel switches bus mastering off and resets it. Harmless when called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = self._config_fd = -1
+        for fd in (self._fd, self.removal_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._config_fd = self.removal_fd = -1

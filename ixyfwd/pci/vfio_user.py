@@ -35,6 +35,7 @@ class VfioUserFunction:
 
     def __init__(self, address: str, path: str, timeout_s: float = TIMEOUT_S) -> None:
         self.address = address
+        self.removal_fd = -1
         self._client = Client(path, address, timeout_s)
         self._bar_fd: int | None = None
         self._mapped_bytes = 0

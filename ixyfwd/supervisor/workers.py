@@ -1,6 +1,7 @@
 """The worker processes and what they say of themselves in shared memory."""
 
 import os
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -82,6 +83,10 @@ class Worker:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._child is not None and self._child.alive()
+
+    def lost_memory(self) -> bool:
+        """Whether it died of touching memory that was there when it mapped it: most likely a port's doorbells."""
+        return self._started().killed_by() == signal.SIGBUS
 
     def obituary(self) -> str:
         """One sentence on how it ended."""

@@ -87,6 +87,7 @@ class Irq(IntEnum):
 
 
 IRQS = 5  # INTx, MSI, MSI-X, error, request
+REMOVAL_IRQ = 4  # VFIO_PCI_REQ_IRQ_INDEX
 
 TYPE_MASK = 0xF
 TYPE_COMMAND = 0
@@ -297,6 +298,11 @@ class IrqSet:
 def msix_eventfds(start: int, count: int, data: bytes = b"") -> IrqSet:
     """`count` MSI-X vectors from `start` on count up eventfds: those in `data` (the kernel's ABI) or those beside."""
     return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, Irq.MSIX, start, count, data)
+
+
+def removal_eventfd(data: bytes) -> IrqSet:
+    """The eventfd in `data` is counted up when the kernel wants the device back (the kernel's ABI only)."""
+    return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, REMOVAL_IRQ, 0, 1, data)
 
 
 def msix_off() -> IrqSet:
