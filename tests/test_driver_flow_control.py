@@ -46,6 +46,18 @@ def test_registers(wanted: FlowControl, device: int, buffer_bytes: int) -> None:
     assert bool(value[SRRCTL0] & DROP_EN) == (not asks) == (not driver.frames_wait)
 
 
+@pytest.mark.parametrize("max_frame", [1518, 9018, 9728])
+def test_jumbo_frames_need_more_room_on_both_sides(max_frame: int) -> None:
+    """What has begun when a pause begins or ends comes whole."""
+    driver, function, _ = port(FakeFunction(0x10FB))
+    bring_up(driver, PortOptions(flow_control=FlowControl.FULL, max_frame_bytes=max_frame))
+    low, high = (function.registers[register] & 0x7FFE0 for register in (FCRTL, FCRTH))
+    extra = 4 * (max_frame - 1518) // 32 * 32
+    assert low == 10 * 1024 + extra
+    assert (512 << 10) - 0x6000 - extra - 32 <= high <= (512 << 10) - 0x6000 - extra
+    assert low < high
+
+
 FRAMES = 1100
 RING = 512
 

@@ -111,7 +111,8 @@ class Ixgbe:
         bringup.mask_interrupts(self.regs)
         bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
-        set_flow_control(self.regs, self._options.flow_control, device.packet_buffer_kib)
+        options = self._options
+        set_flow_control(self.regs, options.flow_control, device.packet_buffer_kib, options.max_frame_bytes)
         bringup.wait_eeprom(self.regs)
         bringup.wait_dma_init(self.regs)
         with software_semaphore(self.regs, "setting the link up"):

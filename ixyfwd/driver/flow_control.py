@@ -4,6 +4,7 @@ from enum import Enum
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.frames import STANDARD_FRAME_BYTES
 from ixyfwd.driver.register import Field, Register, array, one
 
 PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends it sooner
@@ -13,6 +14,9 @@ PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends
 _HEADROOM_BYTES: Final = 0x6000  # 4.6.3.2
 # What the host goes on with until the partner's first frame after an XON is there (Linux: IXGBE_LOW_DV).
 _LOW_WATER_BYTES: Final = 10 * 1024
+# Both are for frames of 1518 bytes. Longer ones that have begun at either end when a pause begins or ends come whole:
+# Linux counts each byte of them 3.4 and 4 times (IXGBE_DV, IXGBE_LOW_DV).
+_OF_JUMBO_FRAMES: Final = 4
 _THRESHOLD_BYTES: Final = 32  # the unit of FCRTL and FCRTH
 _LINK_PAUSE: Final = 1  # FCCFG.TFCE: 802.3x, the whole link; 2 would be by priority
 
@@ -65,17 +69,18 @@ class MFLCN(Register, at=one(0x04294), section="8.2.3.22.34"):
     RFCE = Field(3)
 
 
-def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: int) -> None:
+def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: int, max_frame_bytes: int) -> None:
     """4.6.3.2, 4.6.11.3.4: thresholds and timers of the one packet buffer, then the two switches."""
     quanta = PAUSE_QUANTA if wanted.asks else 0
+    jumbo_bytes = _OF_JUMBO_FRAMES * (max_frame_bytes - STANDARD_FRAME_BYTES)
     for n in range(FCTTV.count):
         regs.write(FCTTV[n], FCTTV.TTV_EVEN(quanta), FCTTV.TTV_ODD(quanta))
     # A pause is renewed at half its time while the buffer stays full.
     regs.write(FCRTV, FCRTV.FC_REFRESH_TH(quanta // 2))
-    low = _LOW_WATER_BYTES // _THRESHOLD_BYTES if wanted.asks else 0
+    low = (_LOW_WATER_BYTES + jumbo_bytes) // _THRESHOLD_BYTES if wanted.asks else 0
     regs.write(FCRTL[0], FCRTL.RTL(low), FCRTL.XONE(wanted.asks))
     # The upper threshold must be valid even without flow control: it also stops the internal tx-to-rx switch.
-    high = (packet_buffer_kib * 1024 - _HEADROOM_BYTES) // _THRESHOLD_BYTES
+    high = (packet_buffer_kib * 1024 - _HEADROOM_BYTES - jumbo_bytes) // _THRESHOLD_BYTES
     regs.write(FCRTH[0], FCRTH.RTH(high), FCRTH.FCEN(wanted.asks))
     for n in range(1, FCRTH.count):
         regs.write(FCRTL[n], 0)
