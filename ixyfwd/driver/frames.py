@@ -1,10 +1,11 @@
-"""How many frames lie in descriptors, for whoever counts what a stopped port has in its rings."""
+"""Frames and their descriptors: sizes, and how many lie in a ring, for whoever counts what a stopped port has there."""
 
 import struct
 from collections.abc import Iterable
 from typing import Final
 
-from ixyfwd.driver.rx import DESCRIPTOR_BYTES
+STANDARD_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
+DESCRIPTOR_BYTES: Final = 16
 
 _RX_DD: Final = 1 << 0  # 7.1.6.2, d2
 _RX_EOP: Final = 1 << 1

@@ -1,12 +1,10 @@
 """What the supervisor asks of a port."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from ixyfwd.driver.flow_control import FlowControl
+from ixyfwd.driver.frames import STANDARD_FRAME_BYTES
 from ixyfwd.driver.rss import RssOptions
-
-STANDARD_FRAME_BYTES: Final = 1518
 
 
 @dataclass(frozen=True)

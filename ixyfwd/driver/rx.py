@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ixyfwd.driver.access import Registers
-from ixyfwd.driver.options import STANDARD_FRAME_BYTES
+from ixyfwd.driver.frames import DESCRIPTOR_BYTES, STANDARD_FRAME_BYTES
 from ixyfwd.driver.register import Register, array
 from ixyfwd.driver.registers import (
     CTRL_EXT,
@@ -34,7 +34,6 @@ from ixyfwd.driver.registers import (
 )
 from ixyfwd.driver.rss import RssOptions, key_bytes, key_words, reta_words
 
-DESCRIPTOR_BYTES: Final = 16
 QUEUE_TIMEOUT_S: Final = 0.5
 SECRX_TIMEOUT_S: Final = 0.1
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.frames import DESCRIPTOR_BYTES
 from ixyfwd.driver.registers import (
     DCA_TXCTRL,
     DMATXCTL,
@@ -26,7 +27,7 @@ from ixyfwd.driver.registers import (
     TXPBTHRESH,
 )
 from ixyfwd.driver.rss import MAX_QUEUES
-from ixyfwd.driver.rx import DESCRIPTOR_BYTES, QUEUE_TIMEOUT_S
+from ixyfwd.driver.rx import QUEUE_TIMEOUT_S
 
 DRAIN_TIMEOUT_S: Final = 0.5
 
