@@ -28,7 +28,7 @@ def test_commands_of_the_readme(kind: str, commands: str, tmp_path: Path) -> Non
     if "./scripts/" in commands and not IN_PLACE:
         pytest.skip("scripts install into .venv: run the tests by ./scripts/test to run these too")
     if "bench" in kind:  # the same command, shorter
-        commands = re.sub(r"--duration \S+ --runs \S+", "--duration 0.3 --runs 1", commands)
+        commands = re.sub(r"--duration \S+", "--duration 0.3", re.sub(r"--runs \S+", "--runs 1", commands))
     path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
     with (tmp_path / "output").open("w+") as output:  # not a pipe: what runs in the background would hold it open
         process = subprocess.Popen(

@@ -18,6 +18,7 @@ from ixyfwd.bench.options import (
     RingOption,
     RunsOption,
     SvgOption,
+    check_outputs,
     frames,
     names,
     numbers,
@@ -71,11 +72,11 @@ def throughput(  # noqa: PLR0917
         duration_s=duration,
         runs=runs,
     )
+    plan.trials()  # says what is wrong with them
+    check_outputs(csv, svg)
     with progress() as report:
         found = bench.run_plan("throughput", plan, _instance(), report)
-    if svg is not None:
-        batch_plot(found, svg)
-    show(found, {**RATE, **BURSTS}, as_json=as_json, csv=csv)
+    show(found, {**RATE, **BURSTS}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
 @app.command()
@@ -105,16 +106,14 @@ def cost(  # noqa: PLR0917
         numbers(batch, 1, MAX_BATCH, "--batch"),
         rings(ring),
     )
-    problems: list[str] = []
+    check_outputs(csv, svg)
     with progress() as report:
-        rows = bench.measure(wanted, runs, report)
+        rows, problems = bench.measure(wanted, runs, report)
         if instructions:
-            problems = bench.add_instructions(wanted, rows, report)
-    found = result("cost", rows, problems)
-    if svg is not None:
-        batch_plot(found, svg)
+            problems += bench.add_instructions(rows, report)
+    found = result("cost", list(rows.values()), problems)
     extra: Columns = {"instructions_per_packet": ("instructions", 1)} if instructions else {}
-    show(found, {**RATE, **extra}, as_json=as_json, csv=csv)
+    show(found, {**RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
 @app.command()
@@ -147,6 +146,8 @@ def scaling(  # noqa: PLR0917
         duration_s=duration,
         runs=runs,
     )
+    plan.trials()
+    check_outputs(csv, None)
     with progress() as report:
         found = bench.measure(plan, _instance(), report)
     columns: Columns = {
@@ -157,8 +158,6 @@ def scaling(  # noqa: PLR0917
         "rss_imbalance": ("imbalance", 2),
     }
     show(found, columns, as_json=as_json, csv=csv)
-    if not as_json and "note" in found:
-        print(found["note"])
 
 
 def _instance() -> str:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -65,14 +65,21 @@ def cases(
     ]
 
 
-def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) -> list[Row]:
-    """Each case `runs` times, interleaved."""
+def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) -> tuple[dict[Case, Row], list[str]]:
+    """Each case `runs` times, interleaved; the rows, and sentences about runs that gave no figure. Ctrl-C is one."""
     found: dict[Case, list[float]] = {case: [] for case in wanted}
-    for number in range(1, runs + 1):
-        for case in wanted:
-            progress(f"run {number}/{runs}: {case}")
-            found[case].append(_run(case))
-    return [_row(case, costs) for case, costs in found.items()]
+    problems: list[str] = []
+    try:
+        for number in range(1, runs + 1):
+            for case in wanted:
+                progress(f"run {number}/{runs}: {case}")
+                try:
+                    found[case].append(_run(case))
+                except IxyfwdError as error:
+                    problems.append(f"run {number}: {case}: {error}")
+    except KeyboardInterrupt:
+        problems.append(f"run {number}: {case}: interrupted")
+    return {case: _row(case, costs) for case, costs in found.items() if costs}, problems
 
 
 def _run(case: Case) -> float:
@@ -90,7 +97,8 @@ def _row(case: Case, costs: Sequence[float]) -> Row:
         "ring": case.ring,
         "frame_bytes": FRAME_BYTES + CRC_BYTES,
         "workers": 1,
-        "device": "by hand",
+        "device": "model",
+        "device_note": "by hand",
         "runs": len(costs),
         "ns_per_packet": spread(costs),
         "mpps": spread([1000 / cost for cost in costs]),
@@ -120,18 +128,22 @@ def count_instructions(case: Case) -> float:
     return round(int(totals[0]) / int(frames[0]), 2)
 
 
-def add_instructions(wanted: Sequence[Case], rows: Sequence[Row], progress: Callable[[str], None]) -> list[str]:
+def add_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) -> list[str]:
     """Put `instructions_per_packet` into the rows where it can be counted; returns why it could not elsewhere."""
     problems: list[str] = []
-    for case, row in zip(wanted, rows, strict=True):
+    for row in rows.values():
         row["instructions_per_packet"] = None
-        if case.engine == "native":
-            progress(f"callgrind: {case}")
-            try:
-                row["instructions_per_packet"] = count_instructions(case)
-            except IxyfwdError as error:
-                problems.append(str(error))
-    return problems
+    try:
+        for case, row in rows.items():
+            if case.engine == "native":
+                progress(f"callgrind: {case}")
+                try:
+                    row["instructions_per_packet"] = count_instructions(case)
+                except IxyfwdError as error:
+                    problems.append(str(error))
+    except KeyboardInterrupt:
+        problems.append(f"callgrind: {case}: interrupted")
+    return list(dict.fromkeys(problems))
 
 
 def _functions(case: Case) -> list[str]:

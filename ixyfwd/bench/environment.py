@@ -35,10 +35,13 @@ def environment() -> dict[str, Any]:
 
 
 def tsc_mhz() -> float | None:
-    """`cpu MHz` of /proc/cpuinfo; on a virtual machine that is the frequency of the time stamp counter."""
+    """Frequency of the time stamp counter: where it is constant, Linux sets its delay loop (`bogomips`) to twice that.
+    `cpu MHz` would be the core's frequency of the moment. None on other processors."""
+    if " constant_tsc " not in _cpuinfo():
+        return None
     for line in _cpuinfo().splitlines():
-        if line.startswith("cpu MHz"):
-            return round(float(line.split(":", 1)[1]), 1)
+        if line.startswith("bogomips"):
+            return round(float(line.split(":", 1)[1]) / 2, 1)
     return None
 
 

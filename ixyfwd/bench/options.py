@@ -1,16 +1,20 @@
 """What the options of `ixyfwd bench` mean, and where its results go."""
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from ixyfwd.bench.plots import check_plots
 from ixyfwd.bench.result import as_csv, as_table
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES
 from ixyfwd.errors import IxyfwdError, UsageError
+
+STANDARD_OUTPUT: Final = Path("-")
 
 Name = TypeVar("Name", bound=str)
 Columns = Mapping[str, tuple[str, int | None]]
@@ -26,7 +30,9 @@ FlowsOption = Annotated[int, typer.Option("--flows", help="flows of each generat
 RunsOption = Annotated[int, typer.Option("--runs", help="runs of each row", min=1)]
 DurationOption = Annotated[float, typer.Option("--duration", help="seconds per run", min=0.1)]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
-CsvOption = Annotated[Path | None, typer.Option("--csv", help="write the rows as CSV to this file, too")]
+CsvOption = Annotated[
+    Path | None, typer.Option("--csv", help="write the rows as CSV to this file, too; -: instead of the table")
+]
 SvgOption = Annotated[Path | None, typer.Option("--svg", help="draw the rows to this SVG file, too (needs matplotlib)")]
 
 
@@ -68,14 +74,54 @@ def frames(text: str) -> list[int | str]:
     return [part if part == "imix" else _number(part, 64, MAX_MAX_FRAME_BYTES, "--frame") for part in parts]
 
 
-def show(found: Mapping[str, Any], columns: Columns, *, as_json: bool, csv: Path | None) -> None:
-    """Print the result and end with exit code 1 if something was not measured."""
-    if csv is not None:
-        try:
-            csv.write_text(as_csv(found), encoding="utf-8")
-        except OSError as error:
-            raise IxyfwdError(f"{csv}: the rows cannot be written: {error.strerror}") from None
-    print(json.dumps(found) if as_json else as_table(found, columns))
+def check_outputs(csv: Path | None, svg: Path | None) -> None:
+    """Before minutes are spent on measuring. Raises IxyfwdError if the rows or the plot could not be written."""
+    for path, what in ((csv, "rows"), (svg, "plot")):
+        if path is None or (path == csv == STANDARD_OUTPUT):
+            continue
+        if path.is_dir():
+            raise IxyfwdError(f"{path}: the {what} cannot be written: Is a directory")
+        if not path.parent.is_dir():
+            raise IxyfwdError(f"{path}: the {what} cannot be written: there is no directory {path.parent}")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise IxyfwdError(f"{path}: the {what} cannot be written: Permission denied")
+    if svg is not None:
+        check_plots()
+
+
+def show(
+    found: Mapping[str, Any],
+    columns: Columns,
+    *,
+    as_json: bool,
+    csv: Path | None,
+    svg: Path | None = None,
+    draw: Callable[[Mapping[str, Any], Path], None] | None = None,
+) -> None:
+    """Print the result, then write the files: a full disk does not cost what was measured. Ends with exit code 1 if
+    something was not measured, and says what on standard error, too, where the output is for a program."""
+    rows_only = csv == STANDARD_OUTPUT and not as_json
+    if as_json:
+        print(json.dumps(found))
+    elif rows_only:
+        print(as_csv(found), end="")
+    else:
+        print(as_table(found, columns))
     sys.stdout.flush()
+    if as_json or rows_only:
+        for problem in found["problems"]:
+            print(f"ixyfwd: {problem}", file=sys.stderr)
+    if csv is not None and csv != STANDARD_OUTPUT:
+        _write(csv, as_csv(found))
+    if svg is not None and draw is not None:
+        draw(found, svg)
     if found["problems"]:
         raise typer.Exit(1)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise IxyfwdError(f"{path}: the rows cannot be written: {error.strerror}") from None

@@ -1,12 +1,19 @@
 """Plots as SVG in the style of the field. matplotlib draws them; it is an extra: `pip install 'ixyfwd[bench]'`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ixyfwd.bench.result import device_of
 from ixyfwd.errors import IxyfwdError
 
 NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
+
+
+def check_plots() -> None:
+    """Raises IxyfwdError if plots cannot be drawn: before the measurement rather than after it."""
+    _axes()
 
 
 def batch_plot(found: Mapping[str, Any], path: Path) -> None:
@@ -60,10 +67,11 @@ def _save(figure: Any, axes: Any, path: Path) -> None:
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")
     try:
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})
     except OSError as error:
         raise IxyfwdError(f"{path}: the plot cannot be written: {error.strerror}") from None
 
 
 def _devices(found: Mapping[str, Any]) -> str:
-    return ", ".join(sorted({row["device"] for row in found["rows"]}))
+    return ", ".join(sorted({device_of(row) for row in found["rows"]}))

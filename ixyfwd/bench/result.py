@@ -1,7 +1,7 @@
 """What every `bench` command prints: one object with `schema`, `command`, `environment` and `rows`.
 
 A row says what was measured (`engine`, `loop`, `program`, `batch`, `ring`, `frame_bytes`, `workers`), on which `device`
-("model": the bundled model, "by hand": descriptors finished by the benchmark itself in the same thread, "wire": cards),
+("model" or "wire"; `device_note` is "by hand" where the benchmark itself finished the descriptors, in the same thread),
 how often (`runs`), and holds spreads: objects with `median`, `min` and `max`. `mpps` (million packets a second, both
 directions summed) and `ns_per_packet` (busy time of a worker) are in every row; commands add their own, described in
 docs/benchmarks.md. `problems` are sentences about what could not be measured; with any, the exit code is 1.
@@ -84,13 +84,20 @@ def as_table(found: Mapping[str, Any], extra: Mapping[str, tuple[str, int | None
     decimals; a spread is shown as "median (min-max)"."""
     columns = {**COLUMNS, **extra}
     lines = [machine(found["environment"])]
-    rows = [[_cell(row.get(key), digits) for key, (_, digits) in columns.items()] for row in found["rows"]]
+    shown = [{**row, "device": device_of(row)} for row in found["rows"]]
+    rows = [[_cell(row.get(key), digits) for key, (_, digits) in columns.items()] for row in shown]
     headings = [heading for heading, _ in columns.values()]
     widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
     rule = ["-" * width for width in widths]
     for cells in (headings, rule, *rows):
         lines.append("| " + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) + " |")
+    lines += [found["note"]] if "note" in found else []
     return "\n".join([*lines, *(f"not measured: {problem}" for problem in found["problems"])])
+
+
+def device_of(row: Mapping[str, Any]) -> str:
+    """The row's device for a person: "model", "wire", "model, by hand"."""
+    return ", ".join(str(row[key]) for key in ("device", "device_note") if row.get(key))
 
 
 def machine(found: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ free stacks cost by themselves, which is all that workers on cores of their own 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
@@ -18,14 +18,26 @@ from typing import Any
 from ixyfwd.bench.result import Row, spread
 from ixyfwd.bench.throughput import Plan, run_plan
 from ixyfwd.bench.turn import Turntable, turning
+from ixyfwd.errors import IxyfwdError
 
+SAME = ("engine", "loop", "program", "batch", "ring", "frame_bytes")
 HAND_ROUNDS = 10
 HAND_TURNS = 40  # of a ring each before it is the next worker's turn: some 100 us
 
 
 def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
     """A row per number of workers. Raises UsageError for a batch that does not fit the ring."""
-    found = run_plan("scaling", plan, instance, progress, lambda rows: _finish(rows, progress))
+    found = run_plan("scaling", plan, instance, progress)
+    try:
+        for row in [] if found["interrupted"] else found["rows"]:
+            progress(f"by hand: {row['workers']} workers, one after the other")
+            row["by_hand_ns_per_packet"] = by_hand(row["workers"], row)
+    except IxyfwdError as error:
+        found["problems"].append(f"by hand: {error}")
+    except KeyboardInterrupt:
+        found["interrupted"] = True
+        found["problems"].append("by hand: interrupted")
+    _compare(found["rows"])
     cores = len(os.sched_getaffinity(0))
     found["cores"] = cores
     if max(plan.workers) > cores - 1:
@@ -36,18 +48,14 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> dict[
     return found
 
 
-def _finish(rows: list[Row], progress: Callable[[str], None]) -> None:
+def _compare(rows: Sequence[Row]) -> None:
+    """Put efficiencies into the rows: each against the fewest workers with the same engine, loop, program and sizes."""
     for row in rows:
-        progress(f"by hand: {row['workers']} workers, one after the other")
-        row["by_hand_ns_per_packet"] = by_hand(row["workers"], row)
-    if not rows:
-        return
-    first = min(rows, key=lambda row: int(row["workers"]))
-    for row in rows:
-        row["efficiency"] = round(first["ns_per_packet"]["median"] / row["ns_per_packet"]["median"], 3)
-        row["by_hand_efficiency"] = round(
-            first["by_hand_ns_per_packet"]["median"] / row["by_hand_ns_per_packet"]["median"], 3
-        )
+        alike = [other for other in rows if all(other[key] == row[key] for key in SAME)]
+        first = min(alike, key=lambda other: int(other["workers"]))
+        for cost, name in (("ns_per_packet", "efficiency"), ("by_hand_ns_per_packet", "by_hand_efficiency")):
+            if cost in first and cost in row:
+                row[name] = round(first[cost]["median"] / row[cost]["median"], 3)
 
 
 def by_hand(workers: int, row: Row) -> dict[str, float]:

@@ -6,7 +6,7 @@ run that lost or damaged a frame is not printed.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -22,7 +22,6 @@ from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.run import run_forwarder
 
-Finish = Callable[[list[Row]], None]
 DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 
 
@@ -122,6 +121,8 @@ def measure(trial: Trial, duration_s: float, instance: str) -> dict[str, Any]:
     damage = [key for key in DAMAGE if sink.get(key)]
     if damage:
         raise IxyfwdError(f"{trial}: the sinks report {', '.join(f'{key} {sink[key]}' for key in damage)}")
+    if not report["rx_packets"] and not report["reason"].endswith(" received"):
+        raise IxyfwdError(f"{trial}: no frame came in {duration_s:g} s; use a longer --duration")
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")
@@ -133,38 +134,29 @@ def run_plan(
     plan: Plan,
     instance: str,
     progress: Callable[[str], None],
-    finish: Finish | None = None,
 ) -> dict[str, Any]:
     """Measure everything. Interleaved, so that drift hits all rows alike. A run that fails is a problem of its row,
-    which then rests on the others. `finish` may add to the rows."""
+    which then rests on the others. A signal ends the measurement (`interrupted`) with the runs before it."""
     trials = plan.trials()
     reports: dict[Trial, list[dict[str, Any]]] = {trial: [] for trial in trials}
     problems: list[str] = []
-    for number in range(1, plan.runs + 1):
-        for trial in trials:
+    interrupted = False
+    for number, trial in product(range(1, plan.runs + 1), trials):
+        try:
             progress(f"run {number}/{plan.runs}: {trial}")
-            try:
-                report = measure(trial, plan.duration_s, instance)
-            except IxyfwdError as error:
-                problems.append(f"run {number}: {error}")
-                continue
-            if report["reason"].endswith(" received"):
-                return _rows(command, plan, reports, [*problems, f"run {number}: {trial}: {report['reason']}"], finish)
-            reports[trial].append(report)
-    return _rows(command, plan, reports, problems, finish)
-
-
-def _rows(
-    command: str,
-    plan: Plan,
-    reports: Mapping[Trial, Sequence[dict[str, Any]]],
-    problems: Sequence[str],
-    finish: Finish | None,
-) -> dict[str, Any]:
+            report = measure(trial, plan.duration_s, instance)
+        except IxyfwdError as error:
+            problems.append(f"run {number}: {error}")
+            continue
+        except KeyboardInterrupt:  # before the run took signals over, or after it gave them back
+            report = {"reason": "SIGINT received"}
+        if report["reason"].endswith(" received"):
+            problems.append(f"run {number}: {trial}: {report['reason']}")
+            interrupted = True
+            break
+        reports[trial].append(report)
     rows = [row_of(trial, found) for trial, found in reports.items() if found]
-    if finish:
-        finish(rows)
-    return result(command, rows, problems, duration_s=plan.duration_s)
+    return result(command, rows, problems, duration_s=plan.duration_s, interrupted=interrupted)
 
 
 def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
@@ -189,7 +181,7 @@ def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
         "packets_per_burst": spread([worker["packets_per_burst"] for worker in workers]),
         "empty_poll_share": spread([worker["empty_poll_share"] for worker in workers]),
         "rss_imbalance": spread([imbalance([w["rx_packets"] for w in report["workers"]]) for report in reports]),
-        "worker_rss_mib": spread([worker["rss_mib"] for worker in workers if worker["rss_mib"]]),
+        "worker_rss_mib": spread([worker["rss_mib"] or 0.0 for worker in workers]),
     }
 
 

@@ -46,13 +46,14 @@ class HandTurnedPort:
         self._rx[slots, 3] = FRAME_BYTES
         self._rdh = (self._rdh + n) % entries
 
-    def send_all(self) -> None:
-        """Finish whatever was given for transmission."""
+    def send_all(self) -> int:
+        """Finish whatever was given for transmission; returns how many frames."""
         entries = len(self._tx)
         n = (self.tdt[0] - self._tdh) % entries
         slots = (self._tdh + np.arange(n)) % entries
         self._tx[slots[slots % RS_INTERVAL == RS_INTERVAL - 1], 3] |= np.uint32(TX_DONE)
         self._tdh = self.tdt[0]
+        return int(n)
 
     def close(self) -> None:
         """Let the arena go."""
@@ -101,13 +102,18 @@ class Turntable:
             self.turn()
 
     def turn(self) -> int:
-        """Forward `frames` frames; returns the ns that the driver took."""
+        """Forward `frames` frames; returns the ns that the driver took.
+
+        Raises IxyfwdError if it did not send all of them.
+        """
         self.ports[0].deliver(self.frames)
         if self._forward:
             ns = self._timed_fused(self._forward)
         else:
             ns = self._timed_treat(self._treat) if self._treat else self._timed()
-        self.ports[1].send_all()
+        sent = self.ports[1].send_all()
+        if sent != self.frames:
+            raise IxyfwdError(f"the driver sent {sent} of the {self.frames} frames that it was given")
         return ns
 
     def _timed(self) -> int:
