@@ -1,8 +1,13 @@
 """numpy views that the vector engine makes once, and the search that spares it looking at every descriptor.
 
-A numpy call costs 150 to 1000 ns whatever it does to 64 elements, so the engine is an exercise in few calls of the
-cheap kind: plain copies between ready-made views, no Python scalars as operands (converting one costs as much as the
-call), int64 indices for `take` (any other type is converted behind the scenes), memoryviews for single words.
+A numpy call costs 100 to 1000 ns whatever it does to 64 elements, so the engine is an exercise in few calls of the
+cheap kind: copies between ready-made views (50 ns between memoryviews, 100 between arrays), no Python scalars as
+operands (converting one costs as much as the call), int64 indices for `take` (any other type is converted behind the
+scenes), no reductions, memoryviews for single words.
+
+What a burst takes out of a ring or puts into it passes through a stage: memory of this process, as long as the batch.
+Each burst then reads every descriptor once and writes it once, in the widest steps that the machine has, which matters
+because the device has their cache lines; and all other views depend on the number of frames only, not on the slot.
 """
 
 from collections.abc import Callable
@@ -18,10 +23,11 @@ from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
 Words = NDArray[np.uint32]
 Index = NDArray[np.int64]
 Descriptors = NDArray[np.void]
+Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as words
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
 
 DESCRIPTOR = np.dtype(f"V{DESCRIPTOR_BYTES}")  # opaque: `take` moves both halves at once
-MAX_PIECES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
+MAX_STAGES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
 
 
 class Closable:
@@ -48,6 +54,13 @@ class RingViews(Closable):
         self.descriptors: Descriptors = np.frombuffer(raw, DESCRIPTOR)
         self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
         self.state = arena[ring.state : ring.state + 16].cast("I")
+        self._raw = raw
+        self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")
+
+    def slots(self, slot: int, n: int) -> Slots:
+        """`n` slots from `slot` on, which must not go around the end: their descriptors and their buffer ids."""
+        raw = self._raw[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
+        return raw, self._id_words[slot : slot + n]
 
 
 class PoolViews(Closable):
@@ -57,7 +70,8 @@ class PoolViews(Closable):
         """`arena` is the whole arena as bytes."""
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
-        self.stack: Words = np.frombuffer(arena[first : first + 4 * layout.buffers], np.uint32)
+        self.words = arena[first : first + 4 * layout.buffers].cast("I")
+        self.stack: Words = np.frombuffer(self.words, np.uint32)
 
 
 class BatchViews:
@@ -69,7 +83,18 @@ class BatchViews:
         cells = np.frombuffer(batch.memory, np.uint32)
         self.cells: Words = cells[cells.size - 4 * batch.capacity :].reshape(4, batch.capacity)
         self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
-        self.ones = constant(1, batch.capacity)
+        self._ones = constant(1, batch.capacity)
+        self._lengths = b""
+        self._total = 0
+
+    def total(self, lengths: bytes) -> int:
+        """The sum of the first lengths, whose bytes are `lengths`. Asked again for the same it need not look: what a
+        burst received is what it sends, and numpy's cheapest sum costs more than any other step."""
+        if lengths != self._lengths:
+            n = len(lengths) // 4
+            self._total = int(self.cells[1, :n].dot(self._ones[:n]))
+            self._lengths = lengths
+        return self._total
 
 
 def port_counters(arena: memoryview, layout: WorkerLayout, port: int) -> memoryview:
