@@ -37,10 +37,10 @@ class VectorEngine:
         adopt(memory)
         self._memory = memory
         self._open: list[Closable] = []  # everything that holds a view of the arena
-        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout))
         table = np.zeros((memory.layout.buffers, 2), np.uint64)
         table[:, 0] = device_addresses(memory)
         self._descriptors_by_id: Descriptors = table.view(DESCRIPTOR)[:, 0]
+        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout, self._descriptors_by_id))
         self._batches: dict[int, BatchViews] = {}  # by identity; the views keep the batch alive
         ports = range(len(memory.layout.rx))
         self._rx = [Rx(partial(self._bind_rx, port), partial(self._start_rx, port)) for port in ports]
@@ -83,9 +83,7 @@ class VectorEngine:
         ring = self._keep(RingViews(memory.arena, memory.layout.rx[port]))
         counters = port_counters(memory.arena, memory.layout, port)
         rdt = memory.doorbells[port].rdt
-        burst = RxBurst(
-            ring, pool, self._views(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, rdt=rdt
-        )
+        burst = RxBurst(ring, pool, self._views(batch), counters=counters, rdt=rdt)
         return self._keep(burst).run
 
     def _bind_tx(self, ring: TxRing, port: int, batch: Batch) -> Callable[[], int]:

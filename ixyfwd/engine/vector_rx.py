@@ -5,11 +5,9 @@ from typing import Final
 import numpy as np
 
 from ixyfwd.engine.vector_views import (
-    DESCRIPTOR,
     MAX_STAGES,
     BatchViews,
     Closable,
-    Descriptors,
     PoolViews,
     RingViews,
     Slots,
@@ -34,7 +32,7 @@ RX_NO_BUFFER: Final = int(PortWord.RX_NO_BUFFER)
 
 
 class RxStage:
-    """The first `n` entries of the batch, and of the space through which descriptors come and go."""
+    """The first `n` entries of the batch, and room for the descriptors that they come from."""
 
     def __init__(self, space: "RxSpace", batch: BatchViews, n: int) -> None:
         self.ids = batch.batch.ids[:n]
@@ -47,12 +45,6 @@ class RxStage:
         self.found = space.found[:n].data.cast("B")
         self.found_lengths = space.found.view(np.uint16)[:n, 6]
         self.found_hash_and_status = space.found[:n, 1:3].T
-        self.fresh = space.fresh[:n]
-        self.fresh_ids = self.fresh.data
-        self.index = batch.index[:n]
-        self.made = space.made[:n]
-        self.made_bytes = self.made.view(np.uint8).data
-
         self.checked = space.checked[:n]
         self.good = constant(EOP, n).tobytes()
         self.good_status = b""  # as it was seen last
@@ -61,12 +53,10 @@ class RxStage:
 
 
 class RxSpace:
-    """Room for `n` descriptors on their way out of the ring (`found`) and into it (`made`)."""
+    """Room for `n` descriptors on their way out of the ring."""
 
     def __init__(self, n: int) -> None:
         self.found: Words = np.zeros((n, 4), np.uint32)
-        self.fresh: Words = np.zeros(n, np.uint32)
-        self.made: Descriptors = np.zeros(n, DESCRIPTOR)
         self.checked = constant(EOP | RXE, n)
 
 
@@ -79,19 +69,19 @@ class RxBurst(Closable):
         pool: PoolViews,
         batch: BatchViews,
         *,
-        descriptors_by_id: Descriptors,
         counters: memoryview,
         rdt: memoryview,
     ) -> None:
-        """`descriptors_by_id`: the read-format descriptor of each buffer id. `counters`: the port's block."""
+        """`counters`: the port's block."""
         self.batch = batch
         self._ring = ring
         self._words = batch.words
         self._dwords = ring.dwords
         self._state = ring.state
         self._free = pool.state
-        self._stack = pool.words
-        self._make = descriptors_by_id.take
+        self._pool = pool
+        self._stack = pool.stack
+        self._fresh = pool.fresh
         self._counters = counters
         self._rdt = rdt
         self._mask = ring.entries - 1
@@ -118,19 +108,18 @@ class RxBurst(Closable):
                 self._words[0] = 0
                 return 0
         stage = self._stages.get(n) or self._new_stage(n)
-        stage.fresh_ids[:] = self._stack[free - n : free]
-        stage.index[...] = stage.fresh
-        self._make(stage.index, 0, stage.made, "clip")
-        end = next_ + n
+        end, free = next_ + n, free - n
+        fresh_ids = self._stack[free : free + n]
+        fresh = self._fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * (free + n)]
         if end <= mask + 1:
             descriptors, ids = self._full.get(next_ if n == self._limit else -1) or self._slots(next_, n)
             stage.found[:] = descriptors
-            descriptors[:] = stage.made_bytes
+            descriptors[:] = fresh
             stage.ids[:] = ids
-            ids[:] = stage.fresh_ids
+            ids[:] = fresh_ids
         else:
-            self._exchange_around(stage, next_, n)
-        self._free[0] = free - n
+            self._exchange_around(stage, next_, fresh_ids, fresh)
+        self._free[0] = free
         state[0] = end & mask
         state[1] = self._rdt[0] = (end - 1) & mask
         return self._account(stage, n)
@@ -178,24 +167,22 @@ class RxBurst(Closable):
         spanning[1:] = ~eop[:-1]
         wanted = eop & ~spanning & ((status & np.uint32(RXE)) == 0)
         unwanted = cells[0, ~wanted]
-        free = self._free[0]
-        self._stack[free : free + unwanted.size] = unwanted.data
-        self._free[0] = free + unwanted.size
+        self._pool.push_ids(unwanted)
         self._state[3] = 0 if eop[-1] else 1
         kept = n - unwanted.size
         cells[:, :kept] = cells[:, wanted]
         return kept, int(np.count_nonzero(eop))
 
-    def _exchange_around(self, stage: RxStage, next_: int, n: int) -> None:
+    def _exchange_around(self, stage: RxStage, next_: int, fresh_ids: memoryview, fresh: memoryview) -> None:
         """Take descriptors and ids out of the slots and put fresh ones in, around the end of the ring."""
-        for slot, count, at in split(next_, n, self._mask + 1):
+        for slot, count, at in split(next_, len(fresh_ids), self._mask + 1):
             descriptors, ids = self._ring.slots(slot, count)
             entries = slice(at, at + count)
             raw = slice(DESCRIPTOR_BYTES * at, DESCRIPTOR_BYTES * (at + count))
             stage.found[raw] = descriptors
-            descriptors[:] = stage.made_bytes[raw]
+            descriptors[:] = fresh[raw]
             stage.ids[entries] = ids
-            ids[:] = stage.fresh_ids[entries]
+            ids[:] = fresh_ids[entries]
 
     def _slots(self, slot: int, n: int) -> Slots:
         """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""

@@ -14,7 +14,6 @@ from ixyfwd.engine.vector_views import (
     Descriptors,
     PoolViews,
     RingViews,
-    Slots,
     Words,
     constant,
     count_leading,
@@ -34,6 +33,9 @@ TX_BYTES: Final = int(PortWord.TX_BYTES)
 TX_FULL: Final = int(PortWord.TX_FULL)
 
 
+TxSlots = tuple[memoryview, memoryview, memoryview]  # descriptors, buffer ids, read-format descriptors
+
+
 class TxStage:
     """The first `n` entries of the batch, and of the space through which descriptors go into the ring."""
 
@@ -46,7 +48,7 @@ class TxStage:
 
         self.made = space.made[:n]
         self.made_bytes = self.made.view(np.uint8).data
-        self.second_half = self.made.view(np.uint64)[1::2]
+        self.second_half = self.made.view(np.uint64).reshape(-1, 2)[:, 1]
 
         # The second halves for lengths and a first slot modulo RS_INTERVAL as they were seen last.
         self.orders: Words = np.zeros((n, 2), np.uint32)
@@ -64,15 +66,20 @@ class TxSpace:
 
 
 class TxRing(Closable):
-    """A transmit ring and what comes back from it."""
+    """A transmit ring and what comes back from it. Remembers the read-format descriptor of each slot's buffer."""
 
     def __init__(self, ring: RingViews, pool: PoolViews) -> None:
         self.views = ring
         self.state = ring.state
         self.mask = ring.entries - 1
         self._dwords = ring.dwords
-        self._free = pool.state
-        self._stack = pool.words
+        self.pool = pool
+        self._fresh = memoryview(bytearray(DESCRIPTOR_BYTES * ring.entries))
+
+    def slots(self, slot: int, n: int) -> TxSlots:
+        """`n` slots from `slot` on, which must not go around the end."""
+        fresh = self._fresh[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
+        return *self.views.slots(slot, n), fresh
 
     def clean(self) -> int:
         """See `engine.contract.TxQueue.clean`."""
@@ -88,15 +95,10 @@ class TxRing(Closable):
         )
         freed = intervals * RS_INTERVAL
         for slot, count, _ in split(clean, freed, mask + 1):
-            self.give_back(self.views.slots(slot, count)[1])
+            _, ids, fresh = self.slots(slot, count)
+            self.pool.push(ids, fresh)
         self.state[2] = (clean + freed) & mask
         return freed
-
-    def give_back(self, ids: memoryview) -> None:
-        """Push buffers on the free stack."""
-        free = self._free[0]
-        self._stack[free : free + len(ids)] = ids
-        self._free[0] = free + len(ids)
 
 
 class TxBurst(Closable):
@@ -122,7 +124,7 @@ class TxBurst(Closable):
         self._mask = ring.mask
         self._half = ring.mask // 2
         self._limit = batch.batch.capacity
-        self._full: dict[int, Slots] = {}  # of full bursts, which recur, by first slot
+        self._full: dict[int, TxSlots] = {}  # of full bursts, which recur, by first slot
         self._stages: dict[int, TxStage] = {}  # by number of descriptors
         self._space = TxSpace(self._limit)
         self._commands = constant(COMMAND, RS_INTERVAL + self._limit)  # d2 but for the length, from slot 0 on
@@ -146,7 +148,7 @@ class TxBurst(Closable):
             self._counters[TX_PACKETS] += taken
             self._counters[TX_BYTES] += frame_bytes
         if taken < n:
-            self._ring.give_back(self.batch.batch.ids[taken:n])
+            self._ring.pool.push_ids(self.batch.cells[0, taken:n])
             self._counters[TX_FULL] += n - taken
         self._words[0] = 0
         return taken
@@ -159,9 +161,10 @@ class TxBurst(Closable):
         lengths, phase = stage.length_bytes(), tail & (RS_INTERVAL - 1)
         if lengths != stage.last_lengths or phase != stage.last_phase:
             self._order(stage, lengths, phase)
-        stage.second_half[...] = stage.order_words
         if tail + n <= self._mask + 1:
-            descriptors, ids = self._full.get(tail if n == self._limit else -1) or self._slots(tail, n)
+            descriptors, ids, fresh = self._full.get(tail if n == self._limit else -1) or self._slots(tail, n)
+            fresh[:] = stage.made_bytes
+            stage.second_half[...] = stage.order_words
             descriptors[:] = stage.made_bytes
             ids[:] = stage.ids
         else:
@@ -177,14 +180,19 @@ class TxBurst(Closable):
 
     def _put_around(self, stage: TxStage, tail: int, n: int) -> None:
         """Put descriptors and ids into the slots, around the end of the ring."""
-        for slot, count, at in split(tail, n, self._mask + 1):
-            descriptors, ids = self._ring.views.slots(slot, count)
-            descriptors[:] = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+        runs = split(tail, n, self._mask + 1)
+        for slot, count, at in runs:
+            _, ids, fresh = self._ring.slots(slot, count)
             ids[:] = stage.ids[at : at + count]
+            fresh[:] = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+        stage.second_half[...] = stage.order_words
+        for slot, count, at in runs:
+            descriptors, _, _ = self._ring.slots(slot, count)
+            descriptors[:] = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
 
-    def _slots(self, slot: int, n: int) -> Slots:
+    def _slots(self, slot: int, n: int) -> TxSlots:
         """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
-        slots = self._ring.views.slots(slot, n)
+        slots = self._ring.slots(slot, n)
         if n == self._limit:
             self._full[slot] = slots
         return slots

@@ -64,14 +64,32 @@ class RingViews(Closable):
 
 
 class PoolViews(Closable):
-    """The free stack: `state[0]` ids, of which `stack[state[0] - 1]` is the next to go."""
+    """The free stack: `state[0]` ids, of which the next to go is the last.
 
-    def __init__(self, arena: memoryview, layout: WorkerLayout) -> None:
-        """`arena` is the whole arena as bytes."""
+    `fresh` holds the read-format descriptor of each id on the stack, as bytes of this process: what is looked up for
+    transmission comes back through here and need not be looked up again for receiving.
+    """
+
+    def __init__(self, arena: memoryview, layout: WorkerLayout, descriptors_by_id: Descriptors) -> None:
+        """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it."""
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
-        self.words = arena[first : first + 4 * layout.buffers].cast("I")
-        self.stack: Words = np.frombuffer(self.words, np.uint32)
+        self.stack = arena[first : first + 4 * layout.buffers].cast("I")
+        ids: Words = np.frombuffer(self.stack, np.uint32)
+        self._descriptors_by_id = descriptors_by_id
+        self.fresh = descriptors_by_id[ids].view(np.uint8).data
+
+    def push(self, ids: memoryview, descriptors: memoryview) -> None:
+        """Free buffers. `descriptors`: of these ids, in read format, as bytes."""
+        free = self.state[0]
+        end = free + len(ids)
+        self.stack[free:end] = ids
+        self.fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * end] = descriptors
+        self.state[0] = end
+
+    def push_ids(self, ids: Words) -> None:
+        """Free buffers whose descriptors nobody has at hand."""
+        self.push(ids.data, self._descriptors_by_id[ids].view(np.uint8).data)
 
 
 class BatchViews:
