@@ -80,7 +80,7 @@ class RxBurst(Closable):
         self._state = ring.state
         self._free = pool.state
         self._pool = pool
-        self._stack = pool.stack
+        self._free_ids = pool.ids
         self._fresh = pool.fresh
         self._counters = counters
         self._rdt = rdt
@@ -109,7 +109,7 @@ class RxBurst(Closable):
                 return 0
         stage = self._stages.get(n) or self._new_stage(n)
         end, free = next_ + n, free - n
-        fresh_ids = self._stack[free : free + n]
+        fresh_ids = self._free_ids[free : free + n]
         fresh = self._fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * (free + n)]
         if end <= mask + 1:
             descriptors, ids = self._full.get(next_ if n == self._limit else -1) or self._slots(next_, n)
@@ -167,7 +167,7 @@ class RxBurst(Closable):
         spanning[1:] = ~eop[:-1]
         wanted = eop & ~spanning & ((status & np.uint32(RXE)) == 0)
         unwanted = cells[0, ~wanted]
-        self._pool.push_ids(unwanted)
+        self._pool.push(unwanted)
         self._state[3] = 0 if eop[-1] else 1
         kept = n - unwanted.size
         cells[:, :kept] = cells[:, wanted]

@@ -96,7 +96,7 @@ class TxRing(Closable):
         freed = intervals * RS_INTERVAL
         for slot, count, _ in split(clean, freed, mask + 1):
             _, ids, fresh = self.slots(slot, count)
-            self.pool.push(ids, fresh)
+            self.pool.push_known(ids, fresh)
         self.state[2] = (clean + freed) & mask
         return freed
 
@@ -148,7 +148,7 @@ class TxBurst(Closable):
             self._counters[TX_PACKETS] += taken
             self._counters[TX_BYTES] += frame_bytes
         if taken < n:
-            self._ring.pool.push_ids(self.batch.cells[0, taken:n])
+            self._ring.pool.push(self.batch.cells[0, taken:n])
             self._counters[TX_FULL] += n - taken
         self._words[0] = 0
         return taken

@@ -74,22 +74,22 @@ class PoolViews(Closable):
         """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it."""
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
-        self.stack = arena[first : first + 4 * layout.buffers].cast("I")
-        ids: Words = np.frombuffer(self.stack, np.uint32)
+        self.ids = arena[first : first + 4 * layout.buffers].cast("I")
+        self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
         self._descriptors_by_id = descriptors_by_id
-        self.fresh = descriptors_by_id[ids].view(np.uint8).data
+        self.fresh = descriptors_by_id[self.stack].view(np.uint8).data
 
-    def push(self, ids: memoryview, descriptors: memoryview) -> None:
+    def push_known(self, ids: memoryview, descriptors: memoryview) -> None:
         """Free buffers. `descriptors`: of these ids, in read format, as bytes."""
         free = self.state[0]
         end = free + len(ids)
-        self.stack[free:end] = ids
+        self.ids[free:end] = ids
         self.fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * end] = descriptors
         self.state[0] = end
 
-    def push_ids(self, ids: Words) -> None:
+    def push(self, ids: Words) -> None:
         """Free buffers whose descriptors nobody has at hand."""
-        self.push(ids.data, self._descriptors_by_id[ids].view(np.uint8).data)
+        self.push_known(ids.data, self._descriptors_by_id[ids].view(np.uint8).data)
 
 
 class BatchViews:
