@@ -31,6 +31,10 @@ RX_ERRORS: Final = int(PortWord.RX_ERRORS)
 RX_NO_BUFFER: Final = int(PortWord.RX_NO_BUFFER)
 
 
+# Descriptors and ids of a run of slots, where they go, and which of a burst's they are: as bytes and as entries.
+RxRun = tuple[memoryview, memoryview, memoryview, memoryview, slice, slice]
+
+
 class RxStage:
     """The first `n` entries of the batch, and room for the descriptors that they come from."""
 
@@ -87,6 +91,7 @@ class RxBurst(Closable):
         self._mask = ring.entries - 1
         self._limit = min(batch.batch.capacity, self._mask)
         self._full: dict[int, Slots] = {}  # of full bursts, which recur, by first slot
+        self._around: dict[int, tuple[RxRun, ...]] = {}  # the same of those that go around the end of the ring
         self._stages: dict[int, RxStage] = {}  # by number of descriptors
         self._space = RxSpace(self._limit)
 
@@ -175,14 +180,24 @@ class RxBurst(Closable):
 
     def _exchange_around(self, stage: RxStage, next_: int, fresh_ids: memoryview, fresh: memoryview) -> None:
         """Take descriptors and ids out of the slots and put fresh ones in, around the end of the ring."""
-        for slot, count, at in split(next_, len(fresh_ids), self._mask + 1):
-            descriptors, ids = self._ring.slots(slot, count)
+        n = len(fresh_ids)
+        runs = self._around.get(next_ if n == self._limit else -1) or self._runs(stage, next_, n)
+        for descriptors, ids, found, found_ids, raw, entries in runs:
+            found[:] = descriptors
+            descriptors[:] = fresh[raw]
+            found_ids[:] = ids
+            ids[:] = fresh_ids[entries]
+
+    def _runs(self, stage: RxStage, next_: int, n: int) -> tuple[RxRun, ...]:
+        """The two runs of `n` slots from `next_` on. As with `_slots`, those of full bursts are kept."""
+        runs: list[RxRun] = []
+        for slot, count, at in split(next_, n, self._mask + 1):
             entries = slice(at, at + count)
             raw = slice(DESCRIPTOR_BYTES * at, DESCRIPTOR_BYTES * (at + count))
-            stage.found[raw] = descriptors
-            descriptors[:] = fresh[raw]
-            stage.ids[entries] = ids
-            ids[:] = fresh_ids[entries]
+            runs.append((*self._ring.slots(slot, count), stage.found[raw], stage.ids[entries], raw, entries))
+        if n == self._limit:
+            self._around[next_] = tuple(runs)
+        return tuple(runs)
 
     def _slots(self, slot: int, n: int) -> Slots:
         """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""

@@ -35,6 +35,8 @@ TX_FULL: Final = int(PortWord.TX_FULL)
 
 TxSlots = tuple[memoryview, memoryview, memoryview]  # descriptors, buffer ids, read-format descriptors
 
+TxRun = tuple[memoryview, memoryview, memoryview, memoryview, memoryview]  # and what goes into the first two
+
 
 class TxStage:
     """The first `n` entries of the batch, and of the space through which descriptors go into the ring."""
@@ -125,6 +127,7 @@ class TxBurst(Closable):
         self._half = ring.mask // 2
         self._limit = batch.batch.capacity
         self._full: dict[int, TxSlots] = {}  # of full bursts, which recur, by first slot
+        self._around: dict[int, tuple[TxRun, ...]] = {}  # the same of those that go around the end of the ring
         self._stages: dict[int, TxStage] = {}  # by number of descriptors
         self._space = TxSpace(self._limit)
         self._commands = constant(COMMAND, RS_INTERVAL + self._limit)  # d2 but for the length, from slot 0 on
@@ -180,15 +183,23 @@ class TxBurst(Closable):
 
     def _put_around(self, stage: TxStage, tail: int, n: int) -> None:
         """Put descriptors and ids into the slots, around the end of the ring."""
-        runs = split(tail, n, self._mask + 1)
-        for slot, count, at in runs:
-            _, ids, fresh = self._ring.slots(slot, count)
-            ids[:] = stage.ids[at : at + count]
-            fresh[:] = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+        runs = self._around.get(tail if n == self._limit else -1) or self._runs(stage, tail, n)
+        for _, ids, fresh, made, sent_ids in runs:
+            fresh[:] = made
+            ids[:] = sent_ids
         stage.second_half[...] = stage.order_words
-        for slot, count, at in runs:
-            descriptors, _, _ = self._ring.slots(slot, count)
-            descriptors[:] = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+        for descriptors, _, _, made, _ in runs:
+            descriptors[:] = made
+
+    def _runs(self, stage: TxStage, tail: int, n: int) -> tuple[TxRun, ...]:
+        """The two runs of `n` slots from `tail` on. As with `_slots`, those of full bursts are kept."""
+        runs: list[TxRun] = []
+        for slot, count, at in split(tail, n, self._mask + 1):
+            made = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+            runs.append((*self._ring.slots(slot, count), made, stage.ids[at : at + count]))
+        if n == self._limit:
+            self._around[tail] = tuple(runs)
+        return tuple(runs)
 
     def _slots(self, slot: int, n: int) -> TxSlots:
         """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
