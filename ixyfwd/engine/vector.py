@@ -38,10 +38,11 @@ class VectorEngine:
         adopt(memory)
         self._memory = memory
         self._open: list[Closable] = []  # everything that holds a view of the arena
-        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout))
         table = np.zeros((memory.layout.buffers, 2), np.uint64)
         table[:, 0] = device_addresses(memory)
         self._descriptors_by_id: Descriptors = table.view(DESCRIPTOR)[:, 0]
+        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout, self._descriptors_by_id))
+        self._batches: dict[int, BatchViews] = {}  # by identity; the views keep the batch alive
         ports = range(len(memory.layout.rx))
         self._rx = [Rx(partial(self._bind_rx, port), partial(self._start_rx, port)) for port in ports]
         self._tx = [self._new_tx(port) for port in ports]
@@ -70,13 +71,14 @@ class VectorEngine:
         for holder in self._open:
             holder.close()
         self._open.clear()
+        self._batches.clear()
 
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._open_pool()
         offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
         touch = SegmentedTouchBurst if self._memory.segmented else TouchBurst
-        return self._keep(touch(self._memory.arena, offsets, BatchViews(batch), at)).run
+        return self._keep(touch(self._memory.arena, offsets, self._views(batch), at)).run
 
     def _bind_rx(self, port: int, batch: Batch) -> Callable[[], int]:
         memory, pool = self._memory, self._open_pool()
@@ -84,16 +86,14 @@ class VectorEngine:
         counters = port_counters(memory.arena, memory.layout, port)
         rdt = memory.doorbells[port].rdt
         rx_burst = SegmentedRxBurst if memory.segmented else RxBurst
-        burst = rx_burst(
-            ring, pool, BatchViews(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, rdt=rdt
-        )
+        burst = rx_burst(ring, pool, self._views(batch), counters=counters, rdt=rdt)
         return self._keep(burst).run
 
     def _bind_tx(self, ring: TxRing | SegmentedTxRing, port: int, batch: Batch) -> Callable[[], int]:
         memory = self._memory
         self._open_pool()
         counters = port_counters(memory.arena, memory.layout, port)
-        tdt, by_id, views = memory.doorbells[port].tdt, self._descriptors_by_id, BatchViews(batch)
+        tdt, by_id, views = memory.doorbells[port].tdt, self._descriptors_by_id, self._views(batch)
         if isinstance(ring, SegmentedTxRing):
             burst = SegmentedTxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)
             return self._keep(burst).run
@@ -112,6 +112,12 @@ class VectorEngine:
     def _clean(self, ring: TxRing | SegmentedTxRing) -> int:
         self._open_pool()
         return ring.clean()
+
+    def _views(self, batch: Batch) -> BatchViews:
+        """The same views for all that work on a batch: one that sends knows what another received."""
+        if id(batch) not in self._batches:
+            self._batches[id(batch)] = BatchViews(batch)
+        return self._batches[id(batch)]
 
     def _open_pool(self) -> PoolViews:
         """The pool, or IxyfwdError after `close`."""

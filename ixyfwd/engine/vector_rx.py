@@ -3,21 +3,20 @@
 from typing import Final
 
 import numpy as np
-from numpy import bitwise_and
-from numpy.typing import NDArray
 
 from ixyfwd.engine.vector_views import (
-    MAX_PIECES,
+    MAX_STAGES,
     BatchViews,
     Closable,
-    Descriptors,
     PoolViews,
     RingViews,
+    Slots,
     Words,
     constant,
     count_leading,
     split,
 )
+from ixyfwd.memory.layout import DESCRIPTOR_BYTES
 from ixyfwd.telemetry.counters import PortWord
 
 # 82599 datasheet 7.1.6.2, d2
@@ -32,25 +31,37 @@ RX_ERRORS: Final = int(PortWord.RX_ERRORS)
 RX_NO_BUFFER: Final = int(PortWord.RX_NO_BUFFER)
 
 
-RingPiece = tuple[Words, NDArray[np.uint16], Words, Descriptors]
+# Descriptors and ids of a run of slots, where they go, and which of a burst's they are: as bytes and as entries.
+RxRun = tuple[memoryview, memoryview, memoryview, memoryview, slice, slice]
 
 
-class RxPiece:
-    """Ready-made views of `n` entries of the batch from `at` on, with what goes with them."""
+class RxStage:
+    """The first `n` entries of the batch, and room for the descriptors that they come from."""
 
-    def __init__(self, batch: BatchViews, checked: Words, scratch: Words, good: bytes, at: int, n: int) -> None:  # noqa: PLR0917
-        entries = slice(at, at + n)
-        self.hash_and_status = batch.cells[2:4, entries]
-        self.lengths = batch.cells[1, entries]
-        self.dot_lengths = self.lengths.dot  # with ones: the cheapest sum that numpy has
-        self.ids = batch.cells[0, entries]
-        self.status = batch.cells[3, entries]
-        self.index = batch.index[:n]
-        self.ones = batch.ones[:n]
-        self.checked = checked[:n]
-        self.found = scratch[:n]
-        self.found_bytes = self.found.tobytes  # comparing bytes is one memcmp, comparing memoryviews is not
-        self.good_bytes = good[: 4 * n]
+    def __init__(self, space: "RxSpace", batch: BatchViews, n: int) -> None:
+        self.ids = batch.batch.ids[:n]
+        self.lengths = batch.cells[1, :n]
+        self.hash_and_status = batch.cells[2:4, :n]
+        self.status = batch.cells[3, :n]
+        self.length_bytes = batch.batch.lengths[:n].tobytes
+        self.status_bytes = batch.batch.status[:n].tobytes
+
+        self.found = space.found[:n].data.cast("B")
+        self.found_lengths = space.found.view(np.uint16)[:n, 6]
+        self.found_hash_and_status = space.found[:n, 1:3].T
+        self.checked = space.checked[:n]
+        self.good = constant(EOP, n).tobytes()
+        self.good_status = b""  # as it was seen last
+        self.last_lengths = b""
+        self.frame_bytes = 0  # of last_lengths
+
+
+class RxSpace:
+    """Room for `n` descriptors on their way out of the ring."""
+
+    def __init__(self, n: int) -> None:
+        self.found: Words = np.zeros((n, 4), np.uint32)
+        self.checked = constant(EOP | RXE, n)
 
 
 class RxBurst(Closable):
@@ -62,74 +73,90 @@ class RxBurst(Closable):
         pool: PoolViews,
         batch: BatchViews,
         *,
-        descriptors_by_id: Descriptors,
         counters: memoryview,
         rdt: memoryview,
     ) -> None:
-        """`descriptors_by_id`: the read-format descriptor of each buffer id. `counters`: the port's block."""
+        """`counters`: the port's block."""
         self.batch = batch
         self._ring = ring
         self._words = batch.words
         self._dwords = ring.dwords
         self._state = ring.state
         self._free = pool.state
-        self._stack = pool.stack
-        self._make = descriptors_by_id.take
+        self._pool = pool
+        self._free_ids = pool.ids
+        self._fresh = pool.fresh
         self._counters = counters
         self._rdt = rdt
         self._mask = ring.entries - 1
         self._limit = min(batch.batch.capacity, self._mask)
-        self._full: dict[int, RingPiece] = {}  # of full bursts, which recur, by first slot
-        self._pieces: dict[tuple[int, int], RxPiece] = {}  # by first entry and number
-        self._checked = constant(EOP | RXE, self._limit)
-        self._scratch = constant(0, self._limit)
-        self._good = constant(EOP, self._limit).tobytes()
+        self._full: dict[int, Slots] = {}  # of full bursts, which recur, by first slot
+        self._around: dict[int, tuple[RxRun, ...]] = {}  # the same of those that go around the end of the ring
+        self._stages: dict[int, RxStage] = {}  # by number of descriptors
+        self._space = RxSpace(self._limit)
 
     def run(self) -> int:
         """See `engine.contract.RxQueue.burst`."""
-        state, free_count = self._state, self._free
-        n = self._count_done(next_ := state[0])
-        free = free_count[0]
+        state, dwords, mask = self._state, self._dwords, self._mask
+        next_ = state[0]
+        if not dwords[4 * next_ + 2] & DD:
+            self._words[0] = 0
+            return 0
+        n = self._limit
+        if not dwords[4 * ((next_ + n - 1) & mask) + 2] & DD:
+            n = count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, n)
+        free = self._free[0]
         if n > free:
             n = free
             self._counters[RX_NO_BUFFER] += 1
-        if n == 0:
-            self._words[0] = 0
-            return 0
-        frame_bytes, good = 0, not state[3]
-        for slot, count, at in split(next_, n, self._mask + 1):
-            columns, lengths, ids, descriptors = self._full.get(slot if count == self._limit else -1) or self._slots(
-                slot, count
-            )
-            piece = self._pieces.get((at, count)) or self._new_piece(at, count)
-            piece.hash_and_status[...] = columns
-            piece.lengths[...] = lengths
-            piece.ids[...] = ids
-            bitwise_and(piece.status, piece.checked, piece.found)
-            good = good and piece.found_bytes() == piece.good_bytes
-            frame_bytes += int(piece.dot_lengths(piece.ones))
-            first = free - n + at
-            ids[...] = piece.index[...] = self._stack[first : first + count]
-            self._make(piece.index, 0, descriptors, "clip")
-        free_count[0] = free - n
-        state[0] = (next_ + n) & self._mask
-        state[1] = self._rdt[0] = (next_ + n - 1) & self._mask
-        kept, frames = (n, n) if good else self._drop_errors(n)
+            if n == 0:
+                self._words[0] = 0
+                return 0
+        stage = self._stages.get(n) or self._new_stage(n)
+        end, free = next_ + n, free - n
+        fresh_ids = self._free_ids[free : free + n]
+        fresh = self._fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * (free + n)]
+        if end <= mask + 1:
+            descriptors, ids = self._full.get(next_ if n == self._limit else -1) or self._slots(next_, n)
+            stage.found[:] = descriptors
+            descriptors[:] = fresh
+            stage.ids[:] = ids
+            ids[:] = fresh_ids
+        else:
+            self._exchange_around(stage, next_, fresh_ids, fresh)
+        self._free[0] = free
+        state[0] = end & mask
+        state[1] = self._rdt[0] = (end - 1) & mask
+        return self._account(stage, n)
+
+    def _account(self, stage: RxStage, n: int) -> int:
+        """Fill the batch from what was found, and count. Returns the frames that are in it."""
+        stage.hash_and_status[...] = stage.found_hash_and_status
+        stage.lengths[...] = stage.found_lengths
+        # Bursts mostly look like the one before, and comparing bytes is a sixth of numpy's cheapest operation.
+        lengths = stage.length_bytes()
+        if lengths != stage.last_lengths:
+            stage.frame_bytes = self.batch.total(lengths)
+            stage.last_lengths = lengths
+        status = stage.status_bytes()
+        if (status == stage.good_status or self._is_good(stage, status)) and not self._state[3]:
+            kept = frames = n
+        else:
+            kept, frames = self._drop_errors(n)
         self._words[0] = kept
         counters = self._counters
         counters[RX_PACKETS] += frames
-        counters[RX_BYTES] += frame_bytes
+        counters[RX_BYTES] += stage.frame_bytes
         if frames != kept:
             counters[RX_ERRORS] += frames - kept
         return kept
 
-    def _count_done(self, next_: int) -> int:
-        dwords, mask, limit = self._dwords, self._mask, self._limit
-        if not dwords[4 * next_ + 2] & DD:
-            return 0
-        if dwords[4 * ((next_ + limit - 1) & mask) + 2] & DD:
-            return limit
-        return count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, limit)
+    def _is_good(self, stage: RxStage, status: bytes) -> bool:
+        """Whether each descriptor holds a whole frame without error; if so, remembers what that looks like."""
+        if (stage.status & stage.checked).tobytes() != stage.good:
+            return False
+        stage.good_status = status
+        return True
 
     def _drop_errors(self, n: int) -> tuple[int, int]:
         """Close the gaps that unwanted descriptors leave in the batch and free their buffers.
@@ -145,24 +172,42 @@ class RxBurst(Closable):
         spanning[1:] = ~eop[:-1]
         wanted = eop & ~spanning & ((status & np.uint32(RXE)) == 0)
         unwanted = cells[0, ~wanted]
-        free = self._free[0]
-        self._stack[free : free + unwanted.size] = unwanted
-        self._free[0] = free + unwanted.size
+        self._pool.push(unwanted)
         self._state[3] = 0 if eop[-1] else 1
         kept = n - unwanted.size
         cells[:, :kept] = cells[:, wanted]
         return kept, int(np.count_nonzero(eop))
 
-    def _slots(self, slot: int, n: int) -> RingPiece:
-        """Views of `n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
-        ring, slots = self._ring, slice(slot, slot + n)
-        views = (ring.hash_and_status[:, slots], ring.lengths[slots], ring.ids[slots], ring.descriptors[slots])
-        if n == self._limit:
-            self._full[slot] = views
-        return views
+    def _exchange_around(self, stage: RxStage, next_: int, fresh_ids: memoryview, fresh: memoryview) -> None:
+        """Take descriptors and ids out of the slots and put fresh ones in, around the end of the ring."""
+        n = len(fresh_ids)
+        runs = self._around.get(next_ if n == self._limit else -1) or self._runs(stage, next_, n)
+        for descriptors, ids, found, found_ids, raw, entries in runs:
+            found[:] = descriptors
+            descriptors[:] = fresh[raw]
+            found_ids[:] = ids
+            ids[:] = fresh_ids[entries]
 
-    def _new_piece(self, at: int, n: int) -> RxPiece:
-        if len(self._pieces) >= MAX_PIECES:
-            self._pieces.clear()
-        piece = self._pieces[at, n] = RxPiece(self.batch, self._checked, self._scratch, self._good, at, n)
-        return piece
+    def _runs(self, stage: RxStage, next_: int, n: int) -> tuple[RxRun, ...]:
+        """The two runs of `n` slots from `next_` on. As with `_slots`, those of full bursts are kept."""
+        runs: list[RxRun] = []
+        for slot, count, at in split(next_, n, self._mask + 1):
+            entries = slice(at, at + count)
+            raw = slice(DESCRIPTOR_BYTES * at, DESCRIPTOR_BYTES * (at + count))
+            runs.append((*self._ring.slots(slot, count), stage.found[raw], stage.ids[entries], raw, entries))
+        if n == self._limit:
+            self._around[next_] = tuple(runs)
+        return tuple(runs)
+
+    def _slots(self, slot: int, n: int) -> Slots:
+        """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
+        slots = self._ring.slots(slot, n)
+        if n == self._limit:
+            self._full[slot] = slots
+        return slots
+
+    def _new_stage(self, n: int) -> RxStage:
+        if len(self._stages) >= MAX_STAGES:
+            self._stages.clear()
+        stage = self._stages[n] = RxStage(self._space, self.batch, n)
+        return stage

@@ -20,6 +20,7 @@ from ixyfwd.engine.vector_views import (
     count_leading,
     split,
 )
+from ixyfwd.memory.layout import DESCRIPTOR_BYTES
 
 TX_EOP = 1 << 24  # d2
 
@@ -38,16 +39,14 @@ class SegmentedRxBurst(Closable):
         pool: PoolViews,
         batch: BatchViews,
         *,
-        descriptors_by_id: Descriptors,
         counters: memoryview,
         rdt: memoryview,
     ) -> None:
-        """`descriptors_by_id`: the read-format descriptor of each buffer id. `counters`: the port's block."""
+        """`counters`: the port's block."""
         self.batch = batch
         self._ring = ring
         self._state = ring.state
         self._pool = pool
-        self._descriptors_by_id = descriptors_by_id
         self._counters = counters
         self._rdt = rdt
         self._mask = ring.entries - 1
@@ -92,9 +91,9 @@ class SegmentedRxBurst(Closable):
     def _refill(self, next_: int, n: int) -> None:
         ring, free = self._ring, self._pool.state[0]
         for slot, count, at in split(next_, n, ring.entries):
-            fresh = self._pool.stack[free - n + at : free - n + at + count]
-            ring.ids[slot : slot + count] = fresh
-            ring.descriptors[slot : slot + count] = self._descriptors_by_id[fresh]
+            first, end = free - n + at, free - n + at + count
+            ring.ids[slot : slot + count] = self._pool.stack[first:end]
+            ring.slots(slot, count)[0][:] = self._pool.fresh[DESCRIPTOR_BYTES * first : DESCRIPTOR_BYTES * end]
         self._pool.state[0] = free - n
         self._state[1] = self._rdt[0] = (next_ + n - 1) & self._mask
 

@@ -7,7 +7,8 @@ from numpy import add, multiply
 
 from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.vector_views import (
-    MAX_PIECES,
+    DESCRIPTOR,
+    MAX_STAGES,
     BatchViews,
     Closable,
     Descriptors,
@@ -18,6 +19,7 @@ from ixyfwd.engine.vector_views import (
     count_leading,
     split,
 )
+from ixyfwd.memory.layout import DESCRIPTOR_BYTES
 from ixyfwd.telemetry.counters import PortWord
 
 # 82599 datasheet 7.2.3.2.4
@@ -31,33 +33,55 @@ TX_BYTES: Final = int(PortWord.TX_BYTES)
 TX_FULL: Final = int(PortWord.TX_FULL)
 
 
-RingPiece = tuple[Words, Descriptors, Words, Words, Words]
+TxSlots = tuple[memoryview, memoryview, memoryview]  # descriptors, buffer ids, read-format descriptors
+
+TxRun = tuple[memoryview, memoryview, memoryview, memoryview, memoryview]  # and what goes into the first two
 
 
-class TxPiece:
-    """Ready-made views of `n` entries of the batch from `at` on, with what goes with them."""
+class TxStage:
+    """The first `n` entries of the batch, and of the space through which descriptors go into the ring."""
 
-    def __init__(self, batch: BatchViews, payload_units: Words, at: int, n: int) -> None:
-        self.ids = batch.cells[0, at : at + n]
-        self.lengths = batch.cells[1, at : at + n]
-        self.dot_lengths = self.lengths.dot
+    def __init__(self, space: "TxSpace", batch: BatchViews, n: int) -> None:
+        self.ids = batch.batch.ids[:n]
+        self.id_cells = batch.cells[0, :n]
         self.index = batch.index[:n]
-        self.ones = batch.ones[:n]
-        self.payload_units = payload_units[:n]
+        self.lengths = batch.cells[1, :n]
+        self.length_bytes = batch.batch.lengths[:n].tobytes
+
+        self.made = space.made[:n]
+        self.made_bytes = self.made.view(np.uint8).data
+        self.second_half = self.made.view(np.uint64).reshape(-1, 2)[:, 1]
+
+        # The second halves for lengths and a first slot modulo RS_INTERVAL as they were seen last.
+        self.orders: Words = np.zeros((n, 2), np.uint32)
+        self.order_words = self.orders.view(np.uint64)[:, 0]
+        self.last_lengths = b""
+        self.last_phase = 0
+        self.frame_bytes = 0
+
+
+class TxSpace:
+    """Room for `n` descriptors on their way into the ring."""
+
+    def __init__(self, n: int) -> None:
+        self.made: Descriptors = np.zeros(n, DESCRIPTOR)
 
 
 class TxRing(Closable):
-    """A transmit ring and what comes back from it."""
+    """A transmit ring and what comes back from it. Remembers the read-format descriptor of each slot's buffer."""
 
     def __init__(self, ring: RingViews, pool: PoolViews) -> None:
         self.views = ring
         self.state = ring.state
         self.mask = ring.entries - 1
         self._dwords = ring.dwords
-        self._free = pool.state
-        self._stack = pool.stack
-        self.commands = constant(COMMAND, ring.entries)  # d2 of each slot but for the length
-        self.commands[RS_INTERVAL - 1 :: RS_INTERVAL] |= np.uint32(RS)
+        self.pool = pool
+        self._fresh = memoryview(bytearray(DESCRIPTOR_BYTES * ring.entries))
+
+    def slots(self, slot: int, n: int) -> TxSlots:
+        """`n` slots from `slot` on, which must not go around the end."""
+        fresh = self._fresh[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
+        return *self.views.slots(slot, n), fresh
 
     def clean(self) -> int:
         """See `engine.contract.TxQueue.clean`."""
@@ -73,15 +97,10 @@ class TxRing(Closable):
         )
         freed = intervals * RS_INTERVAL
         for slot, count, _ in split(clean, freed, mask + 1):
-            self.give_back(self.views.ids[slot : slot + count])
+            _, ids, fresh = self.slots(slot, count)
+            self.pool.push_known(ids, fresh)
         self.state[2] = (clean + freed) & mask
         return freed
-
-    def give_back(self, ids: Words) -> None:
-        """Push buffers on the free stack."""
-        free = self._free[0]
-        self._stack[free : free + ids.size] = ids
-        self._free[0] = free + ids.size
 
 
 class TxBurst(Closable):
@@ -107,8 +126,12 @@ class TxBurst(Closable):
         self._mask = ring.mask
         self._half = ring.mask // 2
         self._limit = batch.batch.capacity
-        self._full: dict[int, RingPiece] = {}  # of full bursts, which recur, by first slot
-        self._pieces: dict[tuple[int, int], TxPiece] = {}  # by first entry and number
+        self._full: dict[int, TxSlots] = {}  # of full bursts, which recur, by first slot
+        self._around: dict[int, tuple[TxRun, ...]] = {}  # the same of those that go around the end of the ring
+        self._stages: dict[int, TxStage] = {}  # by number of descriptors
+        self._space = TxSpace(self._limit)
+        self._commands = constant(COMMAND, RS_INTERVAL + self._limit)  # d2 but for the length, from slot 0 on
+        self._commands[RS_INTERVAL - 1 :: RS_INTERVAL] |= np.uint32(RS)
         self._payload_units = constant(1 << PAYLEN_SHIFT, self._limit)
 
     def run(self) -> int:
@@ -123,36 +146,70 @@ class TxBurst(Closable):
             room += self._ring.clean()
         taken = n if n <= room else room
         if taken:
-            frame_bytes = 0
-            for slot, count, at in split(tail, taken, mask + 1):
-                ids, descriptors, d2, d3, commands = self._full.get(
-                    slot if count == self._limit else -1
-                ) or self._slots(slot, count)
-                piece = self._pieces.get((at, count)) or self._new_piece(at, count)
-                ids[...] = piece.index[...] = piece.ids
-                self._make(piece.index, 0, descriptors, "clip")
-                add(piece.lengths, commands, d2)
-                multiply(piece.lengths, piece.payload_units, d3)
-                frame_bytes += int(piece.dot_lengths(piece.ones))
+            frame_bytes = self._post(tail, taken)
             state[1] = self._tdt[0] = (tail + taken) & mask
             self._counters[TX_PACKETS] += taken
             self._counters[TX_BYTES] += frame_bytes
         if taken < n:
-            self._ring.give_back(self.batch.cells[0, taken:n])
+            self._ring.pool.push(self.batch.cells[0, taken:n])
             self._counters[TX_FULL] += n - taken
         self._words[0] = 0
         return taken
 
-    def _slots(self, slot: int, n: int) -> RingPiece:
-        """Views of `n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
-        ring, slots = self._ring.views, slice(slot, slot + n)
-        views = (ring.ids[slots], ring.descriptors[slots], ring.d2[slots], ring.d3[slots], self._ring.commands[slots])
-        if n == self._limit:
-            self._full[slot] = views
-        return views
+    def _post(self, tail: int, n: int) -> int:
+        """Write the descriptors of the first `n` frames. Returns their bytes."""
+        stage = self._stages.get(n) or self._new_stage(n)
+        stage.index[...] = stage.id_cells
+        self._make(stage.index, 0, stage.made, "clip")
+        lengths, phase = stage.length_bytes(), tail & (RS_INTERVAL - 1)
+        if lengths != stage.last_lengths or phase != stage.last_phase:
+            self._order(stage, lengths, phase)
+        if tail + n <= self._mask + 1:
+            descriptors, ids, fresh = self._full.get(tail if n == self._limit else -1) or self._slots(tail, n)
+            fresh[:] = stage.made_bytes
+            stage.second_half[...] = stage.order_words
+            descriptors[:] = stage.made_bytes
+            ids[:] = stage.ids
+        else:
+            self._put_around(stage, tail, n)
+        return stage.frame_bytes
 
-    def _new_piece(self, at: int, n: int) -> TxPiece:
-        if len(self._pieces) >= MAX_PIECES:
-            self._pieces.clear()
-        piece = self._pieces[at, n] = TxPiece(self.batch, self._payload_units, at, n)
-        return piece
+    def _order(self, stage: TxStage, lengths: bytes, phase: int) -> None:
+        """Prepare the second halves of descriptors for these lengths."""
+        add(stage.lengths, self._commands[phase : phase + stage.lengths.size], stage.orders[:, 0])
+        multiply(stage.lengths, self._payload_units[: stage.lengths.size], stage.orders[:, 1])
+        stage.frame_bytes = self.batch.total(lengths)
+        stage.last_lengths, stage.last_phase = lengths, phase
+
+    def _put_around(self, stage: TxStage, tail: int, n: int) -> None:
+        """Put descriptors and ids into the slots, around the end of the ring."""
+        runs = self._around.get(tail if n == self._limit else -1) or self._runs(stage, tail, n)
+        for _, ids, fresh, made, sent_ids in runs:
+            fresh[:] = made
+            ids[:] = sent_ids
+        stage.second_half[...] = stage.order_words
+        for descriptors, _, _, made, _ in runs:
+            descriptors[:] = made
+
+    def _runs(self, stage: TxStage, tail: int, n: int) -> tuple[TxRun, ...]:
+        """The two runs of `n` slots from `tail` on. As with `_slots`, those of full bursts are kept."""
+        runs: list[TxRun] = []
+        for slot, count, at in split(tail, n, self._mask + 1):
+            made = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
+            runs.append((*self._ring.slots(slot, count), made, stage.ids[at : at + count]))
+        if n == self._limit:
+            self._around[tail] = tuple(runs)
+        return tuple(runs)
+
+    def _slots(self, slot: int, n: int) -> TxSlots:
+        """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
+        slots = self._ring.slots(slot, n)
+        if n == self._limit:
+            self._full[slot] = slots
+        return slots
+
+    def _new_stage(self, n: int) -> TxStage:
+        if len(self._stages) >= MAX_STAGES:
+            self._stages.clear()
+        stage = self._stages[n] = TxStage(self._space, self.batch, n)
+        return stage

@@ -1,8 +1,13 @@
 """numpy views that the vector engine makes once, and the search that spares it looking at every descriptor.
 
-A numpy call costs 150 to 1000 ns whatever it does to 64 elements, so the engine is an exercise in few calls of the
-cheap kind: plain copies between ready-made views, no Python scalars as operands (converting one costs as much as the
-call), int64 indices for `take` (any other type is converted behind the scenes), memoryviews for single words.
+A numpy call costs 100 to 1000 ns whatever it does to 64 elements, so the engine is an exercise in few calls of the
+cheap kind: copies between ready-made views (50 ns between memoryviews, 100 between arrays), no Python scalars as
+operands (converting one costs as much as the call), int64 indices for `take` (any other type is converted behind the
+scenes), no reductions, memoryviews for single words.
+
+What a burst takes out of a ring or puts into it passes through a stage: memory of this process, as long as the batch.
+Each burst then reads every descriptor once and writes it once, in the widest steps that the machine has, which matters
+because the device has their cache lines; and all other views depend on the number of frames only, not on the slot.
 """
 
 from collections.abc import Callable
@@ -18,10 +23,11 @@ from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
 Words = NDArray[np.uint32]
 Index = NDArray[np.int64]
 Descriptors = NDArray[np.void]
+Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as words
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
 
 DESCRIPTOR = np.dtype(f"V{DESCRIPTOR_BYTES}")  # opaque: `take` moves both halves at once
-MAX_PIECES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
+MAX_STAGES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
 
 
 class Closable:
@@ -48,22 +54,42 @@ class RingViews(Closable):
         self.descriptors: Descriptors = np.frombuffer(raw, DESCRIPTOR)
         self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
         self.state = arena[ring.state : ring.state + 16].cast("I")
+        self._raw = raw
+        self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")
+
+    def slots(self, slot: int, n: int) -> Slots:
+        """`n` slots from `slot` on, which must not go around the end: their descriptors and their buffer ids."""
+        raw = self._raw[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
+        return raw, self._id_words[slot : slot + n]
 
 
 class PoolViews(Closable):
-    """The free stack: `state[0]` ids, of which `stack[state[0] - 1]` is the next to go."""
+    """The free stack: `state[0]` ids, of which the next to go is the last.
 
-    def __init__(self, arena: memoryview, layout: WorkerLayout) -> None:
-        """`arena` is the whole arena as bytes."""
+    `fresh` holds the read-format descriptor of each id on the stack, as bytes of this process: what is looked up for
+    transmission comes back through here and need not be looked up again for receiving.
+    """
+
+    def __init__(self, arena: memoryview, layout: WorkerLayout, descriptors_by_id: Descriptors) -> None:
+        """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it."""
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
-        self.stack: Words = np.frombuffer(arena[first : first + 4 * layout.buffers], np.uint32)
+        self.ids = arena[first : first + 4 * layout.buffers].cast("I")
+        self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
+        self._descriptors_by_id = descriptors_by_id
+        self.fresh = descriptors_by_id[self.stack].view(np.uint8).data
+
+    def push_known(self, ids: memoryview, descriptors: memoryview) -> None:
+        """Free buffers. `descriptors`: of these ids, in read format, as bytes."""
+        free = self.state[0]
+        end = free + len(ids)
+        self.ids[free:end] = ids
+        self.fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * end] = descriptors
+        self.state[0] = end
 
     def push(self, ids: Words) -> None:
-        """Free buffers."""
-        free = self.state[0]
-        self.stack[free : free + ids.size] = ids
-        self.state[0] = free + ids.size
+        """Free buffers whose descriptors nobody has at hand."""
+        self.push_known(ids.data, self._descriptors_by_id[ids].view(np.uint8).data)
 
 
 class BatchViews:
@@ -75,7 +101,18 @@ class BatchViews:
         cells = np.frombuffer(batch.memory, np.uint32)
         self.cells: Words = cells[cells.size - 4 * batch.capacity :].reshape(4, batch.capacity)
         self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
-        self.ones = constant(1, batch.capacity)
+        self._ones = constant(1, batch.capacity)
+        self._lengths = b""
+        self._total = 0
+
+    def total(self, lengths: bytes) -> int:
+        """The sum of the first lengths, whose bytes are `lengths`. Asked again for the same it need not look: what a
+        burst received is what it sends, and numpy's cheapest sum costs more than any other step."""
+        if lengths != self._lengths:
+            n = len(lengths) // 4
+            self._total = int(self.cells[1, :n].dot(self._ones[:n]))
+            self._lengths = lengths
+        return self._total
 
 
 def port_counters(arena: memoryview, layout: WorkerLayout, port: int) -> memoryview:
