@@ -45,7 +45,22 @@ static void lane_classify(struct port *p, struct generator *g, struct lane *lane
     lane->q0 = class->q0;
     lane->q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32;
     lane->plain_generation = plain ? c->generation : 0;
+    lane->run = plain;
     lane->generation = c->generation;
+}
+
+/* Lanes of the first size, from the last to the first. */
+static void count_runs(struct generator *g)
+{
+    const struct lane *next = NULL;
+    for (uint32_t row = g->flows; row-- > 0;) {
+        struct lane *lane = &g->lanes[(size_t)row * g->size_count];
+        bool goes_on = next && next->queue == lane->queue && next->run < UINT16_MAX;
+        lane->run = lane->plain_generation == g->order_generation ? 1 : 0;
+        if (lane->run && goes_on)
+            lane->run += next->run;
+        next = lane;
+    }
 }
 
 /* Bring flows of one queue together, as a burst on a link fills one ring after the other: the descriptors of a line are
@@ -70,6 +85,7 @@ static void group_by_queue(struct port *p, struct generator *g)
             lane_classify(p, g, &row[size], size);
         }
     }
+    count_runs(g);
 }
 
 /* The general way in: whatever is special about frame, queue or buffer. False: no room, only at rate "max". */
@@ -124,7 +140,7 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
     __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
     compose(p->dp->pattern, slot->host, template_of(g, lane->flow, size), sequence, b->stamp, length);
     q->done[q->pend] = (struct desc){lane->q0, lane->q1};
-    rx_finish(p, q, 1);
+    rx_finish(p, q, 1, 1, length);
     return true;
 }
 
@@ -133,30 +149,28 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
 static inline __attribute__((always_inline)) uint32_t send_run(struct port *p, struct generator *g, uint32_t limit,
                                                                const struct burst *b)
 {
-    const struct lane *lane = &g->lanes[g->next];
+    const struct lane *const lane = &g->lanes[g->next];
     const uint8_t *const templates = g->templates, *const pattern = p->dp->pattern;
     struct flow *const all_flows = g->flow;
-    const uint32_t generation = b->generation, stamp = b->stamp, length = g->sizes[0], number = lane->queue;
-    if (lane->plain_generation != generation)
+    const uint32_t stamp = b->stamp, length = g->sizes[0];
+    if (lane->plain_generation != b->generation || p->config.generation != b->generation)
         return 0;
-    struct rx_queue *const q = &p->rx[number];
+    struct rx_queue *const q = &p->rx[lane->queue];
     uint32_t reserve = g->public.pace.max ? q->reserve : 0, room = q->ready > reserve ? q->ready - reserve : 0;
-    uint32_t lanes = g->flows - g->next, slots = q->entries - q->head, count = 0;
+    uint32_t slots = q->entries - q->head, count = 0;
     limit = limit < room ? limit : room;
-    limit = limit < lanes ? limit : lanes;
+    limit = limit < lane->run ? limit : lane->run;
     limit = limit < slots ? limit : slots;
-    const struct rx_slot *slot = &q->slots[q->head];
-    struct desc *done = &q->done[q->pend];
-    for (; count < limit; count++, lane++, slot++, done++) {
-        if (lane->queue != number || lane->plain_generation != generation || slot->room < length)
-            break;
-        __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
-        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane->flow;
-        compose(pattern, slot->host, template, all_flows[lane->flow].sequence++, stamp, length);
-        *done = (struct desc){lane->q0, lane->q1};
+    const struct rx_slot *const slot = &q->slots[q->head];
+    struct desc *const done = &q->done[q->pend];
+    for (; count < limit && slot[count].room >= length; count++) {
+        __builtin_prefetch(slot[count + PREFETCH_AHEAD].host, 1);
+        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane[count].flow;
+        compose(pattern, slot[count].host, template, all_flows[lane[count].flow].sequence++, stamp, length);
+        done[count] = (struct desc){lane[count].q0, lane[count].q1};
     }
-    rx_finish(p, q, count);
-    g->next = count == lanes ? 0 : g->next + count;
+    rx_finish(p, q, count, count, count * length);
+    g->next = g->next + count == g->flows ? 0 : g->next + count;
     return count;
 }
 

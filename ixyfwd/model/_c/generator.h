@@ -22,6 +22,7 @@ struct lane {
     uint32_t generation; /* of the configuration that its entry in `classes` was made with */
     uint32_t flow;
     uint16_t queue;
+    uint16_t run; /* how many lanes from here on go the plain way into this queue, as of generator.order_generation */
 };
 
 struct flow {

@@ -192,7 +192,7 @@ int dp_start_rx(port_t *p, unsigned n)
     q->entries = r.entries;
     q->head = q->tail = r.head;
     q->bad_tail = q->refused_tail = NO_TAIL;
-    q->ready = q->pend = q->looks_skipped = 0;
+    q->ready = q->pend = q->pend_frames = q->pend_bytes = q->looks_skipped = 0;
     q->begun = false;
     q->buffer_bytes = kilobytes * 1024;
     q->legacy = (srrctl & SRRCTL_DESCTYPE) == 0;
@@ -209,8 +209,7 @@ void dp_stop_rx(port_t *p, unsigned n)
     if (!q->running)
         return;
     for (uint32_t k = 0, i = q->head; k < q->ready; k++, i = i + 1 == q->entries ? 0 : i + 1)
-        if (q->slots[i].owner)
-            *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+        *q->slots[i].owner = 0;
     inject_stop_rx(p, q);
     free(q->slots);
     q->slots = NULL;

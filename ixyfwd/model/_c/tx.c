@@ -37,6 +37,7 @@ void tx_count(struct port *p, const struct tx_queue *q, const struct frame *fram
 {
     dp_stats *s = &p->stats;
     uint8_t group = 0;
+#pragma GCC unroll 8
     for (unsigned k = 0; k < count; k++)
         group |= frames[k].data[0];
     if (group & 1)
@@ -85,38 +86,48 @@ void tx_write_head(struct port *p, struct tx_queue *q)
 /* A burst as decoded; bit k of `rs`: descriptor k asked for write-back. */
 struct burst {
     uint64_t rs, bytes;
-    uint32_t count, differs;
+    uint32_t count;
+    bool mixed; /* lengths differ */
     struct frame frames[TX_BURST];
 };
+
+/* The second half of a plain frame's descriptor, RS not set; if no such frame is plain, something with RS. */
+static uint64_t plain_q1(uint64_t length)
+{
+    return length - MIN_FRAME <= PLAIN_FRAME_MAX - MIN_FRAME ? PLAIN_D2 | length | length << 46 : TXD_RS;
+}
 
 /* Decode plain frames from the head on, until one is not plain. */
 static inline void decode_plain(struct port *p, const struct tx_queue *q, uint32_t limit, struct burst *b)
 {
-    const struct desc *d = q->ring + q->head;
+    const struct desc *const ring = q->ring + q->head;
     struct dma_cursor c = {0, 0, NULL, NULL};
-    uint64_t rs = 0, bytes = 0;
-    uint32_t k = 0, differs = 0, first = (uint32_t)d->q1 & TXD_LENGTH;
-    for (; k < limit; k++, d++) {
-        uint64_t address = d->q0, q1 = *(const volatile uint64_t *)&d->q1, length = q1 & TXD_LENGTH;
-        if ((q1 & ~(uint64_t)TXD_RS) != (PLAIN_D2 | length | length << 46) ||
-            length - MIN_FRAME > PLAIN_FRAME_MAX - MIN_FRAME)
-            break;
+    uint64_t rs = 0, bytes = 0, length = *(const volatile uint64_t *)&ring->q1 & TXD_LENGTH, want = plain_q1(length);
+    uint32_t k = 0;
+    b->mixed = false;
+    for (; k < limit; k++) {
+        uint64_t address = ring[k].q0, q1 = *(const volatile uint64_t *)&ring[k].q1, plain = q1 & ~(uint64_t)TXD_RS;
+        if (__builtin_expect(plain != want, 0)) {
+            length = q1 & TXD_LENGTH;
+            want = plain_q1(length);
+            if (plain != want)
+                break;
+            b->mixed = true;
+        }
         if (__builtin_expect(address - c.iova >= c.limit, 0) && !dma_aim(p, &c, address, PLAIN_FRAME_MAX, DMA_READ))
             break;
         uint64_t within = address - c.iova;
-        if (__builtin_expect(c.owned[within >> 12] >> (within >> 6 & 63) & 1, 0))
+        if (__builtin_expect(c.owned[within >> OWNER_SHIFT], 0))
             break;
         __builtin_prefetch(c.host + within);
         b->frames[k] = (struct frame){c.host + within, (uint32_t)length};
         bytes += length;
-        differs |= (uint32_t)length ^ first;
         if (__builtin_expect((q1 & TXD_RS) != 0, 0))
             rs |= 1ull << k;
     }
     b->count = k;
     b->rs = rs;
     b->bytes = bytes;
-    b->differs = differs;
 }
 
 /* Sends a burst of plain frames; returns how many, 0 if the one at the head is not plain. */
@@ -128,7 +139,7 @@ static unsigned send_plain(struct port *p, struct tx_queue *q, uint32_t owned)
     if (!b.count)
         return 0;
     wire_consume(p, q->number, b.frames, b.count, b.bytes);
-    tx_count(p, q, b.frames, b.count, b.bytes, b.differs != 0);
+    tx_count(p, q, b.frames, b.count, b.bytes, b.mixed);
     q->head = first + b.count == q->entries ? 0 : first + b.count;
     for (uint64_t left = b.rs; left; left &= left - 1)
         tx_write_back(p, q, first + (uint32_t)__builtin_ctzll(left));
