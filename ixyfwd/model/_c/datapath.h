@@ -13,9 +13,10 @@
 
 enum {
     QUEUES = 128,
-    RX_BURST = 64,       /* descriptors written back together, per queue */
+    RX_BURST = 256,       /* descriptors written back together, per queue */
     SLOT_MARGIN = 8,     /* unused entries behind the last rx slot, so that looking ahead needs no wrap */
-    TX_BURST = 64,       /* frames handed to a wire together */
+    TX_BURST = 128,       /* frames handed to a wire together */
+    PREFETCH_LINES = 64, /* of a ring, at a look */
     FRAME_MAX = 15872,   /* 15.5 KiB: what the tx packet path takes in one frame (7.2.3.2.4) */
     SCRATCH_BYTES = 16384 + 64,
     CRC_BYTES = 4,
@@ -59,23 +60,23 @@ struct rx_slot {
 struct rx_queue {
     struct desc *ring; /* NULL: not in one mapping, go through dma_host for each descriptor */
     struct rx_slot *slots;
+    struct desc *done; /* RX_BURST write-backs: of the last `pend` descriptors */
     volatile uint32_t *tail_register;
     uint32_t entries, head, ready, pend; /* head: next to fill; ready: fetched from head on; pend: filled before head */
     uint32_t pend_frames, pend_bytes;            /* frames that end in those, and their bytes */
-    uint32_t tail, buffer_bytes, looks_skipped; /* tail: as written when trapped */
+    uint32_t tail, heard, buffer_bytes, looks_skipped; /* tail: as written when trapped; heard: at the last look */
     uint64_t bad_tail, refused_tail;            /* already reported, or NO_TAIL */
     uint32_t most, reserve; /* most: ready at its fullest; reserve: what a wire that can wait leaves ready */
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
     bool force_drop;                               /* PFQDE */
-    struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
 };
 
 struct tx_queue {
     struct desc *ring;
     volatile uint32_t *tail_register;
-    uint32_t entries, head, tail;
+    uint32_t entries, head, tail, heard;
     uint64_t bad_tail, refused_tail;
     uint64_t base, head_writeback; /* address of the head value, 0 = descriptors are written back */
     uint16_t number;
@@ -280,9 +281,36 @@ int fdir_look_up(struct port *p, const uint8_t *data, uint32_t length, const str
 void fdir_reset(struct port *p);
 void fdir_free(struct fdir *f);
 
+/* Where not every CPU of the target can do it, __builtin_prefetch asks for a line to read only, and the store that
+ * follows waits for a second journey. x86-64 CPUs that cannot take it for a no-op. */
+static inline void prefetch_write(const void *at)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
+/* Ask for the descriptors from `first` to `last`, at most PREFETCH_LINES lines: they come from another core, and are
+ * on their way together. Not those behind `last`, which the driver is writing. */
+static inline void prefetch_ring(const struct desc *ring, uint32_t entries, uint32_t first, uint32_t last, bool write)
+{
+    uint32_t count = (last >= first ? last - first : last + entries - first) + (first & 3), i = first & ~3u;
+    if (last >= entries || count > 4 * PREFETCH_LINES)
+        count = last < entries ? 4 * PREFETCH_LINES : 0;
+    for (uint32_t k = 0; k < count; k += 4, i = i + 4 >= entries ? 0 : i + 4) {
+        if (write)
+            prefetch_write(&ring[i]);
+        else
+            __builtin_prefetch(&ring[i]);
+    }
+}
+
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);
-void rx_fetch_all(struct port *p, bool urgent);
+void rx_hear_all(struct port *p);
+void rx_take_all(struct port *p);
 void rx_flush(struct port *p, struct rx_queue *q);
 void rx_flush_all(struct port *p);
 void rx_forget_map(struct port *p, const struct dma_map *map);
@@ -327,6 +355,7 @@ uint32_t inject_tail(struct port *p, bool tx, unsigned n, uint32_t tail);
 void inject_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count);
 
 /* tx.c */
+void tx_hear_all(struct port *p);
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
+enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536, GROUP_OF_MAX = 64, GROUP_ROUNDS = 16 };
 
 static uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
 {
@@ -103,6 +103,25 @@ static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uin
     return taken;
 }
 
+/* Rate "max": whether to wait until some queue has room for a group of frames, as a paced wire does for its clock. A
+ * driver that gives back little at a time gets what there is room for after some rounds. */
+static bool waits_for_group(const struct port *p, struct generator *g)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        const struct rx_queue *q = &p->rx[p->rx_active[k]];
+        uint32_t most = q->most > q->reserve ? q->most - q->reserve : 0;
+        uint32_t group = most / 2 < GROUP_OF_MAX ? most / 2 : GROUP_OF_MAX;
+        if (q->ready >= q->reserve + group) {
+            g->rounds_waited = 0;
+            return false;
+        }
+    }
+    if (++g->rounds_waited < GROUP_ROUNDS)
+        return true;
+    g->rounds_waited = 0;
+    return false;
+}
+
 /* Below the pause threshold in any queue (rate "max"). */
 static bool any_room(const struct port *p)
 {
@@ -137,7 +156,7 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
     uint32_t length = g->sizes[size], sequence = g->flow[lane->flow].sequence;
     if (slot->room < length)
         return false;
-    __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
+    prefetch_write(slot[PREFETCH_AHEAD].host);
     compose(p->dp->pattern, slot->host, template_of(g, lane->flow, size), sequence, b->stamp, length);
     q->done[q->pend] = (struct desc){lane->q0, lane->q1};
     rx_finish(p, q, 1, 1, length);
@@ -164,7 +183,7 @@ static inline __attribute__((always_inline)) uint32_t send_run(struct port *p, s
     const struct rx_slot *const slot = &q->slots[q->head];
     struct desc *const done = &q->done[q->pend];
     for (; count < limit && slot[count].room >= length; count++) {
-        __builtin_prefetch(slot[count + PREFETCH_AHEAD].host, 1);
+        prefetch_write(slot[count + PREFETCH_AHEAD].host);
         const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane[count].flow;
         compose(pattern, slot[count].host, template, all_flows[lane[count].flow].sequence++, stamp, length);
         done[count] = (struct desc){lane[count].q0, lane[count].q1};
@@ -244,10 +263,13 @@ static void send_burst(struct port *p, struct generator *g, uint32_t limit, stru
 {
     uint32_t misses = 0, give_up = g->flows < BURST ? g->flows : BURST;
     while (b->sent < limit && misses < give_up && pace_due(&g->public.pace, b->now_ps)) {
-        if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b))
+        uint32_t turn = g->next;
+        if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b)) {
             misses = 0;
-        else if (misses++ == 0 && !any_room(p))
+        } else if (misses++ == 0 && !any_room(p)) {
+            g->next = turn; /* nobody else can go on either */
             return;
+        }
     }
 }
 
@@ -267,6 +289,8 @@ unsigned generator_feed(struct port *p, struct generator *g)
     dp_pace *pace = &g->public.pace;
     uint64_t now_ps = clock_ps(p->dp);
     if (!g->left || !pace_group_due(pace, now_ps, g->min_frame_ps))
+        return 0;
+    if (pace->max && waits_for_group(p, g))
         return 0;
     pace->shortfall += pace_give_up(pace, now_ps, g->mean_frame_ps);
     if (g->order_generation != p->config.generation)

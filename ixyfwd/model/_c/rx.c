@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { LOOK_EVERY = 16, FETCH_AHEAD = 16, PAUSE_MIN_RING = 63, RS_INTERVAL = 32 };
+enum { LOOK_EVERY = 16, LOOK_PLENTY = 64, PAUSE_MIN_RING = 63, RS_INTERVAL = 32 };
 
 /* The i-th descriptor when the ring is not in one mapping; NULL if it cannot be reached. */
 static struct desc *ring_desc(struct port *p, const struct rx_queue *q, uint32_t i)
@@ -54,8 +54,6 @@ static void fetch_run(struct port *p, struct rx_queue *q, uint32_t i, uint32_t c
             fetch_odd(p, q, i);
             continue;
         }
-        if ((i & 3) == 0)
-            __builtin_prefetch(&ring[i + FETCH_AHEAD], 1);
         uint64_t address = *(const volatile uint64_t *)&ring[i].q0;
         if (__builtin_expect(address - c.iova >= c.limit, 0) && !dma_aim(p, &c, address, room, DMA_WRITE)) {
             fetch_odd(p, q, i);
@@ -101,15 +99,25 @@ static void pause_threshold(struct rx_queue *q, uint32_t ready)
     q->reserve = ready >= PAUSE_MIN_RING ? ready - (ready - RS_INTERVAL + 1) / 2 : 0;
 }
 
-/* Take over the descriptors between what was fetched and the tail. */
-void rx_fetch(struct port *p, struct rx_queue *q)
+static uint32_t first_unfetched(const struct rx_queue *q)
+{
+    uint32_t i = q->head + q->ready;
+    return i >= q->entries ? i - q->entries : i;
+}
+
+/* Look at the tail. */
+static void rx_hear(struct port *p, struct rx_queue *q)
 {
     uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
     if (__builtin_expect(p->inject.doorbells, 0))
         tail = inject_tail(p, false, q->number, tail);
-    uint32_t i = q->head + q->ready;
-    if (i >= q->entries)
-        i -= q->entries;
+    q->heard = tail;
+}
+
+/* Take over the descriptors between what was fetched and the tail as heard. */
+static void rx_take(struct port *p, struct rx_queue *q)
+{
+    uint32_t tail = q->heard, i = first_unfetched(q);
     if (tail == i)
         return;
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
@@ -132,18 +140,32 @@ void rx_fetch(struct port *p, struct rx_queue *q)
         pause_threshold(q, owned);
 }
 
+void rx_fetch(struct port *p, struct rx_queue *q)
+{
+    rx_hear(p, q);
+    rx_take(p, q);
+}
+
 /* Looks at the tails; less often at a queue with half a ring, and a burst before any pause, in hand: every look takes
  * the doorbell's cache line away from the driver that writes it. */
-void rx_fetch_all(struct port *p, bool urgent)
+void rx_hear_all(struct port *p)
 {
     for (unsigned k = 0; k < p->rx_active_count; k++) {
         struct rx_queue *q = &p->rx[p->rx_active[k]];
-        bool plenty = q->ready > q->reserve + RX_BURST && q->ready >= q->entries / 2;
-        if (plenty && !urgent && ++q->looks_skipped < LOOK_EVERY)
+        bool plenty = q->ready > q->reserve + LOOK_PLENTY && q->ready >= q->entries / 2;
+        if (plenty && ++q->looks_skipped < LOOK_EVERY)
             continue;
         q->looks_skipped = 0;
-        rx_fetch(p, q);
+        rx_hear(p, q);
+        if (q->ring)
+            prefetch_ring(q->ring, q->entries, first_unfetched(q), q->heard, true);
     }
+}
+
+void rx_take_all(struct port *p)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++)
+        rx_take(p, &p->rx[p->rx_active[k]]);
 }
 
 /* Legacy write-back (7.1.5): address untouched, the rest in the second half. */
