@@ -21,6 +21,9 @@ def worker(index: int, **more: Any) -> dict[str, Any]:
         "busy_ns_per_packet": 14.25,
         "packets_per_burst": 31.9,
         "empty_poll_share": 0.125,
+        "yields": 1234,
+        "sleeps": 56,
+        "wakeups": 7,
         "rss_mib": 21.5,
         **more,
     }
@@ -81,6 +84,9 @@ def largest_status() -> dict[str, Any]:
             busy_ns_per_packet=123456.7,
             packets_per_burst=4096.0,
             empty_poll_share=1.0,
+            yields=huge,
+            sleeps=huge,
+            wakeups=huge,
             rss_mib=1234.5,
         )
         for i in range(16)

@@ -15,6 +15,7 @@ device = "sim:p1"
 ports = ["p0", "p1"]
 """
 DEVICES = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
+DEVICE_IDS = '"10fb", "10f9", "10f7", "1528" or "1563", or the same as a number such as 0x10fb'
 NAMES = "1 to 32 of the characters a-z, 0-9, _ and -"
 
 FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
@@ -34,8 +35,8 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
 BEHIND: list[tuple[str, str]] = [
     ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
-    ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "batch", '
-     '"program", "engine", "buffers" or "idle"; did you mean "program"?'),
+    ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "max_frame", "batch", '
+     '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
     ('[instance]\nname = ""\n', f'10: instance.name: found "", expected {NAMES}'),
     ("[instance]\nname = 3\n", f"10: instance.name: found 3, expected {NAMES}"),
@@ -56,14 +57,28 @@ BEHIND: list[tuple[str, str]] = [
     ("[cpu]\nmain = 1\nmodel = 1\n", "11: cpu.model: found CPU 1, which main (line 10) has too, expected a CPU of its own (or share = true)"),
     ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "xconnect" or "touch"; did you mean "xconnect"?'),
     ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "xconnect" or "touch"'),
-    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native" or "vector"'),
-    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive" or "sleep"'),
+    ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native", "vector" or "naive"'),
+    ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
+    ('[forward]\ninterrupt_interval_us = 51\n',
+     '10: forward.interrupt_interval_us: found 51, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = 1024\n',
+     '10: forward.interrupt_interval_us: found 1024, expected an even whole number from 0 to 1022 (microseconds)'),
+    ('[forward]\ninterrupt_interval_us = true\n',
+     '10: forward.interrupt_interval_us: found true, expected an even whole number from 0 to 1022 (microseconds)'),
     ("[forward]\nring_size = 500\n", "10: forward.ring_size: found 500, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 32\n", "10: forward.ring_size: found 32, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 8192\n", "10: forward.ring_size: found 8192, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 512.0\n", "10: forward.ring_size: found 512.0, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 128\nbatch = 65\n", "11: forward.batch: found 65, expected a whole number from 1 to 64 (half of ring_size)"),
     ("[forward]\nbatch = 0\n", "10: forward.batch: found 0, expected a whole number from 1 to 256 (half of ring_size)"),
+    ("[forward]\nmax_frame = 1517\n", "10: forward.max_frame: found 1517, expected a whole number from 1518 to 9728"),
+    ("[forward]\nmax_frame = 9018.0\n", "10: forward.max_frame: found 9018.0, expected a whole number from 1518 to 9728"),
+    ("[forward]\nmax_frame = 9018\nbatch = 4\n", "11: forward.batch: found 4, expected a whole number from 5 to 256 "
+     "(what a frame of 9018 bytes fills; half of ring_size)"),
+    ('[forward]\nmax_frame = 9018\nloop = "fused"\n', '11: forward.loop: found "fused", expected "auto" or "python" with '
+     "max_frame = 9018, where a frame may fill several buffers"),
+    ('[forward]\nmax_frame = 9018\nengine = "naive"\n', '10: forward.max_frame: found 9018, expected at most 2044 with '
+     'engine = "naive", which takes a frame for a buffer'),
     ("[forward]\nbuffers = 100\n", "10: forward.buffers: found 100, expected 0 (automatic) or a whole number from 2176 "
      "(2 ports, rings of 512, batches of 64) to 262144"),
     ('[rss]\nkey = "6d5a"\n', '10: rss.key: found "6d5a", expected "symmetric", "microsoft" or 80 hexadecimal digits'),
@@ -88,12 +103,12 @@ WIRES: list[tuple[str, str]] = [
     ('{ kind = "tab" }', 'port[0].wire.kind: found "tab", expected "generator", "tap", "pcap", "cable" or "none"; did you mean "tap"?'),
     ("{ kind = 1 }", 'port[0].wire.kind: found 1, expected "generator", "tap", "pcap", "cable" or "none"'),
     ("{ flows = 0 }", "port[0].wire.flows: found 0, expected a whole number from 1 to 65536"),
-    ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
-    ("{ frame = 1519 }", 'port[0].wire.frame: found 1519, expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
-    ('{ frame = "big" }', 'port[0].wire.frame: found "big", expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
+    ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
+    ("{ frame = 9729 }", 'port[0].wire.frame: found 9729, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
+    ('{ frame = "big" }', 'port[0].wire.frame: found "big", expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
     ("{ frame = [] }", "port[0].wire.frame: found an empty list, expected 1 to 16 sizes"),
-    ("{ frame = [64, 9000] }", "port[0].wire.frame[1]: found 9000, expected bytes with CRC from 64 to 1518"),
-    ('{ frame = [64, "64"] }', 'port[0].wire.frame[1]: found "64", expected bytes with CRC from 64 to 1518'),
+    ("{ frame = [64, 9729] }", "port[0].wire.frame[1]: found 9729, expected bytes with CRC from 64 to 9728"),
+    ('{ frame = [64, "64"] }', 'port[0].wire.frame[1]: found "64", expected bytes with CRC from 64 to 9728'),
     ('{ rate = "fast" }', 'port[0].wire.rate: found "fast", expected "line" or "max", or frames per second from 0.1 to 1e+09'),
     ('{ rate = "recorded" }', 'port[0].wire.rate: found "recorded", expected "line" or "max", or frames per second from 0.1 to 1e+09'),
     ("{ rate = 0 }", 'port[0].wire.rate: found 0, expected "line" or "max", or frames per second from 0.1 to 1e+09'),
@@ -131,7 +146,11 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = ["02:00:00:00:00:0A", "02:00:00:00:00:0a"]', '4: port[0].mac_filters[1]: found "02:00:00:00:00:0a" again, expected each address once'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = true\nmac_filters = ["02:00:00:00:00:01"]', "4: port[0].promiscuous: found true, expected promiscuous = false beside mac_filters"),
     *((f'name = "p0"\ndevice = "sim:p0"\nmac = {mac}', f'4: port[0].mac: found {mac}, expected the address of one station (unicast, not all zeros)') for mac in ('"02-00"', '"01:00:5e:00:00:01"', '"00:00:00:00:00:00"', "7")),
-    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac" or "wire"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevise = 1', '4: port[0].devise: found an unknown key, expected "name", "device", "mac_filters", "promiscuous", "mac", "flow_control", "wire" or "device_id"; did you mean "device"?'),
+    ('name = "p0"\ndevice = "sim:p0"\nflow_control = "both"', '4: port[0].flow_control: found "both", expected "off", "rx", "tx" or "full"'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevice_id = "1234"', f'4: port[0].device_id: found "1234", expected {DEVICE_IDS}'),
+    ('name = "p0"\ndevice = "sim:p0"\ndevice_id = 1563', f'4: port[0].device_id: found 1563, expected {DEVICE_IDS}'),
+    ('name = "p0"\ndevice = "0000:03:00.0"\ndevice_id = 0x1563', '4: port[0].device_id: found a device_id, expected none on "0000:03:00.0" (only of "sim:" ports can it be chosen)'),
 ]
 
 # Whole files.
@@ -214,6 +233,7 @@ ring_size = 4096
 batch = 2048
 buffers = 200000
 idle = "spin"
+interrupt_interval_us = 1022
 [rss]
 key = "%s"
 fields = ["tcp4", "ipv4"]

@@ -3,7 +3,7 @@
 Offsets are written out here: the driver's table is what the tests judge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ixyfwd.driver.device import Ixgbe, PortOptions
@@ -99,6 +99,7 @@ class FakeFunction:
 
     def __init__(self, device: int = 0x10FB, vendor: int = 0x8086) -> None:
         self.address = ADDRESS
+        self.removal_fd = -1
         self.config = {0: vendor, 2: device, 4: 0}
         self.broken = Broken()
         self.power_on: dict[int, int] = dict(RESET_VALUES)
@@ -174,6 +175,12 @@ class FakeFunction:
 
     def window(self, bar_offset: int, size: int) -> Window | None:
         return None
+
+    def interrupt_vectors(self) -> int:
+        return 0
+
+    def set_interrupts(self, eventfds: Sequence[int]) -> None:
+        raise DeviceError("not for this fake")
 
     def reset(self) -> None:
         self.registers = dict(self.power_on)

@@ -66,6 +66,9 @@ class FakeVfio:
     refuse: dict[Request, int] = field(default_factory=dict)
     calls: list[Request] = field(default_factory=list)
     maps: dict[int, int] = field(default_factory=dict)
+    msix_vectors: int = 64
+    eventfds: tuple[int, ...] = ()
+    removal_fd: int = -1
 
     def __call__(self, fd: int, request: Request, argument: int | bytearray = 0) -> int:
         self.calls.append(request)
@@ -85,6 +88,11 @@ class FakeVfio:
                 struct.pack_into("=III", _structure(argument), 4, self.device_flags, 9, 5)
             case Request.DEVICE_GET_REGION_INFO:
                 self._region(_structure(argument))
+            case Request.DEVICE_GET_IRQ_INFO:
+                assert struct.unpack("=IIII", _structure(argument)) == (16, 0, 2, 0)
+                struct.pack_into("=IIII", _structure(argument), 0, 16, 9, 2, self.msix_vectors)
+            case Request.DEVICE_SET_IRQS:
+                self._set_irqs(bytes(_structure(argument)))
             case Request.IOMMU_GET_INFO:
                 self._info(_structure(argument))
             case Request.IOMMU_MAP_DMA:
@@ -113,6 +121,19 @@ class FakeVfio:
         index = struct.unpack_from("=I", asked, 8)[0]
         flags, size, offset = (self.bar_flags, BAR_BYTES, 0) if index == 0 else (3, 4096, CONFIG_AT)
         struct.pack_into("=IIIIQQ", asked, 0, 32, flags, index, 0, size, offset)
+
+    def _set_irqs(self, asked: bytes) -> None:
+        """As the kernel has it: what is not on cannot be switched off, nor what is on be sized again."""
+        size, flags, index, start, count = struct.unpack_from("=IIIII", asked)
+        if index == 4:
+            assert (size, flags, start, count) == (len(asked), 0x24, 0, 1)
+            (self.removal_fd,) = struct.unpack_from("=i", asked, 20)
+            return
+        assert (size, index, start) == (len(asked), 2, 0)
+        if bool(count) == bool(self.eventfds):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        assert flags == (0x24 if count else 0x21)
+        self.eventfds = struct.unpack_from(f"={count}i", asked, 20)
 
     def _info(self, asked: bytearray) -> None:
         if not self.ranges:

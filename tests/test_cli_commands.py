@@ -338,6 +338,40 @@ def test_rss_uses_the_key_of_the_file(capsys: Capture, tmp_path: Path) -> None:
     assert (found["flows"][1]["field"], found["flows"][1]["queue"]) == (None, 0)
 
 
+X550_PORTS = """
+[[port]]
+name = "a"
+device = "sim:a"
+device_id = 0x1563
+[[port]]
+name = "b"
+device = "sim:b"
+device_id = "%s"
+[[link]]
+ports = ["a", "b"]
+"""
+
+
+def test_rss_uses_the_table_of_the_chip(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(X550_PORTS % "1563")
+    assert run(["rss", FLOWS[0], "-c", str(path), "--queues", "16", "--json"]) == 0
+    large = last_object(capsys.readouterr().out)
+    assert run(["rss", FLOWS[0], "-c", str(path), "--queues", "16", "--json", "--reta", "128"]) == 0
+    small = last_object(capsys.readouterr().out)
+    assert (large["reta_entries"], small["reta_entries"]) == (512, 128)
+    value = int(large["flows"][0]["hash"], 16)
+    assert [one["flows"][0]["reta_index"] for one in (large, small)] == [value % 512, value % 128]
+
+
+def test_rss_of_tables_that_differ_is_asked_back(capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(X550_PORTS % "10fb")
+    assert run(["rss", FLOWS[0], "-c", str(path), "--queues", "2"]) == 2
+    assert "differ in size (a 512, b 128); say with --reta" in capsys.readouterr().err
+    assert run(["rss", FLOWS[0], "-c", str(path), "--queues", "2", "--reta", "512"]) == 0
+
+
 def test_rss_as_text(capsys: Capture) -> None:
     assert run(["rss", FLOWS[0], "--queues", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -346,7 +380,15 @@ def test_rss_as_text(capsys: Capture) -> None:
     assert lines[-1].startswith("flows per queue ") and "imbalance 2.00" in lines[-1]
 
 
-@pytest.mark.parametrize("arguments", [["rss", "tcp 10.0.0.1 10.0.0.2"], ["rss", FLOWS[0], "--queues", "17"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rss", "tcp 10.0.0.1 10.0.0.2"],
+        ["rss", FLOWS[0], "--queues", "17"],
+        ["rss", FLOWS[0], "--reta", "64"],
+        ["rss", FLOWS[0], "-c", "c.toml", "--instance", "default"],
+    ],
+)
 def test_rss_wrong_use(capsys: Capture, arguments: list[str]) -> None:
     assert run(arguments) == 2
     assert capsys.readouterr().err.startswith("ixyfwd: ")

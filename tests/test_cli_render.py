@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixyfwd.cli.detail import drops_grid, port_grids, sink_detail_grid
+from ixyfwd.cli.detail import drops_grid, port_grids, rests_grid, sink_detail_grid
 from ixyfwd.cli.live import live_tables, started_line, watcher_for
 from ixyfwd.cli.render import (
     WIDTH,
@@ -48,6 +48,15 @@ def test_workers() -> None:
         "  10  10 ready 1,234,567 1,234,560      -  31.9  12% 21.5",
     ]
     assert workers_grid(status(), with_pid=True).lines()[2].split()[:3] == ["0", "0", "4000"]
+
+
+def test_what_workers_did_when_nothing_came() -> None:
+    assert rests_grid(status(workers=[worker(0), worker(10, wakeups=None)])).lines() == [
+        "when nothing came",
+        "   # yields sleeps wakeups",
+        "   0  1,234     56       7",
+        "  10  1,234     56       -",
+    ]
 
 
 def test_ports() -> None:
@@ -124,7 +133,13 @@ def rich_text(found: dict[str, Any], width: int = WIDTH) -> str:
 
 
 def every_line(found: dict[str, Any]) -> list[str]:
-    grids = [totals_grid(found), ports_grid(found), workers_grid(found, with_pid=True), drops_grid(found)]
+    grids = [
+        totals_grid(found),
+        ports_grid(found),
+        workers_grid(found, with_pid=True),
+        drops_grid(found),
+        rests_grid(found),
+    ]
     grids += [grid for grid in (sink_grid(found), sink_detail_grid(found)) if grid] + port_grids(found)
     lines = [line for grid in grids for line in grid.lines()]
     return [*lines, *summary_lines(found), *rich_text(found).splitlines()]

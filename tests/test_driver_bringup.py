@@ -63,7 +63,7 @@ def test_known_devices_are_refused_by_name(device: int, name: str, why: str) -> 
 
 def test_strangers_are_refused() -> None:
     driver, function, _ = port(FakeFunction(vendor=0x15B3, device=0x10FB))
-    with pytest.raises(UsageError, match="the device is 15b3:10fb, which is not an 82599"):
+    with pytest.raises(UsageError, match="the device is 15b3:10fb, which is no 82599, X540 or X550"):
         driver.reset_and_init(OPTIONS)
     assert function.log == []
 
@@ -202,6 +202,18 @@ def test_global_registers() -> None:
     assert value[0x3260] == 512 * 1024 - 0x6000
     assert value[AUTOC] >> 13 & 7 == 3 and value[AUTOC2] >> 16 & 3 == 2
     assert value[0x5000] & 1 << 13
+
+
+@pytest.mark.parametrize(("max_frame", "jumbo"), [(1518, 0), (1519, 1), (9018, 1), (9728, 1)])
+def test_the_longest_frame(max_frame: int, jumbo: int) -> None:
+    """MAXFRS.MFS counts beside JUMBOEN; what leaves the chip must fit above TXPBTHRESH with its tags."""
+    _, function = brought_up(PortOptions(max_frame_bytes=max_frame))
+    value = function.registers
+    assert value[0x4268] >> 16 == max_frame
+    assert value[0x4240] >> 2 & 1 == jumbo
+    room_kib = 160 - value[0x4950]
+    assert room_kib * 1024 - 1024 < max_frame + 8 <= room_kib * 1024
+    assert value[0x1014] & 0x1F == 2  # buffers stay as they are: a frame takes several
 
 
 def test_undefined_tables_are_cleared() -> None:

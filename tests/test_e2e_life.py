@@ -7,11 +7,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ixyfwd.model.client import ModelClient
 from ixyfwd.supervisor.instance import runtime_dir
 from tests.support import (
     HUGEPAGES,
@@ -136,6 +138,29 @@ def test_a_killed_worker_is_reported_and_everything_stops(instance: Instance, co
     assert report["error"].startswith("worker 1")
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
     assert_nothing_left(instance, pids)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_worker_that_lost_its_doorbells_is_told_as_a_lost_port(instance: Instance, config: str, gone: bool) -> None:
+    """The model's doorbell pages stay when its port leaves the bus; a kernel's do not, and the touch is a SIGBUS."""
+    process = instance.start("-c", config, "--json")
+    victim = instance.status()["workers"][0]["pid"]
+    if gone:
+        os.kill(process.pid, signal.SIGSTOP)  # so that the death is the first that the supervisor hears of
+        with closing(ModelClient(str(runtime_dir(instance.name) / "model.sock"))) as model:
+            model.inject("p1", "device-gone", {})
+    os.kill(victim, signal.SIGBUS)
+    os.kill(process.pid, signal.SIGCONT)
+    code, out, err = finish(process)
+    assert code == 1 and "Traceback" not in err
+    error = report_of(out)["error"]
+    if gone:
+        assert error.startswith("port p1 (") and "the device has left the bus" in error
+        assert error.endswith(f"; worker 0 (pid {victim}) was killed by SIGBUS at its doorbell")
+    else:
+        assert error.startswith(
+            f"worker 0 (pid {victim}) was killed by SIGBUS: memory that it had mapped was taken away"
+        )
 
 
 def test_a_killed_model_is_reported_and_everything_stops(instance: Instance, config: str) -> None:

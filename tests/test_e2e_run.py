@@ -1,12 +1,14 @@
 """The whole forwarder, for real: processes, shared memory, the model, traffic. Every frame is accounted for."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scapy.all import Ether, PcapReader, Raw, wrpcap
 
-from tests.support import Instance, assert_exact, config_text, start_for_report, write_config
+from ixyfwd.model.wires.flows import end_points
+from tests.support import Instance, assert_exact, config_text, eventually, report_of, start_for_report, write_config
 
 GENERATOR = '{ kind = "generator" }'
 
@@ -168,3 +170,32 @@ def test_cable_and_two_links(tmp_path: Path, instance: Instance) -> None:
     assert report["tx_packets"] == 16_000
     for trouble in ("lost", "reordered", "duplicated", "corrupted"):
         assert report["sink"][trouble] == 0
+
+
+def test_rss_of_a_running_instance(tmp_path: Path, instance: Instance) -> None:
+    """The workers that take the generators' only flow, one for each direction, are those predicted for this run."""
+    wire = '{ kind = "generator", flows = 1, rate = 1_000 }'
+    text = config_text([wire, wire], cpu="workers = 3\nshare = true", more='[rss]\nkey = "microsoft"')
+    instance.start("-c", write_config(tmp_path / "c.toml", text.replace("wire =", 'device_id = "1563"\nwire =')))
+    a, b, port_a, port_b = end_points(0)
+    flow = f"udp {ip_address(a)}:{port_a} {ip_address(b)}:{port_b}"
+    done = instance.command("rss", flow, "--json")
+    assert done.returncode == 0, done.stderr
+    found = report_of(done.stdout)
+    assert (found["queues"], found["key"], found["reta_entries"]) == (3, "microsoft", 512)
+    expected = {found["flows"][0]["queue"], found["flows"][0]["reverse_queue"]}
+    eventually(lambda: all(port["rx_packets"] > 10 for port in instance.status()["ports"]), "both directions flow")
+    assert {worker["index"] for worker in instance.status()["workers"] if worker["rx_packets"]} == expected
+
+
+@pytest.mark.parametrize("workers", [4, pytest.param(16, marks=pytest.mark.slow)])
+def test_the_model_plays_an_x550(tmp_path: Path, instance: Instance, workers: int) -> None:
+    """Its redirection table has 512 entries: all of it is in use, and flows keep their worker."""
+    wire = '{ kind = "generator", flows = 256, rate = 50_000 }'
+    text = config_text([wire, wire], cpu=f"workers = {workers}\nshare = true")
+    path = write_config(tmp_path / "c.toml", text.replace("wire =", "device_id = 0x1563\nwire ="))
+    report = start_for_report("-c", path, "--duration", "1", instance=instance.name)
+    assert_exact(report)
+    assert_flows_kept_their_worker(report)
+    assert [(port["chip"], port["reta_entries"]) for port in report["ports"]] == [("X550-T2", 512)] * 2
+    assert all(worker["rx_packets"] for worker in report["workers"]) and len(report["workers"]) == workers

@@ -1,4 +1,4 @@
-"""Numbers that exist twice, names, the search for finished descriptors, the cost measurement."""
+"""Numbers that exist twice, names, the search for finished descriptors."""
 
 import subprocess
 import sys
@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.open import open_engine
-from ixyfwd.engine.turn import measure
 from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
 from ixyfwd.program.open import open_program
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord
-from tests.fake_nic import ENGINES, Rig
+from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
+from tests.fake_nic import Rig
 from tests.support import ROOT
 
 
@@ -25,6 +24,7 @@ def test_c_and_python_count_in_the_same_words() -> None:
     assert {name: getattr(lib, f"PORT_{name}") for name in PortWord.__members__} == dict(PortWord.__members__)
     assert lib.PORT_BLOCK_WORDS == PORT_BLOCK_WORDS
     assert lib.RS_INTERVAL == RS_INTERVAL
+    assert (lib.WORD_POLLS, lib.WORD_EMPTY_POLLS, lib.WORD_BURSTS) == (Word.POLLS, Word.EMPTY_POLLS, Word.BURSTS)
 
 
 def test_c_structures_are_where_the_layout_says() -> None:
@@ -49,7 +49,7 @@ def test_a_missing_compiled_module_is_one_sentence() -> None:
 
 
 def test_unknown_names_are_wrong_use() -> None:
-    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector"):
+    with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector, naive"):
         open_engine("warp", Rig("native").memory)
     with pytest.raises(UsageError, match=r"no program 'nat'; choose one of: xconnect, touch"):
         open_program("nat")
@@ -72,13 +72,3 @@ def test_count_leading_finds_the_end_of_what_is_done(done: int, limit: int) -> N
 def test_split_covers_a_run_without_going_around(slot: int, n: int) -> None:
     covered = [(s + i, at + i) for s, count, at in split(slot, n, 512) for i in range(count)]
     assert covered == [((slot + i) % 512, i) for i in range(n)]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("touch", [False, True])
-def test_the_cost_measurement_runs(engine: str, touch: bool) -> None:
-    cost = measure(engine, 32, ring=128, touch=touch, seconds=0.0)
-    assert (cost.engine, cost.batch, cost.ring, cost.touch) == (engine, 32, 128, touch)
-    assert 0 < cost.minimum <= cost.median
-    with pytest.raises(UsageError, match="a batch of 128 does not fit a ring of 128; at most 96"):
-        measure(engine, 128, ring=128)

@@ -52,6 +52,14 @@ def test_the_internal_phy(device_id: int, identity: int) -> None:
     assert mdio(bench, 1, 1) & 4 and mdio(bench, 7, 1) & 0x24 == 0x24
 
 
+@pytest.mark.parametrize(("device_id", "second"), [(0x10FB, 0), (X540, 1), (X550, 1)])
+def test_regsmp_is_taken_by_reading(device_id: int, second: int) -> None:
+    bench = Bench(device_id)
+    assert [bench.read("SW_FW_SYNC") >> 31 for _ in range(2)] == [0, second]
+    bench.write("SW_FW_SYNC", 2)
+    assert bench.read("SW_FW_SYNC") == 2
+
+
 def test_the_82599_has_no_phy() -> None:
     assert {mdio(Bench(), 1, 2, address=address) for address in range(32)} == {0xFFFF}
 

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,6 +231,29 @@ def test_reset(function: Function, port: FakePort) -> None:
     assert function.read32(0x5200) == 0
     assert not port.bus_master
     assert function.read_config(4, 2) & 2
+
+
+def test_interrupts(function: Function, port: FakePort) -> None:
+    """20 vectors: more than fit into one message. A message is what EICS asks for."""
+    fds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(20)]
+    assert function.interrupt_vectors() == 64
+    function.set_interrupts(fds)
+    function.write32(0x898, 1 << 4)  # GPIE: MSI-X
+    function.write32(0xAA0, 0xFFFFFFFF)  # EIMS_EX(0)
+    function.write32(0xA90, 1 << 19 | 1)  # EICS_EX(0)
+    eventually(lambda: select.select(fds, [], [], 0)[0] == [fds[0], fds[19]], "vectors 0 and 19 sent a message")
+    for fd in (fds[0], fds[19]):
+        assert os.eventfd_read(fd) == 1
+    function.set_interrupts(fds[:1])
+    function.write32(0xA90, 1 << 19 | 1)
+    eventually(lambda: select.select(fds, [], [], 0)[0] == fds[:1], "vector 0 sent a message")
+    function.set_interrupts(())
+    function.write32(0xA90, 1)
+    assert function.read32(0) >= 0
+    assert os.eventfd_read(fds[0]) == 1
+    assert not select.select(fds, [], [], 0)[0]
+    for fd in fds:
+        os.close(fd)
 
 
 def test_closed_functions_say_so(function: Function) -> None:

@@ -246,3 +246,13 @@ def test_ordinary_pages_are_refused(tmp_path: Path) -> None:
     function.unmap_dma()
     os.close(fd)
     function.close()
+
+
+def test_no_interrupts(tmp_path: Path) -> None:
+    add_device(tmp_path, A)
+    function = Opener(tmp_path).open(A)
+    assert function.interrupt_vectors() == 0
+    function.set_interrupts(())
+    with pytest.raises(RefusedError, match=f"^{A}: interrupts are not delivered through sysfs; use vfio-pci"):
+        function.set_interrupts((7,))
+    function.close()

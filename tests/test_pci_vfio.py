@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -146,6 +147,44 @@ def test_windows(container: VfioContainer, kernel: FakeVfio) -> None:
     kernel.bar_flags = 3
     function = _open(A, container, kernel)
     assert function.window(0x1018, 4) is None
+    function.close()
+
+
+def test_interrupts(container: VfioContainer, kernel: FakeVfio) -> None:
+    function = _open(A, container, kernel)
+    assert function.interrupt_vectors() == 64
+    kernel.calls.clear()
+    function.set_interrupts(())  # nothing is on: nothing to end
+    assert Request.DEVICE_SET_IRQS not in kernel.calls
+    function.set_interrupts((7, 9))
+    assert kernel.eventfds == (7, 9)
+    function.set_interrupts((5, 6, 8))
+    assert kernel.eventfds == (5, 6, 8)
+    function.set_interrupts(())
+    assert kernel.eventfds == ()
+    kernel.refuse = {Request.DEVICE_SET_IRQS: errno.ENOSPC}
+    with pytest.raises(DeviceError, match=f"^{A}: 2 MSI-X vectors cannot be switched on: No space left"):
+        function.set_interrupts((7, 9))
+    kernel.refuse = {}
+    function.set_interrupts(())
+    function.close()
+
+
+def test_the_kernel_can_ask_for_the_device(container: VfioContainer, kernel: FakeVfio) -> None:
+    function = _open(A, container, kernel)
+    assert function.removal_fd == kernel.removal_fd >= 0
+    os.eventfd_write(kernel.removal_fd, 1)
+    assert select.select([function.removal_fd], [], [], 0)[0]
+    function.close()
+    assert function.removal_fd == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(kernel.removal_fd)
+
+
+def test_a_kernel_that_cannot_ask_for_the_device(container: VfioContainer, kernel: FakeVfio) -> None:
+    kernel.refuse = {Request.DEVICE_SET_IRQS: errno.EINVAL}
+    function = _open(A, container, kernel)
+    assert function.removal_fd == -1
     function.close()
 
 

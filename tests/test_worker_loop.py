@@ -7,7 +7,8 @@ import pytest
 
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
 from ixyfwd.worker.idle import SPIN_ROUNDS, YIELD_ROUNDS, Idle
-from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, PollLoop, Step
+from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, Fused, PollLoop, Step
+from ixyfwd.worker.spec import IdlePolicy
 
 
 class Bench:
@@ -40,14 +41,19 @@ class Bench:
 
         return Step(rx, program, tx)
 
-    def run(self, *steps: Step, shared_cpu: bool = False) -> Idle:
+    def _sleep(self, _: float) -> None:
+        if self.page[Word.STATE] == State.DRAINED:
+            self.page[Word.COMMAND] = Command.QUIT
+
+    def run(self, *steps: Step | Fused, shared_cpu: bool = False, policy: IdlePolicy = "spin") -> Idle:
         """Run the loop to DRAINED; then it waits for QUIT, which a sleep gives."""
-        idle = Idle("spin", shared_cpu)
+        idle = Idle(policy, shared_cpu)
+        work = steps[0] if isinstance(steps[0], Fused) else [step for step in steps if isinstance(step, Step)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ixyfwd.worker.loop.time.sleep", lambda _: self.page.__setitem__(Word.COMMAND, Command.QUIT))
+            patch.setattr("ixyfwd.worker.loop.time.sleep", self._sleep)
             for clock in ("monotonic_ns", "thread_time_ns"):
                 patch.setattr(f"ixyfwd.worker.loop.time.{clock}", self.clock)
-            PollLoop(steps, self.page, idle, shared_cpu).run()
+            PollLoop(work, self.page, idle, shared_cpu).run()
         return idle
 
 
@@ -93,6 +99,40 @@ def test_a_busy_worker_takes_turns_where_the_cpu_is_shared() -> None:
     assert bench.run(bench.step("a", list(script)), shared_cpu=True).yields == 5
     alone = Bench()
     assert alone.run(alone.step("a", list(script)), shared_cpu=False).yields == 0
+
+
+def fused(bench: Bench, script: list[tuple[int, int]]) -> Fused:
+    """Each call finds what `script` says: bursts, empty rounds at its end."""
+
+    def call() -> int:
+        if script:
+            bursts, silent = script.pop(0)
+            bench.page[Word.BURSTS] += bursts
+            return bursts << 16 | silent
+        if bench.page[Word.COMMAND] == Command.RUN:
+            bench.page[Word.COMMAND] = Command.DRAIN
+        return 1
+
+    return Fused(call, call)
+
+
+def test_the_fused_loop_keeps_the_same_words() -> None:
+    bench = Bench()
+    script = [(0, 16), (5, 1), (0, 16), (700, 0), (300, 0), (2, 1)]
+    idle = bench.run(fused(bench, script))
+    assert not script
+    assert bench.page[Word.STATE] == State.DRAINED
+    assert bench.page[Word.FIRST_TX_NS] > 0
+    assert bench.page[Word.HEARTBEAT] >= 3
+    assert 0 < bench.page[Word.BUSY_NS] < bench.now_ns
+    assert idle.yields == 0
+
+
+def test_the_fused_loop_counts_silence_by_calls() -> None:
+    """A call's empty rounds in C last as long as one of Python's: the idle policies mean the same with both loops."""
+    bench = Bench()
+    idle = bench.run(fused(bench, [(0, 16)] * 3 + [(1, 1)]), policy="sleep")
+    assert idle.sleeps >= 4
 
 
 def test_drain_stops_at_the_first_empty_round() -> None:

@@ -1,87 +1,165 @@
 """`ixyfwd bench ...`: the scripted tests. Progress on standard error, the result on standard output."""
 
-import json
 import os
-import sys
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
-from ixyfwd.config.schema import ENGINES, PROGRAMS
-from ixyfwd.errors import UsageError
+from ixyfwd.bench.options import (
+    BatchOption,
+    Columns,
+    CsvOption,
+    DurationOption,
+    EngineOption,
+    FlowsOption,
+    JsonOption,
+    LoopOption,
+    ProgramOption,
+    RingOption,
+    RunsOption,
+    SvgOption,
+    frames,
+    names,
+    numbers,
+    rings,
+    show,
+)
+from ixyfwd.bench.progress import progress
+from ixyfwd.config.schema import ENGINES, LOOPS, MAX_WORKERS, PROGRAMS
 
-Name = TypeVar("Name", bound=str)
+RATE: Columns = {
+    "mpps": ("Mpps median (min-max)", 2),
+    "ns_per_packet": ("ns/packet", 1),
+}
+BURSTS: Columns = {"packets_per_burst": ("per burst", 1), "empty_poll_share": ("empty", 2)}
+MAX_BATCH = 2048
 
 app = typer.Typer(
     no_args_is_help=True, help="Measure the forwarder.", rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
 
-@app.callback()
-def _bench() -> None:
-    """Keeps `throughput` a sub-command while it is the only one."""
-
-
 @app.command()
 def throughput(  # noqa: PLR0917
-    engine: Annotated[str, typer.Option(help="engines, comma-separated")] = "native,vector",
-    program: Annotated[str, typer.Option(help="programs, comma-separated")] = "xconnect",
-    batch: Annotated[str, typer.Option(help="batch sizes, comma-separated")] = "32,64,256",
-    ring: Annotated[int, typer.Option(help="descriptors per ring")] = 512,
-    frame: Annotated[int, typer.Option(help="frame size in bytes incl. CRC", min=64, max=1518)] = 64,
-    workers: Annotated[int, typer.Option(help="worker processes", min=1, max=16)] = 1,
-    duration: Annotated[float, typer.Option(help="seconds per run", min=0.1)] = 2.0,
-    runs: Annotated[int, typer.Option(help="runs of each row", min=1)] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")] = False,
+    engine: EngineOption = "native,vector",
+    loop: LoopOption = "python,fused",
+    program: ProgramOption = "xconnect",
+    batch: BatchOption = "32,64,256",
+    ring: RingOption = "512",
+    frame: Annotated[str, typer.Option(help="frame sizes in bytes with CRC, or imix, comma-separated")] = "64",
+    flows: FlowsOption = 64,
+    workers: Annotated[str, typer.Option(help="numbers of workers, comma-separated, 1 to 16")] = "1",
+    duration: DurationOption = 2.0,
+    runs: RunsOption = 10,
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+    svg: SvgOption = None,
 ) -> None:
     """Forwarding rate on the model: both directions summed, as fast as the ports take frames."""
-    from ixyfwd.bench.throughput import Plan, run_plan  # noqa: PLC0415 - numpy and the model are not for --help
+    from ixyfwd.bench import throughput as bench  # noqa: PLC0415 - numpy and the model are not for --help
+    from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
 
-    plan = Plan(
-        engines=[_one_of(name, ENGINES, "--engine") for name in engine.split(",")],
-        programs=[_one_of(name, PROGRAMS, "--program") for name in program.split(",")],
-        batches=[_number(text, "--batch") for text in batch.split(",")],
-        ring=ring,
-        frame_bytes=frame,
-        workers=workers,
+    plan = bench.Plan(
+        engines=names(engine, ENGINES, "--engine"),
+        loops=names(loop, LOOPS[1:], "--loop"),
+        programs=names(program, PROGRAMS, "--program"),
+        batches=numbers(batch, 1, MAX_BATCH, "--batch"),
+        rings=rings(ring),
+        frames=frames(frame),
+        flows=flows,
+        workers=numbers(workers, 1, MAX_WORKERS, "--workers"),
         duration_s=duration,
         runs=runs,
     )
-    result = run_plan(plan, f"bench-{os.getpid()}", lambda text: print(text, file=sys.stderr))
-    print(json.dumps(result) if as_json else table(result))
+    with progress() as report:
+        found = bench.run_plan("throughput", plan, _instance(), report)
+    if svg is not None:
+        batch_plot(found, svg)
+    show(found, {**RATE, **BURSTS}, as_json=as_json, csv=csv)
 
 
-def _one_of(text: str, known: tuple[Name, ...], option: str) -> Name:
-    for name in known:
-        if text.strip() == name:
-            return name
-    raise UsageError(f"{option}: {text!r} is not one of {', '.join(known)}")
+@app.command()
+def cost(  # noqa: PLR0917
+    engine: EngineOption = "native,vector,naive",
+    loop: LoopOption = "fused,python",
+    program: ProgramOption = "touch",
+    batch: BatchOption = "1,4,16,32,64,256",
+    ring: RingOption = "512",
+    runs: RunsOption = 10,
+    instructions: Annotated[
+        bool, typer.Option(help="count the C functions' instructions, too (needs valgrind)")
+    ] = False,
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+    svg: SvgOption = None,
+) -> None:
+    """Driver cost alone: descriptors are finished by hand in the same thread, outside the timed part."""
+    from ixyfwd.bench import cost as bench  # noqa: PLC0415
+    from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
+    from ixyfwd.bench.result import result  # noqa: PLC0415
+
+    wanted = bench.cases(
+        names(engine, ENGINES, "--engine"),
+        names(loop, LOOPS[1:], "--loop"),
+        names(program, PROGRAMS, "--program"),
+        numbers(batch, 1, MAX_BATCH, "--batch"),
+        rings(ring),
+    )
+    problems: list[str] = []
+    with progress() as report:
+        rows = bench.measure(wanted, runs, report)
+        if instructions:
+            problems = bench.add_instructions(wanted, rows, report)
+    found = result("cost", rows, problems)
+    if svg is not None:
+        batch_plot(found, svg)
+    extra: Columns = {"instructions_per_packet": ("instructions", 1)} if instructions else {}
+    show(found, {**RATE, **extra}, as_json=as_json, csv=csv)
 
 
-def _number(text: str, option: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= 4096:
-        raise UsageError(f"{option}: {text!r} is not a whole number from 1 to 4096")
-    return value
+@app.command()
+def scaling(  # noqa: PLR0917
+    workers: Annotated[str, typer.Option(help="numbers of workers, comma-separated, 1 to 16")] = "1,2,4,8,16",
+    engine: EngineOption = "native",
+    loop: LoopOption = "fused",
+    program: ProgramOption = "xconnect",
+    batch: BatchOption = "64",
+    ring: RingOption = "512",
+    flows: FlowsOption = 1024,
+    duration: DurationOption = 2.0,
+    runs: RunsOption = 5,
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+) -> None:
+    """What a worker costs when there are more of them; with fewer cores than workers, by CPU time."""
+    from ixyfwd.bench import scaling as bench  # noqa: PLC0415
+    from ixyfwd.bench.throughput import Plan  # noqa: PLC0415
+
+    plan = Plan(
+        engines=names(engine, ENGINES, "--engine"),
+        loops=names(loop, LOOPS[1:], "--loop"),
+        programs=names(program, PROGRAMS, "--program"),
+        batches=numbers(batch, 1, MAX_BATCH, "--batch"),
+        rings=rings(ring),
+        frames=[64],
+        flows=flows,
+        workers=numbers(workers, 1, MAX_WORKERS, "--workers"),
+        duration_s=duration,
+        runs=runs,
+    )
+    with progress() as report:
+        found = bench.measure(plan, _instance(), report)
+    columns: Columns = {
+        **RATE,
+        "efficiency": ("efficiency", 3),
+        "by_hand_ns_per_packet": ("by hand", 2),
+        "by_hand_efficiency": ("efficiency", 3),
+        "rss_imbalance": ("imbalance", 2),
+    }
+    show(found, columns, as_json=as_json, csv=csv)
+    if not as_json and "note" in found:
+        print(found["note"])
 
 
-def table(result: dict[str, Any]) -> str:
-    """The rows for a person; the device stands on every line."""
-    found = result["environment"]
-    lines = [
-        f"{found['cpu']}, {found['cpus_allowed']} CPUs, kernel {found['kernel']}, Python {found['python']}, "
-        f"numpy {found['numpy']}",
-        "device  engine  program   batch  ring  bytes  workers  runs   Mpps median (min-max)     ns/packet  per burst",
-    ]
-    for row in result["rows"]:
-        mpps, cost, burst = row["mpps"], row["ns_per_packet"], row["packets_per_burst"]
-        lines.append(
-            f"{row['device']:7} {row['engine']:7} {row['program']:9} {row['batch']:5} {row['ring']:5} "
-            f"{row['frame_bytes']:6} {row['workers']:8} {row['runs']:5}   "
-            f"{mpps['median']:6.2f} ({mpps['min']:.2f}-{mpps['max']:.2f})"
-            f"{cost['median']:>16.1f} {burst['median']:>10.1f}"
-        )
-    return "\n".join(lines)
+def _instance() -> str:
+    return f"bench-{os.getpid()}"

@@ -1,38 +1,48 @@
-"""Forwarding rate over batch size: 64-byte frames, both directions summed, the wires as fast as the ports take them.
+"""Forwarding rate on the model: both directions summed, the wires as fast as the ports take frames.
 
 A wire at rate "max" offers a frame only when the ring has room, so nothing is dropped and the rate is the
 forwarder's (or the model's, where that is the slower of the two). Every run's account is checked: a figure from a
 run that lost or damaged a frame is not printed.
 """
 
-import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from itertools import product
 from typing import Any
 
-from ixyfwd.bench.environment import environment
+from ixyfwd.bench.cost import loops_of
+from ixyfwd.bench.environment import tsc_mhz
+from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.config.default import default_config
-from ixyfwd.config.schema import Config, EngineName, ProgramName
-from ixyfwd.errors import IxyfwdError
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.config.schema import Config, EngineName, Loop, ProgramName
+from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.memory.layout import frame_buffers
+from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.run import run_forwarder
 
-SCHEMA = "ixyfwd-bench-1"
+Finish = Callable[[list[Row]], None]
+DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the table."""
+    """One row of the table. `frame` in bytes with CRC, or "imix". A frame of several buffers goes the segmented way."""
 
     engine: EngineName
+    loop: Loop
     program: ProgramName
     batch: int
     ring: int
-    frame_bytes: int
+    frame: int | str
+    flows: int
     workers: int
+
+    def __str__(self) -> str:
+        size = f"{self.frame} bytes" if isinstance(self.frame, int) else self.frame
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}, {size}, {workers}"
 
 
 @dataclass(frozen=True)
@@ -40,35 +50,65 @@ class Plan:
     """What to measure: every combination, `runs` times, the runs of all trials interleaved."""
 
     engines: Sequence[EngineName]
+    loops: Sequence[Loop]
     programs: Sequence[ProgramName]
     batches: Sequence[int]
-    ring: int
-    frame_bytes: int
-    workers: int
+    rings: Sequence[int]
+    frames: Sequence[int | str]
+    flows: int
+    workers: Sequence[int]
     duration_s: float
     runs: int
 
     def trials(self) -> list[Trial]:
-        """Every combination. Raises IxyfwdError if a batch does not fit the ring."""
+        """Every combination that exists. Raises UsageError if a batch fits none of the rings or cannot hold a frame."""
         for batch in self.batches:
-            if batch > self.ring // 2:
-                raise IxyfwdError(f"batch {batch} does not fit a ring of {self.ring}: at most half of it; use --ring")
+            if all(batch > ring // 2 for ring in self.rings):
+                raise UsageError(
+                    f"batch {batch} does not fit a ring of {max(self.rings)}: at most half of it; use --ring"
+                )
+            for size in map(largest, self.frames):
+                if batch < frame_buffers(size):
+                    raise UsageError(
+                        f"batch {batch} cannot hold a frame of {size} bytes, which fills {frame_buffers(size)} "
+                        "buffers; use --batch"
+                    )
         return [
-            Trial(engine, program, batch, self.ring, self.frame_bytes, self.workers)
-            for engine, program, batch in itertools.product(self.engines, self.programs, self.batches)
+            Trial(engine, loop, program, batch, ring, frame, self.flows, workers)
+            for engine in self.engines
+            for loop, program, frame, workers, ring, batch in product(
+                loops_of(engine, self.loops), self.programs, self.frames, self.workers, self.rings, self.batches
+            )
+            if batch <= ring // 2 and (frame_buffers(largest(frame)) == 1 or _takes_segments(engine, loop))
         ]
+
+
+def _takes_segments(engine: EngineName, loop: Loop) -> bool:
+    return engine != "naive" and loop == "python"
+
+
+def largest(frame: int | str) -> int:
+    """Bytes of the longest frame of a size or a mix."""
+    return frame if isinstance(frame, int) else max(size for size, _ in IMIX)
 
 
 def config_for(trial: Trial, instance: str) -> Config:
     """Two simulated ports with a generator each, linked."""
-    wire = GeneratorWire(frames=((trial.frame_bytes, 1),), rate="max")
+    sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
+    wire = GeneratorWire(flows=trial.flows, frames=sizes, rate="max")
     base = default_config(sorted(os.sched_getaffinity(0))).named(instance)
     return replace(
         base,
         ports=tuple(replace(port, wire=wire) for port in base.ports),
         cpu=replace(base.cpu, workers=trial.workers),
         forward=replace(
-            base.forward, engine=trial.engine, program=trial.program, batch=trial.batch, ring_size=trial.ring
+            base.forward,
+            engine=trial.engine,
+            program=trial.program,
+            loop=trial.loop,
+            batch=trial.batch,
+            ring_size=trial.ring,
+            max_frame=max(largest(trial.frame), base.forward.max_frame),
         ),
     )
 
@@ -79,46 +119,80 @@ def measure(trial: Trial, duration_s: float, instance: str) -> dict[str, Any]:
     sink = report["sink"] or {}
     if report["error"]:
         raise IxyfwdError(f"{trial}: {report['error']}")
-    damage = [key for key in ("lost", "reordered", "duplicated", "corrupted") if sink.get(key)]
+    damage = [key for key in DAMAGE if sink.get(key)]
     if damage:
-        raise IxyfwdError(f"{trial}: the sink reports {', '.join(f'{key}: {sink[key]}' for key in damage)}")
+        raise IxyfwdError(f"{trial}: the sinks report {', '.join(f'{key} {sink[key]}' for key in damage)}")
+    left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
+    if left:
+        raise IxyfwdError(f"{trial}: {left} frames are missing from the account")
     return report
 
 
-def run_plan(plan: Plan, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Measure everything; returns schema, environment and rows. Interleaved, so that drift hits all rows alike."""
+def run_plan(
+    command: str,
+    plan: Plan,
+    instance: str,
+    progress: Callable[[str], None],
+    finish: Finish | None = None,
+) -> dict[str, Any]:
+    """Measure everything. Interleaved, so that drift hits all rows alike. A run that fails is a problem of its row,
+    which then rests on the others. `finish` may add to the rows."""
     trials = plan.trials()
     reports: dict[Trial, list[dict[str, Any]]] = {trial: [] for trial in trials}
-    for number, trial in _rounds(trials, plan.runs):
-        progress(f"run {number}/{plan.runs}: {trial.engine} {trial.program} batch {trial.batch}")
-        reports[trial].append(measure(trial, plan.duration_s, instance))
-    rows = [_row(trial, found) for trial, found in reports.items()]
-    return {"schema": SCHEMA, "command": "throughput", "environment": environment(), "rows": rows}
-
-
-def _rounds(trials: Sequence[Trial], runs: int) -> Iterator[tuple[int, Trial]]:
-    for number in range(1, runs + 1):
+    problems: list[str] = []
+    for number in range(1, plan.runs + 1):
         for trial in trials:
-            yield number, trial
+            progress(f"run {number}/{plan.runs}: {trial}")
+            try:
+                report = measure(trial, plan.duration_s, instance)
+            except IxyfwdError as error:
+                problems.append(f"run {number}: {error}")
+                continue
+            if report["reason"].endswith(" received"):
+                return _rows(command, plan, reports, [*problems, f"run {number}: {trial}: {report['reason']}"], finish)
+            reports[trial].append(report)
+    return _rows(command, plan, reports, problems, finish)
 
 
-def _row(trial: Trial, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _rows(
+    command: str,
+    plan: Plan,
+    reports: Mapping[Trial, Sequence[dict[str, Any]]],
+    problems: Sequence[str],
+    finish: Finish | None,
+) -> dict[str, Any]:
+    rows = [row_of(trial, found) for trial, found in reports.items() if found]
+    if finish:
+        finish(rows)
+    return result(command, rows, problems, duration_s=plan.duration_s)
+
+
+def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
+    """The row of a trial's runs."""
     workers = [worker for report in reports for worker in report["workers"] if worker["rx_packets"]]
+    costs = [worker["busy_ns_per_packet"] for worker in workers]
+    mhz = tsc_mhz()
     return {
         "engine": trial.engine,
+        "loop": trial.loop,
         "program": trial.program,
         "batch": trial.batch,
         "ring": trial.ring,
-        "frame_bytes": trial.frame_bytes,
+        "frame_bytes": trial.frame,
+        "flows": trial.flows,
         "workers": trial.workers,
         "device": reports[0]["device"],
         "runs": len(reports),
-        "mpps": _spread([report["rate_mpps"] for report in reports]),
-        "ns_per_packet": _spread([worker["busy_ns_per_packet"] for worker in workers]),
-        "packets_per_burst": _spread([worker["packets_per_burst"] for worker in workers]),
-        "empty_poll_share": _spread([worker["empty_poll_share"] for worker in workers]),
+        "mpps": spread([report["rate_mpps"] for report in reports]),
+        "ns_per_packet": spread(costs),
+        "busy_cycles_per_packet": spread([cost * mhz / 1000 for cost in costs], 1) if mhz else None,
+        "packets_per_burst": spread([worker["packets_per_burst"] for worker in workers]),
+        "empty_poll_share": spread([worker["empty_poll_share"] for worker in workers]),
+        "rss_imbalance": spread([imbalance([w["rx_packets"] for w in report["workers"]]) for report in reports]),
+        "worker_rss_mib": spread([worker["rss_mib"] for worker in workers if worker["rss_mib"]]),
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": round(median(values), 3), "min": min(values), "max": max(values)}
+def imbalance(received: Sequence[int]) -> float:
+    """Frames of the busiest worker over the mean: 1 when RSS spreads the flows evenly."""
+    return max(received) * len(received) / sum(received) if sum(received) else 1.0

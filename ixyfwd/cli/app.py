@@ -151,7 +151,7 @@ def workers(instance: InstanceOption = "default", json: JsonOption = False) -> N
     show_command("workers", instance, json)
 
 
-def rss(
+def rss(  # noqa: PLR0917 - one parameter per option is typer's way
     flows: Annotated[
         list[str],
         typer.Argument(metavar="FLOW...", help='Such as "udp 10.0.0.1:1234 10.0.0.2:80".', show_default=False),
@@ -159,13 +159,20 @@ def rss(
     queues: Annotated[
         int | None, typer.Option("--queues", metavar="N", help="Queues; default: the workers of the configuration.")
     ] = None,
+    reta: Annotated[
+        int | None,
+        typer.Option("--reta", metavar="N", help="Entries of the redirection table: 128, or 512 on an X550."),
+    ] = None,
     config: ConfigOption = None,
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="NAME", help="As this running instance does it.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Predict the queue (= worker) of flows and how evenly they spread."""
-    from ixyfwd.cli.rss import rss_command  # noqa: PLC0415
+    from ixyfwd.cli.rss import RssQuestion, rss_command  # noqa: PLC0415
 
-    rss_command(flows, queues, config, json)
+    rss_command(flows, RssQuestion(queues, reta, config, instance), json)
 
 
 def model(  # noqa: PLR0917 - one parameter per option is typer's way

@@ -57,7 +57,7 @@ def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
 
 
 def _grids(view: View, status: Status) -> list[Grid]:
-    from ixyfwd.cli.detail import drops_grid, port_grids, sink_detail_grid  # noqa: PLC0415
+    from ixyfwd.cli.detail import drops_grid, port_grids, rests_grid, sink_detail_grid  # noqa: PLC0415
 
     match view:
         case "status":
@@ -67,5 +67,5 @@ def _grids(view: View, status: Status) -> list[Grid]:
         case "ports":
             found = [ports_grid(status)]
         case "workers":
-            found = [workers_grid(status, with_pid=True)]
+            found = [workers_grid(status, with_pid=True), rests_grid(status)]
     return [grid for grid in found if grid is not None]

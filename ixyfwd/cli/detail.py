@@ -1,4 +1,4 @@
-"""The long tables of `ixyfwd stats` and `ixyfwd ports`: every counter by name."""
+"""The long tables of `ixyfwd stats`, `ixyfwd ports` and `ixyfwd workers`: every counter by name."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,6 +7,16 @@ from ixyfwd.cli.render import Column, Grid, Status, count, device, figure, make_
 
 _NAME = Column("counter", 36, right=False)
 _VALUE = Column("value", 38)
+
+
+def rests_grid(status: Status) -> Grid:
+    """What each worker did when nothing came."""
+    names = ("yields", "sleeps", "wakeups")
+    columns = (Column("#", 2), *(Column(name, 13) for name in names))
+    rows = [
+        [str(worker["index"]), *(count(worker.get(name)) for name in names)] for worker in status.get("workers", ())
+    ]
+    return make_grid("when nothing came", columns, rows)
 
 
 def drops_grid(status: Status) -> Grid:

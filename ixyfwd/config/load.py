@@ -16,7 +16,10 @@ from ixyfwd.config.reader import Notes, Table, is_integer, one_of, shown
 from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
+    LOOPS,
+    MAX_MAX_FRAME_BYTES,
     MAX_WORKERS,
+    MIN_MAX_FRAME_BYTES,
     NAME,
     NAME_EXPECTED,
     PROGRAMS,
@@ -31,10 +34,11 @@ from ixyfwd.config.schema import (
     RssField,
     StartConfig,
 )
-from ixyfwd.memory.layout import minimum_buffers
+from ixyfwd.memory.layout import frame_buffers, minimum_buffers
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_BUFFERS: Final = 262_144  # 528 MiB a worker
+MAX_INTERRUPT_INTERVAL_US: Final = 1022  # 82599 datasheet 8.2.3.5.12: 9 bits of 2 us
 
 _RSS_KEY = re.compile(r"symmetric|microsoft|[0-9a-fA-F]{80}")
 _BACKING = re.compile(r"auto|hugepages|plain|hugetlbfs:/[^\0\n]{0,200}")
@@ -164,12 +168,14 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         lambda v: is_integer(v) and v in RING_SIZES,
     )
     # Half a ring: a burst must find room while the one before it is still being sent.
-    expected = f"a whole number from 1 to {ring_size // 2} (half of ring_size)"
+    max_frame = table.integer("max_frame", MIN_MAX_FRAME_BYTES, MIN_MAX_FRAME_BYTES, MAX_MAX_FRAME_BYTES)
+    least = frame_buffers(max_frame)
+    why = "half of ring_size" if least == 1 else f"what a frame of {max_frame} bytes fills; half of ring_size"
     batch = table.get(
         "batch",
         min(64, ring_size // 2),
-        expected,
-        lambda v: is_integer(v) and 1 <= v <= ring_size // 2,
+        f"a whole number from {least} to {ring_size // 2} ({why})",
+        lambda v: is_integer(v) and least <= v <= ring_size // 2,
     )
     forward = ForwardConfig(
         program=table.choice("program", "xconnect", PROGRAMS),
@@ -178,7 +184,21 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         batch=batch,
         buffers=_read_buffers(table, ports, ring_size, batch),
         idle=table.choice("idle", "adaptive", IDLES),
+        max_frame=max_frame,
+        interrupt_interval_us=table.get(
+            "interrupt_interval_us",
+            100,
+            f"an even whole number from 0 to {MAX_INTERRUPT_INTERVAL_US} (microseconds)",
+            lambda v: is_integer(v) and 0 <= v <= MAX_INTERRUPT_INTERVAL_US and v % 2 == 0,
+        ),
+        loop=table.choice("loop", "auto", LOOPS),
     )
+    if forward.loop == "fused" and forward.engine != "native":
+        table.wrong("loop", f'"auto" or "python" with engine = {shown(forward.engine)}')
+    elif forward.loop == "fused" and forward.segmented:
+        table.wrong("loop", f'"auto" or "python" with max_frame = {max_frame}, where a frame may fill several buffers')
+    if forward.engine == "naive" and forward.segmented:
+        table.wrong("max_frame", 'at most 2044 with engine = "naive", which takes a frame for a buffer')
     table.finish()
     return forward
 

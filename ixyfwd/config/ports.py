@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
-from ixyfwd.config.schema import NAME, NAME_EXPECTED, PortConfig
+from ixyfwd.config.schema import FLOW_CONTROLS, MAX_MAX_FRAME_BYTES, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
 from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
 from ixyfwd.telemetry.counters import MAX_PORTS
@@ -14,7 +14,7 @@ from ixyfwd.telemetry.counters import MAX_PORTS
 MAX_FLOWS: Final = 65_536
 MAX_SIZES: Final = 16
 MIN_FRAME_BYTES: Final = 64  # with CRC, as all frame sizes here
-MAX_FRAME_BYTES: Final = 1518
+MAX_FRAME_BYTES: Final = MAX_MAX_FRAME_BYTES
 MAX_RATE_PPS: Final = 1e9
 
 _DEVICE = re.compile(
@@ -25,6 +25,7 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[^\s/:\0]{1,15}")  # what the kernel's dev_valid_name takes
 _FILE = re.compile(r"[^\0]{1,4000}")
 _MAX_MAC_FILTERS: Final = 127  # 82599 datasheet 7.1.1.1: 128 exact addresses, the first is the port's own
+_DEVICE_ID_EXPECTED = f"{one_of(SIM_DEVICE_IDS)}, or the same as a number such as 0x10fb"
 _FRAME_EXPECTED = f'bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}, a list of them, or "imix"'
 
 
@@ -55,9 +56,30 @@ def _read_port(table: Table, folder: Path) -> PortConfig:
         extra = "promiscuous = false beside mac_filters (a promiscuous port takes every frame)"
         table.notes.add((*table.path, "promiscuous"), f"found true, expected {extra}")
     mac = _read_mac(table)
+    flow_control = table.choice("flow_control", "off", FLOW_CONTROLS)
     wire = _read_wire(table, device, folder)
+    device_id = _read_device_id(table, device)
     table.finish()
-    return PortConfig(name, device, promiscuous, filters, wire, mac)
+    return PortConfig(name, device, promiscuous, filters, wire, mac, flow_control, device_id)
+
+
+def _read_device_id(port: Table, device: str) -> int | None:
+    """The chip of a simulated port; a real one says itself what it is."""
+    real = bool(device) and not device.startswith("sim:")
+    value = port.get("device_id", "10fb", _DEVICE_ID_EXPECTED, lambda v: real or _sim_device_id(v) is not None)
+    if real and port.has("device_id"):
+        extra = f'none on {shown(device)} (only of "sim:" ports can it be chosen)'
+        port.notes.add((*port.path, "device_id"), f"found a device_id, expected {extra}")
+    return None if real or not port.has("device_id") else _sim_device_id(value)
+
+
+def _sim_device_id(value: object) -> int | None:
+    """`0x1563`, "1563" and "0x1563" are the same."""
+    if isinstance(value, str):
+        return SIM_DEVICE_IDS.get(value.lower().removeprefix("0x"))
+    if isinstance(value, int) and is_integer(value):
+        return value if value in SIM_DEVICE_IDS.values() else None
+    return None
 
 
 def _read_mac(table: Table) -> str | None:
@@ -145,7 +167,7 @@ def _read_frames(table: Table) -> tuple[tuple[int, int], ...]:
         else:
             expected = f"bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"
             table.notes.add((*table.path, "frame", index), f"found {shown(size)}, expected {expected}")
-    return tuple((size, 1) for size in sizes if is_integer(size))
+    return tuple((size, 1) for size in sizes if is_integer(size) and MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES)
 
 
 def _read_rate(table: Table, default: Rate, words: tuple[str, ...]) -> Rate:

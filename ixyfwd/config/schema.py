@@ -9,22 +9,33 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from ixyfwd.config.problems import Source
+from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
-EngineName = Literal["native", "vector"]
-Idle = Literal["spin", "adaptive", "sleep"]
+EngineName = Literal["native", "vector", "naive"]
+Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
+Loop = Literal["auto", "python", "fused"]
+FlowControlName = Literal["off", "rx", "tx", "full"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
 PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
-ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
-IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep")
+ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector", "naive")
+IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
+LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
+FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
+SIM_DEVICE_IDS: Final[Mapping[str, int]] = {  # what the model plays: 82599 SFP+, CX4, KX4; X540, X550
+    name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
+}
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 NAME_EXPECTED: Final = "1 to 32 of the characters a-z, 0-9, _ and -"
 MAX_WORKERS: Final = 16  # 82599 datasheet 7.1.2.8.1: an RSS index is 4 bits wide
 RING_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
+MIN_MAX_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
+MAX_MAX_FRAME_BYTES: Final = 9728  # what the 82599 is specified for (datasheet 1.3)
+HEADER_AND_CRC_BYTES: Final = 18
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class CpuConfig:
 @dataclass(frozen=True)
 class PortConfig:
     """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
-    `device` is `sim:`; `mac` is None for the address in the NVM."""
+    `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames, "tx" sends
+    them. `device_id`: the chip that the model plays, None for its usual one."""
 
     name: str
     device: str
@@ -51,6 +63,8 @@ class PortConfig:
     mac_filters: tuple[str, ...] = ()
     wire: Wire | None = None
     mac: str | None = None
+    flow_control: FlowControlName = "off"
+    device_id: int | None = None
 
     @property
     def simulated(self) -> bool:
@@ -60,7 +74,11 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors."""
+    """What workers do. `buffers` per worker; 0 = automatic. `batch` in buffers (of which most frames fill one),
+    `ring_size` in descriptors, `max_frame` in bytes with CRC.
+
+    `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
+    """
 
     program: ProgramName = "xconnect"
     engine: EngineName = "native"
@@ -68,6 +86,24 @@ class ForwardConfig:
     batch: int = 64
     buffers: int = 0
     idle: Idle = "adaptive"
+    interrupt_interval_us: int = 100
+    loop: Loop = "auto"
+    max_frame: int = MIN_MAX_FRAME_BYTES
+
+    @property
+    def segmented(self) -> bool:
+        """Whether a frame may fill more than one buffer."""
+        return frame_buffers(self.max_frame) > 1
+
+    @property
+    def mtu(self) -> int:
+        """What the kernel calls the size of such frames."""
+        return self.max_frame - HEADER_AND_CRC_BYTES
+
+    @property
+    def fused(self) -> bool:
+        """Whether bursts follow each other in C, without Python between them."""
+        return self.engine == "native" and self.loop != "python" and not self.segmented
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
@@ -13,16 +13,13 @@ from ixyfwd.config.machine import Machine, check
 from ixyfwd.config.ports import read_wire
 from ixyfwd.config.problems import ConfigErrors, Path, Problem, Source, key_text
 from ixyfwd.config.reader import Notes, Table, one_of, shown
-from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config, CpuConfig, PortConfig
+from ixyfwd.config.schema import NAME, NAME_EXPECTED, SIM_DEVICE_IDS, Config, CpuConfig, PortConfig
 from ixyfwd.config.wires import wire_data
 from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
 
-DEVICE_IDS: Final[Mapping[str, int]] = {  # 82599 SFP+, CX4, KX4; X540, X550
-    name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
-}
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un
 SYSFS: Final = "sysfs:"
 
@@ -87,9 +84,9 @@ def _one_line(text: str) -> str:
 def standalone_spec(options: StandaloneOptions, machine: Machine) -> ModelSpec:
     """The model that the options ask for. Raises UsageError (ConfigErrors: with every problem of ports and wires)."""
     _check_counts(options)
-    device_id = DEVICE_IDS.get(options.device_id.lower().removeprefix("0x"))
+    device_id = SIM_DEVICE_IDS.get(options.device_id.lower().removeprefix("0x"))
     if device_id is None:
-        raise UsageError(f"--device-id: found {shown(options.device_id)}, expected {one_of(DEVICE_IDS)}")
+        raise UsageError(f"--device-id: found {shown(options.device_id)}, expected {one_of(SIM_DEVICE_IDS)}")
     source = _CommandLine("", {}, tuple(options.ports), tuple(options.wires), options.cpu)
     notes = Notes(source)
     named = [_read_port(notes, index, text) for index, text in enumerate(options.ports)]

@@ -1,8 +1,10 @@
 """Initialisation up to the queues, in the order of datasheet 4.6.3."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.ids import DeviceId, Media
 from ixyfwd.driver.mac import is_station_address, read_address
 from ixyfwd.driver.registers import (
     CTRL,
@@ -10,19 +12,14 @@ from ixyfwd.driver.registers import (
     EICR,
     EIMC,
     EIMC_EX,
-    FCCFG,
-    FCRTH,
-    FCRTL,
-    FCRTV,
-    FCTTV,
     FWSM,
     GCR_EXT,
     HLREG0,
-    MFLCN,
     RDRXCTL,
     RXCTRL,
     STATUS,
 )
+from ixyfwd.driver.semaphore import phy_semaphore
 from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.pci.function import Function
 
@@ -38,7 +35,6 @@ _COMMAND_INTX_DISABLE: Final = 1 << 10
 _BEFORE_RESET_POLL_S: Final = 1e-3  # 8.2.3.1.1: wait about 1 ms before any other access
 _FLUSH_S: Final = 20e-6  # 5.2.5.3.2
 _BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
-_FLOW_CONTROL_MARGIN_BYTES: Final = 0x6000  # 4.6.3.2
 
 
 def enable_memory_access(function: Function) -> None:
@@ -61,27 +57,34 @@ def disable_master(regs: Registers) -> bool:
     return regs.settles(STATUS, STATUS.GIO_MASTER_ENABLE(0), timeout_s=MASTER_DISABLE_TIMEOUT_S)
 
 
-def reset(regs: Registers, after_reset_s: float) -> None:
+def reset(regs: Registers, device: DeviceId) -> None:
     """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
     for left in reversed(range(RESET_ATTEMPTS)):
         try:
-            return _reset_once(regs, after_reset_s)
+            return _reset_once(regs, device)
         except DeviceTimeoutError:
             if not left:
                 raise
 
 
-def _reset_once(regs: Registers, after_reset_s: float) -> None:
+def _reset_once(regs: Registers, device: DeviceId) -> None:
     """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):
         _flush_data_path(regs)
-        regs.update(CTRL, CTRL.RST(1))
-        regs.clock.sleep(_BETWEEN_RESETS_S)
-    regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
-    regs.clock.sleep(_BEFORE_RESET_POLL_S)
+        with _held_phy(regs, device):
+            regs.update(CTRL, CTRL.RST(1))
+            regs.clock.sleep(_BETWEEN_RESETS_S)
+    with _held_phy(regs, device):
+        regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
+        regs.clock.sleep(_BEFORE_RESET_POLL_S)
     regs.wait(CTRL, CTRL.RST(0), CTRL.LNK_RST(0), timeout_s=RESET_TIMEOUT_S, doing="resetting the device")
-    regs.clock.sleep(after_reset_s)
+    regs.clock.sleep(device.after_reset_s)
+
+
+def _held_phy(regs: Registers, device: DeviceId) -> AbstractContextManager[None]:
+    """A reset of the chip is one of the PHY inside it, whose firmware must not be at work then (X540, X550)."""
+    return phy_semaphore(regs, "resetting the device") if device.media is Media.COPPER else nullcontext()
 
 
 def _flush_data_path(regs: Registers) -> None:
@@ -115,20 +118,6 @@ def wait_dma_init(regs: Registers) -> None:
     regs.wait(
         RDRXCTL, RDRXCTL.DMAIDONE(1), timeout_s=DMA_INIT_TIMEOUT_S, doing="the device initialises its DMA engines"
     )
-
-
-def disable_flow_control(regs: Registers, packet_buffer_kib: int) -> None:
-    """4.6.3.2, 4.6.11.3.4: a forwarder that stops its peers moves the loss out of sight; pause frames are dropped."""
-    for register in (FCTTV, FCRTL):
-        for n in range(register.count):
-            regs.write(register[n], 0)
-    regs.write(FCRTV, 0)
-    # The threshold must be valid even so: it also stops the internal tx-to-rx switch.
-    regs.write(FCRTH[0], FCRTH.RTH((packet_buffer_kib * 1024 - _FLOW_CONTROL_MARGIN_BYTES) // 32))
-    for n in range(1, FCRTH.count):
-        regs.write(FCRTH[n], 0)
-    regs.write(FCCFG, FCCFG.TFCE(0))
-    regs.update(MFLCN, MFLCN.RFCE(0), MFLCN.RPFCE(0), MFLCN.DPF(1))
 
 
 def station_address(regs: Registers) -> bytes:

@@ -5,7 +5,9 @@ from typing import Final
 
 from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
 from ixyfwd.driver.access import Clock, Registers
+from ixyfwd.driver.flow_control import set_flow_control
 from ixyfwd.driver.ids import DeviceId, Media, identify
+from ixyfwd.driver.interrupts import enable_interrupts
 from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
 from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
 from ixyfwd.driver.options import PortOptions
@@ -60,9 +62,19 @@ class Ixgbe:
         return format_mac(self._address)
 
     @property
+    def chip(self) -> str:
+        """What the port is, once `reset_and_init` has run: "X550-T2"."""
+        return self._device.name
+
+    @property
     def reta(self) -> tuple[int, ...]:
         """The redirection table in force: 128 queue numbers, 512 on an X550."""
         return self._reta
+
+    @property
+    def frames_wait(self) -> bool:
+        """Whether frames may wait in the packet buffer, where no counter has them yet."""
+        return self._options.frames_wait
 
     def reset_and_init(self, options: PortOptions) -> None:
         """4.6.3: everything but queues and reception. Raises UsageError for a device that is not accepted or
@@ -82,7 +94,7 @@ class Ixgbe:
         stats.clear_statistics(self.regs)
         self.statistics = PortStatistics()
         self._init_receive(others)
-        tx.init_transmit(self.regs)
+        tx.init_transmit(self.regs, options.max_frame_bytes)
         stats.map_queue_counters(self.regs)
 
     def _station_address(self, text: str) -> bytes:
@@ -97,9 +109,9 @@ class Ixgbe:
     def _reset(self, device: DeviceId) -> None:
         bringup.enable_memory_access(self._function)
         bringup.mask_interrupts(self.regs)
-        bringup.reset(self.regs, device.after_reset_s)
+        bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
-        bringup.disable_flow_control(self.regs, device.packet_buffer_kib)
+        set_flow_control(self.regs, self._options.flow_control, device.packet_buffer_kib)
         bringup.wait_eeprom(self.regs)
         bringup.wait_dma_init(self.regs)
         with software_semaphore(self.regs, "setting the link up"):
@@ -109,7 +121,7 @@ class Ixgbe:
         filters.clear_filters(self.regs)
         filters.set_addresses(self.regs, self._address, others)
         filters.set_promiscuous(self.regs, self._options.promiscuous)
-        rx.init_receive(self.regs, self._device.packet_buffer_kib)
+        rx.init_receive(self.regs, self._device.packet_buffer_kib, self._options.max_frame_bytes)
         options = self._options.rss
         self._reta = options.table(self._device.reta_entries)
         rx.init_rss(self.regs, options, self._reta)
@@ -121,7 +133,7 @@ class Ixgbe:
             self.disable_rx_queue(queue)
         self._function.set_bus_master(True)
         self._rx_queues.add(queue)
-        rx.setup_rx_queue(self.regs, queue, ring_address, entries, drop_enable=self._options.drop_enable)
+        rx.setup_rx_queue(self.regs, queue, ring_address, entries, drop_enable=not self._options.frames_wait)
 
     def setup_tx_queue(self, queue: int, ring_address: int, entries: int) -> None:
         """Program and enable a transmit queue, again if it ran before. TDT is 0 then."""
@@ -139,6 +151,11 @@ class Ixgbe:
             raise ValueError(f"{self.regs.label}: a ring cannot lie at {ring_address:#x}: not a multiple of 128")
         if entries % _ENTRIES_MULTIPLE or not _ENTRIES_MULTIPLE <= entries <= _MAX_ENTRIES:
             raise ValueError(f"{self.regs.label}: a ring cannot have {entries} entries: 8 to 8192, a multiple of 8")
+
+    def enable_interrupts(self, vectors: int, interval_us: int) -> None:
+        """MSI-X vector i tells of frames in receive queue i, at most once in `interval_us` (0 to 1022) microseconds,
+        until `stop`. Its messages must already have somewhere to go. Raises ValueError."""
+        enable_interrupts(self.regs, vectors, interval_us)
 
     def start_receive(self) -> None:
         """4.6.7: let frames in. Queues come first: frames for a disabled queue are lost."""

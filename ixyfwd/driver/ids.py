@@ -52,17 +52,41 @@ ACCEPTED: Final = (
     DeviceId(0x15D1, "X550-T1", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True),
 )
 
-_VIRTUAL: Final = "a virtual function has no MAC and no statistics of its own"
+_VIRTUAL: Final = (
+    "a virtual function asks its physical function's driver for address, queues and frame size through a mailbox, "
+    "which this driver does not speak and the bundled model, which plays no physical function, could not answer"
+)
 _OUTER_PHY: Final = "its link needs a PHY outside the chip, which this driver does not set up"
+_EMBEDDED: Final = (
+    "an X550 inside a processor, whose link is set up by firmware commands and an external PHY that this driver does "
+    "not know"
+)
+_82598: Final = "the 82599's predecessor, whose queue, RSS and flow control registers are different ones"
 
 REFUSED: Final = (
     (0x10ED, "82599 virtual function", _VIRTUAL),
+    (0x152E, "82599 virtual function (Hyper-V)", _VIRTUAL),
     (0x1515, "X540 virtual function", _VIRTUAL),
+    (0x1530, "X540 virtual function (Hyper-V)", _VIRTUAL),
     (0x1565, "X550 virtual function", _VIRTUAL),
+    (0x1564, "X550 virtual function (Hyper-V)", _VIRTUAL),
+    (0x15A8, "X552 virtual function", _VIRTUAL),
+    (0x15C5, "X553 virtual function", _VIRTUAL),
     (0x151C, "82599 with 10GBASE-T PHY", _OUTER_PHY),
     (0x154F, "82599 LS", _OUTER_PHY),
     (0x1558, "82599 QSFP+", "its ports share one QSFP+ cage, which this driver does not arbitrate"),
+    *((device, "X552 (X550EM_x)", _EMBEDDED) for device in (0x15AA, 0x15AB, 0x15AC, 0x15AD, 0x15AE, 0x15B0)),
+    *((device, "X553 (X550EM_a)", _EMBEDDED) for device in (0x15C2, 0x15C3, 0x15C4, 0x15C6, 0x15C7, 0x15C8)),
+    *((device, "X553 (X550EM_a)", _EMBEDDED) for device in (0x15CA, 0x15CC, 0x15CE, 0x15E4, 0x15E5)),
+    *((device, "82598", _82598) for device in (0x10B6, 0x10C6, 0x10C7, 0x10C8, 0x10DB, 0x10DD, 0x10E1, 0x10EC)),
+    *((device, "82598", _82598) for device in (0x10F1, 0x10F4, 0x1508, 0x150B)),
 )
+"""Relatives that are refused by name, and what is missing for them."""
+
+
+def known(vendor: int, device: int) -> DeviceId | None:
+    """The accepted device with these ids, or None."""
+    return next((one for one in ACCEPTED if vendor == INTEL and one.device == device), None)
 
 
 def identify(function: Function, name: str) -> DeviceId:
@@ -71,10 +95,10 @@ def identify(function: Function, name: str) -> DeviceId:
     where = f"port {name} ({function.address})"
     if vendor == _ABSENT:
         raise DeviceGoneError(f"{where}: configuration space reads all ones: there is no device at this address")
+    found = known(vendor, device)
+    if found is not None:
+        return found
     if vendor == INTEL:
-        for known in ACCEPTED:
-            if known.device == device:
-                return known
         for other, other_name, why in REFUSED:
             if other == device:
                 raise UsageError(
@@ -82,6 +106,6 @@ def identify(function: Function, name: str) -> DeviceId:
                     f"{why}; use a port of an 82599, X540 or X550"
                 )
     raise UsageError(
-        f"{where}: the device is {vendor:04x}:{device:04x}, which is not an 82599; "
-        f"use a port of an 82599 (8086:{ACCEPTED[0].device:04x} or a sibling)"
+        f"{where}: the device is {vendor:04x}:{device:04x}, which is no 82599, X540 or X550; "
+        "`ixyfwd devices` lists the ports of this machine that can be used"
     )

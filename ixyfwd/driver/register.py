@@ -18,6 +18,7 @@ class Mode(Enum):
     RO = "read only"
     RC = "cleared by reading"
     W1C = "write 1 to clear"
+    W1S = "write 1 to set"
     SC = "read/write, some bits clear themselves"
 
 

@@ -50,30 +50,6 @@ class GCR_EXT(Register, at=one(0x11050), section="8.2.3.4.12"):
     BUFFERS_CLEAR_FUNC = Field(30)
 
 
-# 8.2.3.3 Flow control
-
-
-class FCTTV(Register, at=array(0x03200, 4), section="8.2.3.3.2"):
-    pass
-
-
-class FCRTL(Register, at=array(0x03220, 8), section="8.2.3.3.3"):
-    pass
-
-
-class FCRTH(Register, at=array(0x03260, 8), section="8.2.3.3.4"):
-    RTH = Field(18, 5)  # units of 32 bytes
-    FCEN = Field(31)
-
-
-class FCRTV(Register, at=one(0x032A0), section="8.2.3.3.5"):
-    pass
-
-
-class FCCFG(Register, at=one(0x03D00), section="8.2.3.3.7"):
-    TFCE = Field(4, 3)
-
-
 # 8.2.3.5 Interrupts
 
 
@@ -348,6 +324,10 @@ class HLREG0(Register, at=one(0x04240), section="8.2.3.22.8"):
     LPBK = Field(15)
 
 
+class MAXFRS(Register, at=one(0x04268), section="8.2.3.22.13"):
+    MFS = Field(31, 16)
+
+
 class AUTOC(Register, at=one(0x042A0), mode=Mode.SC, section="8.2.3.22.19"):
     FLU = Field(0)
     AN_RESTART = Field(12)
@@ -363,17 +343,7 @@ class AUTOC2(Register, at=one(0x042A8), section="8.2.3.22.22"):
     PMA_PMD_10G_SERIAL = Field(17, 16)
 
 
-class MFLCN(Register, at=one(0x04294), section="8.2.3.22.34"):
-    DPF = Field(1)
-    RPFCE = Field(2)
-    RFCE = Field(3)
-
-
 # 8.2.3.23 Statistics mapping (the counters themselves are in stats.py), 8.2.3.27 virtualisation
-
-
-class RXDSTATCTRL(Register, at=one(0x02F40), section="8.2.3.23"):
-    QSEL = Field(4, 0)
 
 
 class RQSMR(Register, at=array(0x02300, 32), section="8.2.3.23.71"):

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import ALL_ONES, Location, Mode
-from ixyfwd.driver.registers import RQSMR, RXDSTATCTRL, TQSM
+from ixyfwd.driver.register import ALL_ONES, Field, Location, Mode, Register, one
+from ixyfwd.driver.registers import RQSMR, TQSM
 
 QUEUE_COUNTERS: Final = 16
 _ALL_QUEUES: Final = 0x10  # RXDSTATCTRL.QSEL bit 4
+
+
+class RXDSTATCTRL(Register, at=one(0x02F40), section="8.2.3.23"):
+    QSEL = Field(4, 0)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ PER_QUEUE: Final = (
     CounterArray("QBTC", 0x08700, 8, QUEUE_COUNTERS, high=0x08704),
 )
 
+_PAUSE_FRAMES: Final = (
+    ("xon_received", "LXONRXCNT"),
+    ("xoff_received", "LXOFFRXCNT"),
+    ("xon_sent", "LXONTXC"),
+    ("xoff_sent", "LXOFFTXC"),
+)
 _RX_ERRORS: Final = ("CRCERRS", "ILLERRC", "ERRBC", "RLEC", "RUC", "RFC", "ROC", "RJC")
 
 
@@ -120,6 +130,10 @@ class PortStatistics:
         """Frames written to a ring."""
         return self._queue_sum("QPRC")
 
+    def delivered(self, queue: int) -> int:
+        """Frames written to the ring of one queue."""
+        return self.queues["QPRC"][queue]
+
     @property
     def rx_bytes(self) -> int:
         """Bytes written to buffers, without CRC."""
@@ -144,6 +158,11 @@ class PortStatistics:
     def rx_errors(self) -> int:
         """Frames that the MAC refused: CRC, length, symbol errors."""
         return sum(self.counters.get(name, 0) for name in _RX_ERRORS)
+
+    @property
+    def pause_frames(self) -> dict[str, int]:
+        """Pause frames of this link, by kind and direction; frames of a ring are never among them."""
+        return {name: self.counters.get(register, 0) for name, register in _PAUSE_FRAMES}
 
     @property
     def tx_packets(self) -> int:

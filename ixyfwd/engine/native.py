@@ -3,9 +3,9 @@
 Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ixyfwd.engine._native import ffi, lib
 from ixyfwd.engine.batch import Batch
@@ -18,6 +18,14 @@ from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
 
 CData = Any  # a C object of cffi's
 Burst = Callable[[CData], int]
+
+PLAIN: Final[tuple[Burst, ...]] = (lib.rx_burst, lib.tx_burst, lib.tx_clean, lib.touch_burst)
+SEGMENTED: Final[tuple[Burst, ...]] = (
+    lib.rx_burst_segmented,
+    lib.tx_burst_segmented,
+    lib.tx_clean_segmented,
+    lib.touch_burst_segmented,
+)
 
 
 class NativeEngine:
@@ -36,13 +44,19 @@ class NativeEngine:
         self._addresses = ffi.new("uint64_t[]", device_addresses(memory))
         self._offsets = ffi.new("uint64_t[]", layout.buffer_offsets())
         self._no_batch = ffi.new("struct batch *")  # capacity 0
+        self._rx_burst, self._tx_burst, self._tx_clean, self._touch_burst = SEGMENTED if memory.segmented else PLAIN
         self._work: list[CData] = []  # every struct that C may be called with
         self._pool = ffi.cast("struct pool *", self._arena + layout.pool)
         ports = range(len(layout.rx))
-        self._rx = [
-            self._new_rx(port, self._new_queue(port, layout.rx[port], memory.doorbells[port].rdt)) for port in ports
+        self._queues = [  # of rx and tx, by port
+            (
+                self._new_queue(port, layout.rx[port], memory.doorbells[port].rdt),
+                self._new_queue(port, layout.tx[port], memory.doorbells[port].tdt),
+            )
+            for port in ports
         ]
-        self._tx = [self._new_tx(self._new_queue(port, layout.tx[port], memory.doorbells[port].tdt)) for port in ports]
+        self._rx = [self._new_rx(port, rx) for port, (rx, _) in enumerate(self._queues)]
+        self._tx = [self._new_tx(tx) for _, tx in self._queues]
 
     def rx(self, port: int) -> Rx:
         """The receive ring of a port."""
@@ -81,17 +95,44 @@ class NativeEngine:
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._check_open()
+        return self._bound(self._touch_burst, self._frames(at), batch)
+
+    def bind_forward(
+        self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
+    ) -> Callable[[], int]:
+        """See `engine.contract.FusingEngine`."""
+        self._check_open()
+        directions = ffi.new("struct direction[]", len(links))
+        kept: list[object] = [self, directions]
+        for direction, (rx_port, tx_port) in zip(directions, links, strict=True):
+            cells = self.new_batch(batch)
+            direction.rx = self._attach(ffi.new("struct queue *", self._queues[rx_port][0][0]), cells)
+            direction.tx = self._attach(ffi.new("struct queue *", self._queues[tx_port][1][0]), cells)
+            direction.limit = min(batch, direction.rx.mask)
+            kept.append(cells)
+            if touched_byte is not None:
+                direction.touch = self._attach(self._frames(touched_byte), cells)
+        forwarder = ffi.new("struct forwarder *")
+        forwarder.directions = directions
+        forwarder.count = len(links)
+        forwarder.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
+        forwarder.rounds = min(rounds, lib.MAX_BURSTS // (len(links) * lib.SINGLES))
+        call = partial(lib.forward, forwarder)
+        call.__dict__["keeps"] = kept
+        return call
+
+    def _frames(self, at: int) -> CData:
         frames = ffi.new("struct frames *")
         frames.arena = self._arena
         frames.offsets = self._offsets
         frames.at = at
-        return self._bound(lib.touch_burst, frames, batch)
+        return frames
 
     def _new_rx(self, port: int, queue: CData) -> Rx:
-        return Rx(partial(self._bind_queue, lib.rx_burst, queue), partial(self._start_rx, port))
+        return Rx(partial(self._bind_queue, self._rx_burst, queue), partial(self._start_rx, port))
 
     def _new_tx(self, queue: CData) -> Tx:
-        return Tx(partial(self._bind_queue, lib.tx_burst, queue), partial(self._clean, queue))
+        return Tx(partial(self._bind_queue, self._tx_burst, queue), partial(self._clean, queue))
 
     def _bind_queue(self, function: Burst, queue: CData, batch: Batch) -> Callable[[], int]:
         """`function` of a copy of `queue` that works on `batch`."""
@@ -104,9 +145,16 @@ class NativeEngine:
 
     def _clean(self, queue: CData) -> int:
         self._check_open()
-        return lib.tx_clean(queue)
+        return self._tx_clean(queue)
 
     def _bound(self, function: Burst, work: CData, batch: Batch) -> Callable[[], int]:
+        call = partial(function, self._attach(work, batch))
+        # `work` holds raw pointers: what they point at must live as long as the callable.
+        call.__dict__["keeps"] = (self, batch)
+        return call
+
+    def _attach(self, work: CData, batch: Batch) -> CData:
+        """`work`, a struct with a batch view, pointed at `batch`; `close` takes it away again."""
         head = ffi.cast("struct batch *", _address(batch.memory))
         view = work.batch
         view.head = head
@@ -114,10 +162,7 @@ class NativeEngine:
         for k, name in enumerate(names):
             setattr(view, name, head.cells + k * batch.capacity)
         self._work.append(work)
-        call = partial(function, work)
-        # `work` holds raw pointers: what they point at must live as long as the callable.
-        call.__dict__["keeps"] = (self, batch)
-        return call
+        return work
 
     def _new_queue(self, port: int, ring: RingLayout, doorbell: memoryview) -> CData:
         queue = ffi.new("struct queue *")

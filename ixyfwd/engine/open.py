@@ -3,7 +3,7 @@
 from ixyfwd.engine.contract import Engine, EngineMemory
 from ixyfwd.errors import IxyfwdError, UsageError
 
-ENGINES = ("native", "vector")
+ENGINES = ("native", "vector", "naive")
 
 
 def open_engine(name: str, memory: EngineMemory) -> Engine:
@@ -25,4 +25,8 @@ def open_engine(name: str, memory: EngineMemory) -> Engine:
         from ixyfwd.engine.vector import VectorEngine  # noqa: PLC0415
 
         return VectorEngine(memory)
+    if name == "naive":
+        from ixyfwd.engine.naive import NaiveEngine  # noqa: PLC0415
+
+        return NaiveEngine(memory)
     raise UsageError(f"there is no engine {name!r}; choose one of: {', '.join(ENGINES)}")

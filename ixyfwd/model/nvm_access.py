@@ -1,4 +1,4 @@
-"""Registers through which software reaches the NVM and its locks: EEC, EERD, EEWR, SWSM (82599.md section 1.8)."""
+"""Registers through which software reaches the NVM and its locks: EEC, EERD, EEWR, SWSM, SW_FW_SYNC (82599.md 1.8)."""
 
 from ixyfwd.model.nvm import CHECKSUM_WORD, WORDS, build_image
 from ixyfwd.model.regfile import RegisterFile
@@ -8,6 +8,7 @@ EEC_GRANT = 1 << 7
 START = 1 << 0
 DONE = 1 << 1
 SWSM_SMBI = 1 << 0
+SW_FW_SYNC_REGSMP = 1 << 31
 
 
 class NvmAccess:
@@ -20,7 +21,7 @@ class NvmAccess:
         self.turned_away = 0  # reads of SWSM while smbi_held
         self._checksum: int | None = None  # the right one, while it is broken
         file.bind(
-            {"eec": self._read_eec, "swsm": self._read_swsm},
+            {"eec": self._read_eec, "swsm": self._read_swsm, "regsmp": self._read_sw_fw_sync},
             {"eerd": self._write_eerd, "eewr": self._write_eewr},
         )
 
@@ -51,6 +52,12 @@ class NvmAccess:
             self.turned_away += 1
             return value | SWSM_SMBI
         self._file.poke(name, index, value | SWSM_SMBI)
+        return value
+
+    def _read_sw_fw_sync(self, name: str, index: int) -> int:
+        """X540, X550: who reads 0 in REGSMP may change the register, and gives it back by a write of 0."""
+        value = self._file.peek(name)
+        self._file.poke(name, index, value | SW_FW_SYNC_REGSMP)
         return value
 
     def break_checksum(self) -> None:

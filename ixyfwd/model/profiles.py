@@ -61,6 +61,8 @@ def build_register_map(profile: Profile = IXGBE_82599) -> RegisterMap:
 def _as_on(row: R, profile: Profile) -> R:
     if row.name == "RXPBSIZE" and profile.packet_buffer_kb != IXGBE_82599.packet_buffer_kb:
         return replace(row, reset=(profile.packet_buffer_kb * KB,) * row.count)
+    if row.name == "SW_FW_SYNC" and not profile.cage:
+        return replace(row, read="regsmp")
     if row.name == "HICR" and profile.host_interface:
         return replace(row, reset=1, mask=0xFFFFFFFF, write="hicr")
     return row

@@ -1,5 +1,6 @@
 """The seam between driver and device: what every way of reaching a PCI function offers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,9 +32,13 @@ class DmaMap:
 
 
 class Function(Protocol):
-    """One PCI function. Errors: DeviceError and its subclasses; the message names `address`."""
+    """One PCI function. Errors: DeviceError and its subclasses; the message names `address`.
+
+    removal_fd: becomes readable when the kernel wants the device back and waits for it; -1 where nobody would say so.
+    """
 
     address: str
+    removal_fd: int
 
     def read_config(self, offset: int, size: int) -> int:
         """1, 2 or 4 bytes of configuration space, little endian."""
@@ -57,6 +62,13 @@ class Function(Protocol):
 
     def window(self, bar_offset: int, size: int) -> Window | None:
         """The mappable window that contains this run of BAR0, or None if the device offers none there."""
+
+    def interrupt_vectors(self) -> int:
+        """How many MSI-X vectors `set_interrupts` can deliver; 0 where nobody would."""
+
+    def set_interrupts(self, eventfds: Sequence[int]) -> None:
+        """From now on the message of MSI-X vector i counts up `eventfds[i]`, which stay the caller's; vectors beyond
+        them are not delivered, and an empty sequence ends all delivery. Raises DeviceError."""
 
     def reset(self) -> None:
         """Function-level reset."""

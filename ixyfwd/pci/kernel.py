@@ -19,6 +19,7 @@ class KernelFunction:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.removal_fd = -1
         self._config_fd = -1
         self._config_at = 0
 

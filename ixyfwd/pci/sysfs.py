@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,6 +110,15 @@ class SysfsFunction(KernelFunction):
         if bar_offset < 0 or bar_offset + size > self._bar_bytes or self._bar_bytes % _PAGE_BYTES:
             return None
         return Window(self._bar_fd, 0, 0, self._bar_bytes)
+
+    def interrupt_vectors(self) -> int:
+        """None: sysfs has no way to hand interrupts to a process."""
+        return 0
+
+    def set_interrupts(self, eventfds: Sequence[int]) -> None:
+        """There is nothing to end, and nothing can begin: raises RefusedError."""
+        if eventfds:
+            raise RefusedError(f"{self.address}: interrupts are not delivered through sysfs; use vfio-pci")
 
     def reset(self) -> None:
         """Function-level reset by the kernel, which restores configuration space; bus mastering is off afterwards.

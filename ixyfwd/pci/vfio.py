@@ -1,13 +1,27 @@
 """A PCI function through vfio-pci: the IOMMU lets it reach the arena and nothing else."""
 
 import os
+import struct
+from collections.abc import Sequence
 
 from ixyfwd.errors import DeviceError
 from ixyfwd.pci.function import DmaMap, Window
 from ixyfwd.pci.kernel import COMMAND_MEMORY, KernelFunction
 from ixyfwd.pci.vfio_abi import DEVICE_INFO, REGION_INFO, REPLY_BYTES, Ioctl, Request, kernel_ioctl, structure
 from ixyfwd.pci.vfio_container import VfioContainer
-from ixyfwd.vfiouser.protocol import DEVICE_FLAG_PCI, DEVICE_FLAG_RESET, Region, RegionFlag, RegionInfo
+from ixyfwd.vfiouser.protocol import (
+    DEVICE_FLAG_PCI,
+    DEVICE_FLAG_RESET,
+    Irq,
+    IrqFlag,
+    IrqInfo,
+    Region,
+    RegionFlag,
+    RegionInfo,
+    msix_eventfds,
+    msix_off,
+    removal_eventfd,
+)
 
 _PAGE_BYTES = 4096
 
@@ -25,6 +39,7 @@ class VfioFunction(KernelFunction):
         self._container = container
         self._ioctl = ioctl
         self._mapped = False
+        self._interrupting = False
         self._fd = container.open_device(address)
         try:
             info = structure(DEVICE_INFO, 0, 0, 0, 0, 0)
@@ -36,9 +51,21 @@ class VfioFunction(KernelFunction):
             self._config_fd, self._config_at = self._fd, self._region(Region.CONFIG).offset
             self.set_bus_master(False)
             self._set_command(COMMAND_MEMORY, on=True)
+            self.removal_fd = self._hear_of_removal()
         except BaseException:
             self.close()
             raise
+
+    def _hear_of_removal(self) -> int:
+        """Whoever removes or unbinds the device waits until it is let go, and this is how the kernel asks for it."""
+        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        asked = bytearray(removal_eventfd(struct.pack("=i", fd)).pack())
+        try:
+            self._ioctl(self._fd, Request.DEVICE_SET_IRQS, asked)
+        except OSError:  # then removals wait until the run ends by itself
+            os.close(fd)
+            return -1
+        return fd
 
     def _region(self, index: Region) -> RegionInfo:
         asked = structure(REGION_INFO, 0, index, 0, 0, 0, room=REPLY_BYTES)
@@ -94,6 +121,24 @@ class VfioFunction(KernelFunction):
                 return Window(self._fd, self._bar.offset + start, start, length)
         return None
 
+    def interrupt_vectors(self) -> int:
+        """What the device's MSI-X table holds."""
+        asked = bytearray(IrqInfo(Irq.MSIX, IrqFlag(0), 0).pack())
+        self._call(Request.DEVICE_GET_IRQ_INFO, asked, "its interrupts cannot be described")
+        found = IrqInfo.unpack(bytes(asked))
+        return found.count if found.flags & IrqFlag.EVENTFD else 0
+
+    def set_interrupts(self, eventfds: Sequence[int]) -> None:
+        """All vectors at once: the kernel sizes the device's set of them with the first request."""
+        if self._interrupting:  # the kernel refuses to switch off what is not on
+            self._interrupting = False
+            self._call(Request.DEVICE_SET_IRQS, bytearray(msix_off().pack()), "its interrupts cannot be switched off")
+        if eventfds:
+            data = struct.pack(f"={len(eventfds)}i", *eventfds)
+            asked = bytearray(msix_eventfds(0, len(eventfds), data).pack())
+            self._call(Request.DEVICE_SET_IRQS, asked, f"{len(eventfds)} MSI-X vectors cannot be switched on")
+            self._interrupting = True
+
     def reset(self) -> None:
         """Function-level reset where the device has one; bus mastering is off afterwards."""
         if self._flags & DEVICE_FLAG_RESET:
@@ -103,6 +148,7 @@ class VfioFunction(KernelFunction):
 
     def close(self) -> None:
         """Let go of the device: the kernel switches bus mastering off and resets it. Harmless when called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = self._config_fd = -1
+        for fd in (self._fd, self.removal_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._config_fd = self.removal_fd = -1

@@ -1,11 +1,21 @@
 """A PCI function behind a vfio-user server."""
 
 import os
+from collections.abc import Sequence
 
 from ixyfwd.errors import DeviceError, RefusedError
 from ixyfwd.pci.function import DmaMap, Window
 from ixyfwd.vfiouser.client import TIMEOUT_S, Client
-from ixyfwd.vfiouser.protocol import DEVICE_FLAG_PCI, DmaMapping, Region, RegionFlag
+from ixyfwd.vfiouser.protocol import (
+    DEVICE_FLAG_PCI,
+    DmaMapping,
+    Irq,
+    IrqFlag,
+    Region,
+    RegionFlag,
+    msix_eventfds,
+    msix_off,
+)
 
 PAGE_BYTES = 4096
 DMA_PAGE_BYTES = 2 << 20
@@ -25,6 +35,7 @@ class VfioUserFunction:
 
     def __init__(self, address: str, path: str, timeout_s: float = TIMEOUT_S) -> None:
         self.address = address
+        self.removal_fd = -1
         self._client = Client(path, address, timeout_s)
         self._bar_fd: int | None = None
         self._mapped_bytes = 0
@@ -105,6 +116,19 @@ class VfioUserFunction:
                     raise DeviceError(f"{self.address}: the mappable area at {start:#x} is not made of whole pages")
                 return Window(self._bar_fd, self._bar.offset + start, start, length)
         return None
+
+    def interrupt_vectors(self) -> int:
+        """What the server's device has."""
+        found = self._client.irq_info(Irq.MSIX)
+        return found.count if found.flags & IrqFlag.EVENTFD else 0
+
+    def set_interrupts(self, eventfds: Sequence[int]) -> None:
+        """In as many messages as the server's limit of descriptors asks for."""
+        self._client.set_irqs(msix_off())
+        most = max(1, self._client.version.max_msg_fds)
+        for start in range(0, len(eventfds), most):
+            part = eventfds[start : start + most]
+            self._client.set_irqs(msix_eventfds(start, len(part)), part)
 
     def reset(self) -> None:
         """Function-level reset; registers answer again afterwards, bus mastering is off."""

@@ -1,7 +1,7 @@
 """A program turns one burst into another, in place."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine, EngineMemory
@@ -14,3 +14,10 @@ class Program(Protocol):
 
     def bind(self, engine: Engine, memory: EngineMemory, batch: Batch) -> Callable[[], object] | None:
         """A callable that treats `batch` in place, called once per non-empty burst; None if there is nothing to do."""
+
+
+@runtime_checkable
+class Fusible(Protocol):
+    """A program that a `FusingEngine` can do in its own loop: nothing, or incrementing a byte."""
+
+    touched_byte: int | None

@@ -22,6 +22,7 @@ class Touch:
     """See `program.contract.Program`. Frames of 48 bytes or less are left alone."""
 
     name = "touch"
+    touched_byte = TOUCHED_BYTE
 
     def bind(self, engine: Engine, memory: EngineMemory, batch: Batch) -> Callable[[], object]:
         """Raises UsageError for an engine that cannot reach into frames."""

@@ -8,6 +8,7 @@ class Xconnect:
     """See `program.contract.Program`."""
 
     name = "xconnect"
+    touched_byte = None
 
     def bind(self, engine: Engine, memory: EngineMemory, batch: Batch) -> None:
         """Nothing to do."""

@@ -59,6 +59,11 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    def killed_by(self) -> int | None:
+        """The signal that ended it, if one did."""
+        code = self._process.poll()
+        return -code if code is not None and code < 0 else None
+
     def obituary(self) -> str:
         """How a dead child ended, as the end of a sentence."""
         code = self._process.poll()

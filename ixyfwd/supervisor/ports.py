@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 
 from ixyfwd.config.schema import Config, PortConfig
 from ixyfwd.driver.device import Ixgbe, PortOptions, rdt_offset, tdt_offset
+from ixyfwd.driver.flow_control import FlowControl
 from ixyfwd.driver.rss import RssOptions
 from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
 from ixyfwd.memory.arena import Arena
@@ -82,6 +83,8 @@ def port_options(config: Config, port: PortConfig, workers: int) -> PortOptions:
         promiscuous=port.promiscuous,
         mac_filters=port.mac_filters,
         mac=port.mac,
+        flow_control=FlowControl(port.flow_control),
+        max_frame_bytes=config.forward.max_frame,
         rss=RssOptions(queues=workers, key=config.rss.key, fields=config.rss.fields),
     )
 

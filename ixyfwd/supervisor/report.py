@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ixyfwd.config.schema import Config
+from ixyfwd.driver.frames import queued_frames, received_frames
+from ixyfwd.memory.layout import RingLayout
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.workers import Worker
@@ -64,14 +66,32 @@ def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str
 
 
 def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
-    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
+    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves.
+
+    Where frames may span several descriptors, those that end one are counted. A device may have moved its head over
+    descriptors that it has not written back; what is in those only its own count of frames tells.
+    """
     total = 0
     for port in ports:
         for worker in workers:
+            queue = worker.index
             rx, tx = worker.spec.layout.rx[port.index], worker.spec.layout.tx[port.index]
-            total += (port.driver.rx_head(worker.index) - worker.ring_state(rx, 0)) % rx.entries
-            total += (worker.ring_state(tx, 1) - port.driver.tx_head(worker.index)) % tx.entries
+            received = _between(worker.ring_state(rx, 0), port.driver.rx_head(queue), rx)
+            queued = _between(port.driver.tx_head(queue), worker.ring_state(tx, 1), tx)
+            if not worker.spec.segmented:
+                total += len(received) + len(queued)
+                continue
+            total += queued_frames(worker.descriptors(tx), queued)
+            ended = received_frames(worker.descriptors(rx), received)
+            if ended is None:
+                ended = port.driver.statistics.delivered(queue) - worker.port_word(port.index, PortWord.RX_PACKETS)
+            total += ended
     return total
+
+
+def _between(first: int, end: int, ring: RingLayout) -> list[int]:
+    """The slots from `first` to before `end`."""
+    return [(first + i) % ring.entries for i in range((end - first) % ring.entries)]
 
 
 def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[Status]:
@@ -85,6 +105,8 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "name": port.name,
                 "device": port.config.device,
                 "mac": port.driver.mac,
+                "chip": port.driver.chip,
+                "reta_entries": len(port.driver.reta),
                 "link": {"up": link.up, "speed_mbps": link.speed_mbps, "reason": link.reason},
                 "rx_packets": statistics.rx_packets,
                 "rx_bytes": statistics.rx_bytes,
@@ -93,6 +115,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "rx_no_descriptor": statistics.rx_no_descriptor,
                 "rx_missed": statistics.rx_missed,
                 "rx_errors": statistics.rx_errors,
+                "flow_control": {"mode": port.config.flow_control, **statistics.pause_frames},
                 "wire": wires.get(port.name, {}).get("wire"),
                 "faults": wires.get(port.name, {}).get("faults"),
                 "injected": wires.get(port.name, {}).get("injected"),
@@ -121,6 +144,9 @@ def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Sta
                 "busy_ns_per_packet": round(busy_ns / totals.rx_packets, 2) if totals.rx_packets else None,
                 "packets_per_burst": round(totals.rx_packets / bursts, 1) if bursts else None,
                 "empty_poll_share": round(empty / polls, 4) if polls else None,
+                "yields": worker.word(Word.YIELDS),
+                "sleeps": worker.word(Word.SLEEPS),
+                "wakeups": worker.word(Word.WAKEUPS),
                 "rss_mib": round(worker.own_memory_mib(), 1) if with_memory else None,
             }
         )

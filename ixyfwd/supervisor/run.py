@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ixyfwd.config.placement import Placement, place
 from ixyfwd.config.schema import Config
@@ -11,6 +12,7 @@ from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
+from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
 from ixyfwd.supervisor.observer import Observer, Status
 from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports
@@ -64,14 +66,18 @@ def _build(config: Config, placement: Placement, instance: Instance, begun_ns: i
     model, sockets = _start_model(config, placement, instance, stack)
     ports = open_ports(config, sockets, stack)
     layout = _layout(config, len(placement.workers))
+    interrupts = Interrupts(config, ports, len(placement.workers), stack)
     arena = stack.enter_context(make_arena(ports, layout.size, config.memory.backing))
     dma = map_arena(ports, arena, stack)
     for port in ports:
+        interrupts.detach_with(stack, port)  # after the stop, which masks them
         # Harmless at any stage of a half-finished bring-up, and again after an orderly stop. It stands behind the
         # arena on the stack: rings are quiet and bus mastering off before the memory goes.
         stack.callback(port.driver.stop)
         bring_up(port, config, layout, dma, arena)
-    workers = [Worker(spec, arena) for spec in _worker_specs(config, placement, ports, layout, dma, arena)]
+        interrupts.attach(port)
+    specs = _worker_specs(config, placement, ports, layout, dma, arena)
+    workers = [Worker(replace(spec, interrupt_fds=interrupts.of_worker(spec.index)), arena) for spec in specs]
     _start_workers(workers, stack)
     notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, placement, arena)]
     return Forwarder(config, ports, workers, model, notices, begun_ns)
@@ -119,6 +125,8 @@ def _worker_specs(  # noqa: PLR0917
             program=config.forward.program,
             batch=config.forward.batch,
             idle=config.forward.idle,
+            segmented=config.forward.segmented,
+            fused=config.forward.fused,
         )
         for run in layout.workers
     ]

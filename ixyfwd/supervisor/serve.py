@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ixyfwd.errors import IxyfwdError
+from ixyfwd.errors import DeviceGoneError, IxyfwdError
 from ixyfwd.supervisor.control import ControlServer, Waiting
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Observer
+from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import Worker
@@ -39,6 +40,9 @@ class Server:
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
         for worker in forwarder.workers:
             self._watch(worker.pidfd, self._died(worker))
+        for port in forwarder.ports:
+            if port.function.removal_fd >= 0:
+                self._watch(port.function.removal_fd, self._wanted_back(port))
         if forwarder.model is not None:
             child = forwarder.model.child
             self._watch(child.pidfd, lambda: self._fail(f"the model (pid {child.pid}) {child.obituary()}"))
@@ -50,7 +54,25 @@ class Server:
         self._reason = self._reason or Reason(why, error)
 
     def _died(self, worker: Worker) -> Callable[[], None]:
-        return lambda: self._fail(worker.obituary())
+        return lambda: self._fail(self._cause_of_death(worker))
+
+    def _wanted_back(self, port: Port) -> Callable[[], None]:
+        return lambda: self._fail(
+            f"port {port.name} ({port.function.address}): the kernel wants the device back: somebody removes it or "
+            "unbinds it from its driver, and waits until this run lets go of it"
+        )
+
+    def _cause_of_death(self, worker: Worker) -> str:
+        """Where a port is gone, its doorbells went with it, and the worker that touched them says nothing by itself."""
+        if not worker.lost_memory():
+            return worker.obituary()
+        gone = self._forwarder.lost_port()
+        if gone is not None:
+            return f"{gone}; {worker.obituary()} at its doorbell"
+        return (
+            f"{worker.obituary()}: memory that it had mapped was taken away, though all ports answer again; look for "
+            "somebody who resets or rebinds the devices, then start again"
+        )
 
     def _fail(self, error: str) -> None:
         self._stop("failure", error)
@@ -103,7 +125,8 @@ class Server:
                 self.dispatch(max(wait, 0))
         except IxyfwdError as error:
             self.dispatch(0.1)  # a death explains more than its consequence
-            return self._reason or Reason("failure", str(error))
+            gone = self._forwarder.lost_port() if isinstance(error, DeviceGoneError) else None  # names the port too
+            return self._reason or Reason("failure", gone or str(error))
         return self._reason
 
     def _tick(self, observer: Observer) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ixyfwd.config.schema import Config
+from ixyfwd.errors import DeviceGoneError
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
@@ -55,6 +56,16 @@ class Forwarder:
         """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""
         for port in self.ports:
             port.driver.read_statistics()
+
+    def lost_port(self) -> str | None:
+        """A sentence about the first port whose device is gone; None if all of them answer."""
+        for port in self.ports:
+            try:
+                port.driver.link()
+            except DeviceGoneError as gone:
+                text = str(gone)
+                return text if text.startswith("port ") else f"port {port.name}: {text}"
+        return None
 
     def moment(self) -> Moment:
         """The totals as of the last `read_ports`."""
@@ -118,6 +129,8 @@ class Forwarder:
             "device": device_kind(self.config),
             "engine": self.config.forward.engine,
             "program": self.config.forward.program,
+            "loop": "fused" if self.config.forward.fused else "python",
+            "rss": {"key": self.config.rss.key, "fields": list(self.config.rss.fields)},
         }
 
     def model_stats(self) -> Mapping[str, Any] | None:

@@ -24,6 +24,8 @@ from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
 from ixyfwd.telemetry.counters import Command, State
 
+BUFFER_DRAIN_TIMEOUT_S = 0.5
+BUFFER_LOOK_S = 0.05  # longer than a worker on a shared CPU is away from its rings
 TX_DRAIN_TIMEOUT_S = 0.3  # 8192 frames of 1518 bytes take 10 ms on the wire; a link that is down takes for ever
 
 
@@ -42,6 +44,7 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
     running_until = forwarder.moment().at_s
     if forwarder.model is not None:
         attempt(forwarder.model.client.stop)
+    attempt(lambda: _empty_packet_buffers(forwarder))
     for port in forwarder.ports:
         attempt(port.driver.stop_receive)
     attempt(lambda: _drain(forwarder.workers))
@@ -69,6 +72,27 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
         "troubles": troubles,
         "exit_code": 1 if error else 0,
     }
+
+
+def _empty_packet_buffers(forwarder: Forwarder) -> None:
+    """Where frames wait in the packet buffer (flow control "tx"), reception going off would lose them uncounted. So
+    the workers first take what is there: until nothing arrives any more, or the partner has not paused in time."""
+    heads: list[int] | None = None
+
+    def quiet() -> bool:
+        nonlocal heads
+        before, heads = (
+            heads,
+            [
+                port.driver.rx_head(worker.index)
+                for port in forwarder.ports
+                if port.driver.frames_wait
+                for worker in forwarder.workers
+            ],
+        )
+        return before == heads or not heads
+
+    wait_until(quiet, BUFFER_DRAIN_TIMEOUT_S, BUFFER_LOOK_S)
 
 
 def _drain(workers: Sequence[Worker]) -> None:

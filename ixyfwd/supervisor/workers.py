@@ -1,13 +1,15 @@
 """The worker processes and what they say of themselves in shared memory."""
 
 import os
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import RingLayout
+from ixyfwd.memory.layout import DESCRIPTOR_BYTES, RingLayout
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
 from ixyfwd.worker.spec import WorkerSpec
@@ -82,6 +84,10 @@ class Worker:
         """Whether the process runs."""
         return self._child is not None and self._child.alive()
 
+    def lost_memory(self) -> bool:
+        """Whether it died of touching memory that was there when it mapped it: most likely a port's doorbells."""
+        return self._started().killed_by() == signal.SIGBUS
+
     def obituary(self) -> str:
         """One sentence on how it ended."""
         words = self._started().words()
@@ -93,8 +99,11 @@ class Worker:
         return State(self._page[Word.STATE])
 
     def command(self, command: Command) -> None:
-        """Write the word that the worker looks at every 128 rounds."""
+        """Write the word that the worker looks at every 128 rounds, and wake it if it waits for an interrupt."""
         self._page[Word.COMMAND] = command
+        for fd in self.spec.interrupt_fds[:1]:
+            with suppress(BlockingIOError):  # it counts more messages than it can: awake
+                os.write(fd, (1).to_bytes(8, "little"))
 
     def word(self, word: Word) -> int:
         """One word of its page."""
@@ -117,6 +126,10 @@ class Worker:
     def ring_state(self, ring: RingLayout, word: int) -> int:
         """A word of a ring's state: 0 next, 1 tail, 2 clean."""
         return int.from_bytes(self._arena.view[ring.state + 4 * word : ring.state + 4 * word + 4], "little")
+
+    def descriptors(self, ring: RingLayout) -> memoryview:
+        """A ring's descriptors, as bytes."""
+        return self._arena.view[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
 
     def own_memory_mib(self) -> float:
         """Resident memory without the arena and the doorbell pages (which are shared files)."""

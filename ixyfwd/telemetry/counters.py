@@ -45,6 +45,7 @@ class Word(IntEnum):
     BUSY_NS = 19  # time spent in rounds that found something
     SLEEPS = 20  # times the idle policy slept
     YIELDS = 21  # times the idle policy gave the CPU away
+    WAKEUPS = 22  # sleeps that an interrupt ended
 
 
 class PortWord(IntEnum):

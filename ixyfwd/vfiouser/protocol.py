@@ -87,6 +87,7 @@ class Irq(IntEnum):
 
 
 IRQS = 5  # INTx, MSI, MSI-X, error, request
+REMOVAL_IRQ = 4  # VFIO_PCI_REQ_IRQ_INDEX
 
 TYPE_MASK = 0xF
 TYPE_COMMAND = 0
@@ -292,6 +293,21 @@ class IrqSet:
     def unpack(cls, payload: bytes) -> Self:
         _, flags, index, start, count = _unpack(_IRQ_SET, payload, "the interrupt set-up")
         return cls(IrqAction(flags & 0x3F), index, start, count, payload[_IRQ_SET.size :])
+
+
+def msix_eventfds(start: int, count: int, data: bytes = b"") -> IrqSet:
+    """`count` MSI-X vectors from `start` on count up eventfds: those in `data` (the kernel's ABI) or those beside."""
+    return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, Irq.MSIX, start, count, data)
+
+
+def removal_eventfd(data: bytes) -> IrqSet:
+    """The eventfd in `data` is counted up when the kernel wants the device back (the kernel's ABI only)."""
+    return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, REMOVAL_IRQ, 0, 1, data)
+
+
+def msix_off() -> IrqSet:
+    """No MSI-X vector is delivered any more."""
+    return IrqSet(IrqAction.DATA_NONE | IrqAction.TRIGGER, Irq.MSIX, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.telemetry.counters import Command, State, Word
-from ixyfwd.worker.idle import Idle
+from ixyfwd.worker.idle import Idle, Rest
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
+FUSED_FRAMES: Final = 1 << 16  # in one call at most: a few hundred microseconds
+FUSED_ROUNDS: Final = 1024
+FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; each is some empty rounds
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,26 @@ class Step:
     tx: Callable[[], int]
 
 
+@dataclass(frozen=True)
+class Fused:
+    """All directions of all links in one callable, see `engine.contract.FusingEngine`; `once` does one round."""
+
+    forward: Callable[[], int]
+    once: Callable[[], int]
+
+
+def fused_rounds(links: int, batch: int) -> int:
+    """Rounds of one call of `Fused.forward`."""
+    return max(1, min(FUSED_ROUNDS, FUSED_FRAMES // (links * batch)))
+
+
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
-    def __init__(self, steps: Sequence[Step], page: memoryview, idle: Idle, shared_cpu: bool) -> None:
+    def __init__(self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool) -> None:
         """`page` is the counters page as 'Q' view."""
-        self._steps = tuple(steps)
+        self._fused = work if isinstance(work, Fused) else None
+        self._steps = () if isinstance(work, Fused) else tuple(work)
         self._page = page
         self._idle = idle
         self._shared_cpu = shared_cpu
@@ -41,11 +58,20 @@ class PollLoop:
         """Poll until QUIT. After DRAIN the first empty round is reported as DRAINED: nothing is left in the rings."""
         page = self._page
         round_ = self._round_plain if all(step.program is None for step in self._steps) else self._round_program
+        rest = self._idle.rest
         self._busy_since = self._clock()
         page[Word.STATE] = State.READY
         while page[Word.COMMAND] != Command.QUIT:
             draining = page[Word.COMMAND] == Command.DRAIN
-            moved = self._rounds(round_, 1 if draining else self._turn_rounds)
+            # Nothing new comes while draining, so there is nothing to rest for.
+            if self._fused and draining:
+                moved = self._calls(self._fused.once, 1, _no_rest)
+            elif self._fused:
+                moved = self._calls(self._fused.forward, FUSED_CALLS, rest)
+            elif draining:
+                moved = self._rounds(round_, 1, _no_rest)
+            else:
+                moved = self._rounds(round_, self._turn_rounds, rest)
             self._housekeep()
             if moved and self._shared_cpu:
                 # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
@@ -55,11 +81,12 @@ class PollLoop:
                 page[Word.STATE] = State.DRAINED
                 self._wait_for_quit()
 
-    def _rounds(self, round_: Callable[[], int], rounds: int) -> int:
-        """`rounds` rounds over all links; returns the number of bursts that had frames."""
-        clock, rest, page = self._clock, self._idle.rest, self._page
-        bursts = empty = 0
-        for _ in range(rounds):
+    def _rounds(self, round_: Callable[[], int], limit: int, rest: Rest) -> int:
+        """At most `limit` rounds over all links, none after a long rest; returns how many bursts had frames."""
+        clock, page = self._clock, self._page
+        bursts = rounds = empty = 0
+        while rounds < limit:
+            rounds += 1
             moved = round_()
             if moved:
                 bursts += moved
@@ -74,11 +101,37 @@ class PollLoop:
                 self._busy = False
             empty += 1
             self._empty_rounds += 1
-            rest(self._empty_rounds)
+            long = rest(self._empty_rounds)
             self._busy_since = clock()
+            if long:
+                break
         page[Word.POLLS] += rounds
         page[Word.EMPTY_POLLS] += empty
         page[Word.BURSTS] += bursts
+        return bursts
+
+    def _calls(self, forward: Callable[[], int], calls: int, rest: Rest) -> int:
+        """Up to `calls` calls of the fused loop, which counts rounds and bursts itself; the first one that ends in the
+        middle of traffic is the last, and so is a long rest. Returns the number of bursts that had frames."""
+        clock, page = self._clock, self._page
+        bursts = 0
+        for _ in range(calls):
+            done = forward()
+            if done >> 16:
+                bursts += done >> 16
+                self._busy = True
+                self._empty_rounds = 0
+            if not done & 0xFFFF:
+                break
+            now = clock()
+            if self._busy:
+                page[Word.BUSY_NS] += now - self._busy_since
+                self._busy = False
+            self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
+            long = rest(self._empty_rounds)
+            self._busy_since = clock()
+            if long:
+                break
         return bursts
 
     def _round_plain(self) -> int:
@@ -104,6 +157,7 @@ class PollLoop:
         page[Word.HEARTBEAT] += 1
         page[Word.SLEEPS] = self._idle.sleeps
         page[Word.YIELDS] = self._idle.yields
+        page[Word.WAKEUPS] = self._idle.wakeups
         if self._busy:
             now = self._clock()
             page[Word.BUSY_NS] += now - self._busy_since
@@ -115,3 +169,7 @@ class PollLoop:
         while self._page[Word.COMMAND] != Command.QUIT:
             self._page[Word.HEARTBEAT] += 1
             time.sleep(1e-3)
+
+
+def _no_rest(empty_rounds: int) -> bool:
+    return False

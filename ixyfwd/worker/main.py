@@ -5,15 +5,16 @@ import os
 import sys
 from contextlib import ExitStack
 
-from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
+from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory, FusingEngine
 from ixyfwd.engine.open import open_engine
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
+from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
-from ixyfwd.worker.loop import PollLoop, Step
+from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_rounds
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 
@@ -40,14 +41,16 @@ def run(spec: WorkerSpec) -> None:
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
         doorbells = [_map_doorbells(spec_, stack) for spec_ in spec.doorbells]
-        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells)
+        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:
-            steps = _wire_up(spec, engine, memory)
+            program = open_program(spec.program)
+            work = _fuse(spec, engine, program) or _wire_up(spec, engine, memory, program)
             for port in range(len(spec.doorbells)):
                 engine.rx(port).start()
-            loop = PollLoop(steps, page, Idle(spec.idle, spec.shared_cpu), spec.shared_cpu)
+            idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
+            loop = PollLoop(work, page, idle, spec.shared_cpu)
             freeze_gc()
             loop.run()
         except BaseException:
@@ -55,8 +58,16 @@ def run(spec: WorkerSpec) -> None:
             raise
 
 
-def _wire_up(spec: WorkerSpec, engine: Engine, memory: EngineMemory) -> list[Step]:
-    program = open_program(spec.program)
+def _fuse(spec: WorkerSpec, engine: Engine, program: Program) -> Fused | None:
+    """The loop in C, if that is asked for and can be done."""
+    if not (spec.fused and isinstance(engine, FusingEngine) and isinstance(program, Fusible)):
+        return None
+    rounds = SHARED_CPU_ROUNDS if spec.shared_cpu else fused_rounds(len(spec.links), spec.batch)
+    forward, once = (engine.bind_forward(spec.links, spec.batch, program.touched_byte, n) for n in (rounds, 1))
+    return Fused(forward, once)
+
+
+def _wire_up(spec: WorkerSpec, engine: Engine, memory: EngineMemory, program: Program) -> list[Step]:
     steps: list[Step] = []
     for rx_port, tx_port in spec.links:
         batch = engine.new_batch(spec.batch)

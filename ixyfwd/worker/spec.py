@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ixyfwd.memory.layout import WorkerLayout, worker_from_json
 from ixyfwd.pci.function import DmaMap, Window
 
-IdlePolicy = Literal["spin", "adaptive", "sleep"]
+IdlePolicy = Literal["spin", "adaptive", "sleep", "interrupt"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,10 @@ class DoorbellSpec:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """One worker. `links` are (rx port, tx port) pairs by index; `doorbells` are by port."""
+    """One worker. `links` are (rx port, tx port) pairs by index; `doorbells` are by port.
+
+    `interrupt_fds`: the eventfd that each port's interrupt counts up; empty unless `idle` is "interrupt".
+    """
 
     index: int
     cpu: int | None
@@ -37,6 +40,9 @@ class WorkerSpec:
     program: str
     batch: int
     idle: IdlePolicy
+    fused: bool  # the whole loop in C, where the engine and the program can
+    segmented: bool = False  # frames may span several buffers
+    interrupt_fds: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
@@ -56,10 +62,11 @@ class WorkerSpec:
                 "dma": DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"])),
                 "doorbells": doorbells,
                 "links": tuple((a, b) for a, b in data["links"]),
+                "interrupt_fds": tuple(data["interrupt_fds"]),
             }
         )
 
     def inherited_fds(self) -> tuple[int, ...]:
         """Descriptors that must be open in the worker under the same numbers."""
         windows = [w for d in self.doorbells for w in (d.rx_window, d.tx_window)]
-        return tuple(sorted({self.arena_fd, *(w.fd for w in windows)}))
+        return tuple(sorted({self.arena_fd, *(w.fd for w in windows), *self.interrupt_fds}))

@@ -15,6 +15,17 @@ enum {
 	PORT_BLOCK_WORDS = 32,
 };
 
+enum {
+	SINGLES = 8,         /* bursts of one frame in a row before it is the next direction's turn */
+	MAX_BURSTS = 0xffff, /* that a call of forward() can report */
+};
+
+enum { /* of the counters page */
+	WORD_POLLS = 16,
+	WORD_EMPTY_POLLS = 17,
+	WORD_BURSTS = 18,
+};
+
 struct descriptor {
 	uint64_t q0;
 	uint64_t q1;
@@ -24,7 +35,7 @@ struct ring_state {
 	uint32_t next;
 	uint32_t tail;
 	uint32_t clean;
-	uint32_t spanning; /* rx: the last descriptor taken had no EOP */
+	uint32_t spanning; /* rx: the last descriptor taken had no EOP, and its frame is to be dropped */
 	uint32_t reserved[12];
 };
 
@@ -71,7 +82,29 @@ struct frames {
 	uint32_t at;             /* which byte of the frame */
 };
 
+/* One direction of a link; its queues and frames share a batch, for bursts that are not plain. */
+struct direction {
+	struct queue *rx;
+	struct queue *tx;
+	struct frames *touch; /* NULL: frames pass unchanged */
+	uint32_t limit;       /* most frames of a burst */
+};
+
+struct forwarder {
+	const struct direction *directions;
+	uint64_t *page; /* the worker's counters page */
+	uint32_t count;
+	uint32_t rounds; /* over all directions, at most, before it returns */
+};
+
 uint32_t rx_burst(struct queue *queue);
 uint32_t tx_burst(struct queue *queue);
 uint32_t tx_clean(struct queue *queue);
 uint32_t touch_burst(struct frames *frames);
+
+uint32_t rx_burst_segmented(struct queue *queue);
+uint32_t tx_burst_segmented(struct queue *queue);
+uint32_t tx_clean_segmented(struct queue *queue);
+uint32_t touch_burst_segmented(struct frames *frames);
+/* Returns the bursts that had frames << 16 | the empty rounds at its end. */
+uint32_t forward(struct forwarder *forwarder);

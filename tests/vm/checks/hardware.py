@@ -6,12 +6,13 @@ from typing import Any
 
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.vm import inside
-from tests.vm.guest import CheckError, Hardware
+from tests.vm.guest import CheckError, Done, Hardware
 from tests.vm.lab import Check, Lab, Step, no_faults
 
 SLOTS = ("0000:01:00.0", "0000:02:00.0")
 FORWARD_S = 3.0
 SETTLE_S = 1.0
+SILENT_S = 12.0
 READY_TIMEOUT_S = 90.0
 _CONTROL = "/run/ixyfwd/default/control.sock"
 _PID = "$(cat /run/ixyfwd/default/lock)"
@@ -24,7 +25,7 @@ workers = "{cpus}"
 share = true
 [forward]
 ring_size = 512
-idle = "adaptive"
+idle = "{idle}"
 [[port]]
 name = "a"
 device = "{a}"
@@ -71,12 +72,12 @@ def translated(lab: Lab) -> str:
     return "an IOMMU that translates: refused with exit code 3"
 
 
-def forward(workers: int) -> Step:
+def forward(workers: int, idle: str = "adaptive") -> Step:
     """A step: forward with so many workers, every frame accounted for on both sides."""
 
     def run(lab: Lab) -> str:
         began = _totals(lab)
-        ticket = _begin(lab, workers)
+        ticket = _begin(lab, workers, idle)
         lab.model.client.start()
         time.sleep(FORWARD_S)
         lab.model.client.stop()
@@ -110,6 +111,19 @@ def _account(report: dict[str, Any], workers: int) -> str:
     return f"{rx} = {tx} + {drops or 'no drops'} + {in_flight} in flight"
 
 
+def interrupts(lab: Lab) -> str:
+    """Workers sleep until MSI-X wakes them; the kernel has no vector of ours left afterwards."""
+    forwarded = forward(2, idle="interrupt")(lab)
+    rows = json.loads(lab.must(f"cat {_REPORT}"))["workers"]
+    woken = [row["wakeups"] for row in rows]
+    if not all(woken):
+        raise CheckError(f"no interrupt has woken every worker: {json.dumps(rows)[:800]}")
+    left = lab.must("grep vfio-msix /proc/interrupts; true").strip()
+    if left:
+        raise CheckError(f"vectors are left: {left}")
+    return f"{forwarded}; woken {' and '.join(map(str, woken))} times"
+
+
 def killed(lab: Lab) -> str:
     """Everything of ours in the guest is killed in full flight; the next start, with four workers, is clean."""
     _begin(lab, 2)
@@ -124,7 +138,8 @@ def killed(lab: Lab) -> str:
 
 
 def removed(lab: Lab) -> str:
-    """A port leaves the bus in full flight: the run ends by itself, says so, and works again when the port is back."""
+    """A port is removed in full flight: the run ends by itself, says so, and the port can be had again. vfio-pci waits
+    for its device until the run lets go of it."""
     ticket = _begin(lab, 2)
     lab.model.client.start()
     time.sleep(1.0)
@@ -132,30 +147,54 @@ def removed(lab: Lab) -> str:
     done = lab.guest.wait(ticket, 90)
     lab.model.client.stop()
     lab.must("echo 1 >/sys/bus/pci/rescan")
+    return _left_the_bus(lab, done)
+
+
+def silent(lab: Lab) -> str:
+    """A port answers with all ones in full flight, as one whose slot has lost power: the run ends and says so."""
+    ticket = _begin(lab, 2)
+    lab.model.client.start()
+    time.sleep(1.0)
+    # It comes back while the kernel, whose reset of a device that is let go waits for an answer, still waits for it.
+    lab.model.client.inject("b", "device-gone", {"seconds": SILENT_S})
+    done = lab.guest.wait(ticket, 90)
+    lab.model.client.stop()
+    return _left_the_bus(lab, done)
+
+
+def _left_the_bus(lab: Lab, done: Done) -> str:
     said = _said(lab)
-    if done.status != 1 or "Traceback" in said or SLOTS[1] not in said:
+    if done.status != 1 or "Traceback" in said or SLOTS[1] not in said or lab.guest.run(_OURS).status == 0:
         raise CheckError(f"ixyfwd start ended with {done.status}: {said}")
     return lab.must(f"grep -o '^ixyfwd: .*' {_SAID}").strip()[:160]
 
 
-def taps(lab: Lab) -> str:
-    """Two hosts outside of the guest talk through the forwarder in it."""
+def hosts(tag: str) -> Step:
+    """A step: two hosts outside of the guest talk through the forwarder in it, which has two workers and then four."""
+
+    def run(lab: Lab) -> str:
+        with Hosts(tag) as pair:
+            pair.adopt()
+            return "50 pings answered, TCP both ways; " + "; ".join(_between(lab, pair, workers) for workers in (2, 4))
+
+    return run
+
+
+def _between(lab: Lab, pair: Hosts, workers: int) -> str:
+    ticket = _begin(lab, workers)
+    lab.model.client.start()
     try:
-        with Hosts(_TAG) as hosts:
-            hosts.adopt()
-            ticket = _begin(lab, 2)
-            lab.model.client.start()
-            said = hosts.on(0, "ping", "-q", "-c", "50", "-i", "0.05", "-W", "5", ADDRESSES[1]).stdout
-            if "50 received" not in said:
-                raise CheckError(f"ping across the guest: {said[-200:]}")
-            assert_iperf3_completes(hosts)
-            lab.must(f"kill -INT {_PID}")
-            done = lab.guest.wait(ticket, 90)
+        said = pair.on(0, "ping", "-q", "-c", "50", "-i", "0.05", "-W", "5", ADDRESSES[1]).stdout
+        if "50 received" not in said:
+            raise CheckError(f"ping across the guest, {workers} workers: {said[-200:]}")
+        assert_iperf3_completes(pair)
     except AssertionError as error:
-        raise CheckError(f"between the hosts: {error}") from None
+        raise CheckError(f"between the hosts, {workers} workers: {error}") from None
+    lab.must(f"kill -INT {_PID}")
+    done = lab.guest.wait(ticket, 90)
     if done.status:
         raise CheckError(f"ixyfwd start ended with {done.status}: {_said(lab)}")
-    return f"50 pings answered, TCP both ways; {_account(json.loads(lab.must(f'cat {_REPORT}')), 2)}"
+    return f"{workers} workers: {_account(json.loads(lab.must(f'cat {_REPORT}')), workers)}"
 
 
 def give_back(lab: Lab) -> str:
@@ -178,15 +217,15 @@ def give_back(lab: Lab) -> str:
     return "ixgbe receives on " + " and ".join(names)
 
 
-def _config(lab: Lab, workers: int) -> str:
+def _config(lab: Lab, workers: int, idle: str = "adaptive") -> str:
     cpus = ",".join(str(index % 2) for index in range(workers))
-    return inside.write(lab, "/tmp/guest.toml", _CONFIG.format(cpus=cpus, a=SLOTS[0], b=SLOTS[1]))
+    return inside.write(lab, "/tmp/guest.toml", _CONFIG.format(cpus=cpus, idle=idle, a=SLOTS[0], b=SLOTS[1]))
 
 
-def _begin(lab: Lab, workers: int) -> int:
+def _begin(lab: Lab, workers: int, idle: str = "adaptive") -> int:
     """`ixyfwd start` in the guest, until its links are up and it answers."""
     lab.must(f"rm -f {_REPORT} {_SAID} {_ENDED}")
-    command = inside.command("start", "--config", _config(lab, workers), "--json")
+    command = inside.command("start", "--config", _config(lab, workers, idle), "--json")
     ticket = lab.guest.start(f"{command} >{_REPORT} 2>{_SAID}; status=$?; touch {_ENDED}; exit $status", 200)
     lab.until("a running forwarder, or its end", f"grep -q forwarding {_SAID} || [ -e {_ENDED} ]", READY_TIMEOUT_S)
     if "forwarding" not in _said(lab):
@@ -215,9 +254,11 @@ def _settle(lab: Lab) -> None:
         time.sleep(SETTLE_S)
 
 
+def _taps(tag: str) -> tuple[str, ...]:
+    return tuple(f"tap:{name}" for name in Hosts(tag).taps)
+
+
 _WIRES = ("generator:flows=64,rate=20000", "generator:flows=64,rate=20000")
-_TAG = "vm"
-_TAPS = tuple(f"tap:{name}" for name in Hosts(_TAG).taps)
 _RUNS = (("2-workers", forward(2)), ("killed", killed), ("faults", no_faults))
 HARDWARE_CHECKS = (
     Check(
@@ -230,15 +271,31 @@ HARDWARE_CHECKS = (
     Check(
         "guest-vfio",
         "the same through vfio-pci and an IOMMU",
-        (("pages", pages), ("translated", translated), ("vfio", vfio), *_RUNS, ("give-back", give_back)),
+        (
+            ("pages", pages),
+            ("translated", translated),
+            ("vfio", vfio),
+            ("interrupts", interrupts),
+            *_RUNS,
+            ("silent", silent),
+            ("removed", removed),
+            ("give-back", give_back),
+        ),
         wires=_WIRES,
         hardware=Hardware(iommu=True, hugepages=256),
     ),
     Check(
         "guest-taps",
         "two hosts (root) talk through ixyfwd in the guest, by vfio-pci",
-        (("pages", pages), ("vfio", vfio), ("hosts", taps), ("faults", no_faults)),
-        wires=_TAPS,
+        (("pages", pages), ("vfio", vfio), ("hosts", hosts("vm")), ("faults", no_faults)),
+        wires=_taps("vm"),
         hardware=Hardware(iommu=True, hugepages=256),
+    ),
+    Check(
+        "guest-taps-sysfs",
+        "the same by physical addresses",
+        (("pages", pages), ("hosts", hosts("vs")), ("faults", no_faults)),
+        wires=_taps("vs"),
+        hardware=Hardware(hugepages=256),
     ),
 )

@@ -1,48 +1,32 @@
 """What a driver costs by itself: the device is turned by hand, in the same thread, outside the timed part.
 
-`python -m ixyfwd.engine.turn` prints ns per packet of rx + tx (and of rx + touch + tx) for both engines. No other core
-takes part, so caches are warm and nothing waits: the figures compare drivers, they do not predict a throughput.
+The base of `ixyfwd bench cost`. No other core takes part, so caches are warm and nothing waits: the figures compare
+drivers, they do not predict a throughput.
 """
 
 import gc
-import statistics
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 
-from ixyfwd.engine.contract import RS_INTERVAL, Doorbells, EngineMemory
-from ixyfwd.engine.native import NativeEngine
+from ixyfwd.engine.contract import RS_INTERVAL, Doorbells, EngineMemory, FusingEngine
 from ixyfwd.engine.open import open_engine
-from ixyfwd.engine.vector import VectorEngine
-from ixyfwd.errors import UsageError
+from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.arena import Arena, create_arena
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout, minimum_buffers
 from ixyfwd.pci.function import DmaMap
+from ixyfwd.program.contract import Fusible, Program
+from ixyfwd.program.open import open_program
 
 FIRST_ADDRESS = 1 << 32
 FRAME_BYTES = 60  # without CRC
-TOUCHED_BYTE = 48
 RX_DONE = 0x3  # DD, EOP
 TX_DONE = 0x1  # DD
 WARM_UP_TURNS = 5
-
-
-@dataclass(frozen=True)
-class Cost:
-    """ns per packet over `turns` turns of the ring."""
-
-    engine: str
-    batch: int
-    ring: int
-    touch: bool
-    turns: int
-    median: float
-    minimum: float
 
 
 class HandTurnedPort:
@@ -78,8 +62,10 @@ class HandTurnedPort:
 class Turntable:
     """One worker between two hand-turned ports; `turn` forwards most of a ring from the first to the second."""
 
-    def __init__(self, arena: Arena, layout: WorkerLayout, *, engine: str, batch: int, touch: bool) -> None:
-        """Raises UsageError for an unknown engine or a batch that does not fit the ring."""
+    def __init__(
+        self, arena: Arena, layout: WorkerLayout, *, engine: str, batch: int, touch: bool, loop: str = "python"
+    ) -> None:
+        """Raises UsageError for an unknown engine or loop, or a batch that does not fit the ring."""
         entries = layout.rx[0].entries
         # A started interval waits for its RS, so that many slots of the tx ring may be taken at the start of a turn.
         self.frames = (entries - RS_INTERVAL) // batch * batch
@@ -96,14 +82,31 @@ class Turntable:
         self._bursts = self.frames // batch
         self._rx = self._engine.rx(0).bind(cells)
         self._tx = self._engine.tx(1).bind(cells)
-        self._touch = None
-        if touch and isinstance(self._engine, NativeEngine | VectorEngine):
-            self._touch = self._engine.bind_touch(cells, TOUCHED_BYTE)
+        program = open_program("touch" if touch else "xconnect")
+        self._treat = program.bind(self._engine, memory, cells)
+        try:
+            self._forward = self._fuse(batch, program) if loop == "fused" else None
+        except UsageError:
+            self.close()
+            raise
+
+    def _fuse(self, batch: int, program: Program) -> Callable[[], int]:
+        if not (isinstance(self._engine, FusingEngine) and isinstance(program, Fusible)):
+            raise UsageError(f"the {self._engine.name} engine cannot fuse the {program.name} program into its loop")
+        return self._engine.bind_forward([(0, 1)], batch, program.touched_byte, self._bursts)
+
+    def warm_up(self) -> None:
+        """Caches, branch predictors, prepared views."""
+        for _ in range(WARM_UP_TURNS):
+            self.turn()
 
     def turn(self) -> int:
         """Forward `frames` frames; returns the ns that the driver took."""
         self.ports[0].deliver(self.frames)
-        ns = self._timed_touch() if self._touch else self._timed()
+        if self._forward:
+            ns = self._timed_fused(self._forward)
+        else:
+            ns = self._timed_treat(self._treat) if self._treat else self._timed()
         self.ports[1].send_all()
         return ns
 
@@ -115,15 +118,22 @@ class Turntable:
                 tx()
         return time.perf_counter_ns() - start
 
-    def _timed_touch(self) -> int:
-        rx, touch, tx = self._rx, self._touch, self._tx
-        assert touch is not None
+    def _timed_treat(self, treat: Callable[[], object]) -> int:
+        rx, tx = self._rx, self._tx
         start = time.perf_counter_ns()
         for _ in repeat(None, self._bursts):
             if rx():
-                touch()
+                treat()
                 tx()
         return time.perf_counter_ns() - start
+
+    def _timed_fused(self, forward: Callable[[], int]) -> int:
+        start = time.perf_counter_ns()
+        bursts = forward() >> 16
+        ns = time.perf_counter_ns() - start
+        if bursts != self._bursts:
+            raise IxyfwdError(f"the fused loop made {bursts} bursts of what should be {self._bursts}")
+        return ns
 
     def close(self) -> None:
         """Let the arena go."""
@@ -132,33 +142,22 @@ class Turntable:
             port.close()
 
 
-def measure(engine: str, batch: int, *, ring: int = 512, touch: bool = False, seconds: float = 0.3) -> Cost:
-    """Turn for about `seconds`. Raises UsageError for an unknown engine or a batch that does not fit the ring."""
+@contextmanager
+def turning(
+    engine: str, batch: int, *, ring: int = 512, touch: bool = False, loop: str = "python"
+) -> Iterator[Turntable]:
+    """A turntable with an arena of its own and no garbage collections while it turns.
+
+    Raises UsageError for an unknown engine or loop, or a batch that does not fit the ring.
+    """
     buffers = minimum_buffers(2, ring, batch)
     layout = compute_layout(ports=2, workers=1, ring_size=ring, buffers_per_worker=buffers)
     with create_arena(layout.size, "auto") as arena, _no_collections():
-        table = Turntable(arena, layout.workers[0], engine=engine, batch=batch, touch=touch)
+        table = Turntable(arena, layout.workers[0], engine=engine, batch=batch, touch=touch, loop=loop)
         try:
-            for _ in range(WARM_UP_TURNS):
-                table.turn()
-            costs: list[float] = []
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end or not costs:
-                costs.append(table.turn() / table.frames)
+            yield table
         finally:
             table.close()
-    return Cost(engine, batch, ring, touch, len(costs), statistics.median(costs), min(costs))
-
-
-def main(batches: Sequence[int] = (1, 4, 16, 32, 64, 256)) -> None:
-    """Print a table; the median and, in brackets, the minimum."""
-    print(f"{'engine':8}{'program':10}" + "".join(f"{f'batch {b}':>18}" for b in batches))
-    for engine in ("native", "vector"):
-        for touch in (False, True):
-            costs = [measure(engine, batch, touch=touch) for batch in batches]
-            cells = "".join(f"{f'{c.median:.1f} ({c.minimum:.1f})':>18}" for c in costs)
-            print(f"{engine:8}{'touch' if touch else 'xconnect':10}{cells}", flush=True)
-    print("ns per packet (rx + program + tx), ring 512; device turned by hand in the same thread")
 
 
 def _dwords(arena: memoryview, ring: RingLayout) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]":
@@ -175,7 +174,3 @@ def _no_collections() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,22 @@
+"""What `bench cost --instructions` runs under callgrind: `python -m ixyfwd.bench.counted LOOP PROGRAM BATCH RING`.
+
+Prints "frames N": how many frames went through the functions that are counted.
+"""
+
+import sys
+
+from ixyfwd.bench.cost import COUNTED_TURNS
+from ixyfwd.bench.turn import turning
+
+
+def main() -> None:
+    """Turn a few times; imports no numpy before it must, since everything is slow here."""
+    loop, program, batch, ring = sys.argv[1:5]
+    with turning("native", int(batch), ring=int(ring), touch=program == "touch", loop=loop) as table:
+        for _ in range(COUNTED_TURNS):
+            table.turn()
+        print("frames", COUNTED_TURNS * table.frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The scripted tests: what their options accept, what they print, that a failed run is said."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ixyfwd.bench import throughput
+from ixyfwd.bench.cost import Case, cases, count_instructions
+from ixyfwd.bench.plots import latency_plot
+from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
+from ixyfwd.bench.turn import turning
+from ixyfwd.errors import IxyfwdError, UsageError
+from tests.support import IXYFWD, ROOT, run
+
+FIELDS = {"engine", "loop", "program", "batch", "ring", "frame_bytes", "workers", "device", "runs"}
+SPREAD = {"median", "min", "max"}
+
+
+def bench(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
+    done = run(*IXYFWD, "bench", *arguments, "--json", timeout_s=120)
+    assert done.returncode == exit_code, done.stderr
+    (line,) = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def check_schema(found: Mapping[str, Any], command: str) -> None:
+    assert found["schema"] == SCHEMA
+    assert found["command"] == command
+    assert {"cpu", "kernel", "python", "numpy", "governor", "ixyfwd", "commit", "load_average"} <= set(
+        found["environment"]
+    )
+    for row in found["rows"]:
+        assert set(row) >= FIELDS
+        assert row["device"] in ("model", "by hand", "wire")
+        for key in ("mpps", "ns_per_packet"):
+            assert set(row[key]) == SPREAD
+            assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["max"]
+
+
+def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
+    found = bench("cost", "--engine", "native,vector,naive", "--program", "touch", "--batch", "1,64", "--runs", "2")
+    check_schema(found, "cost")
+    kinds = [(row["engine"], row["loop"], row["batch"]) for row in found["rows"]]
+    loops = [("native", "fused"), ("native", "python"), ("vector", "python"), ("naive", "python")]
+    assert kinds == [(engine, loop, batch) for engine, loop in loops for batch in (1, 64)]
+    assert all(row["device"] == "by hand" and row["runs"] == 2 for row in found["rows"])
+    cost = {(row["engine"], row["loop"], row["batch"]): row["ns_per_packet"]["median"] for row in found["rows"]}
+    assert cost["naive", "python", 64] > 5 * cost["vector", "python", 64] > 5 * cost["native", "fused", 64]
+    assert cost["native", "python", 1] > 5 * cost["native", "fused", 1]
+
+
+def test_throughput_measures_both_loops(tmp_path: Path) -> None:
+    rows, plot = tmp_path / "rows.csv", tmp_path / "plot.svg"
+    found = bench(
+        "throughput", "--engine", "native,vector", "--batch", "32,64", "--duration", "0.3", "--runs", "1",
+        "--csv", str(rows), "--svg", str(plot),
+    )  # fmt: skip
+    check_schema(found, "throughput")
+    assert [(row["engine"], row["loop"], row["batch"]) for row in found["rows"]] == [
+        (engine, loop, batch)
+        for engine, loop in (("native", "python"), ("native", "fused"), ("vector", "python"))
+        for batch in (32, 64)
+    ]
+    for row in found["rows"]:
+        assert row["device"] == "model"
+        assert row["packets_per_burst"]["max"] <= row["batch"]
+        assert row["rss_imbalance"]["min"] >= 1
+        assert 0 <= row["empty_poll_share"]["min"] <= 1
+    lines = list(csv.DictReader(rows.open(encoding="utf-8")))
+    assert [float(line["mpps_median"]) for line in lines] == [row["mpps"]["median"] for row in found["rows"]]
+    assert ET.parse(plot).getroot().tag.endswith("svg")
+
+
+def test_frame_sizes_and_imix() -> None:
+    found = bench("throughput", "--engine", "native", "--loop", "fused", "--batch", "32", "--frame", "imix,1518",
+                  "--duration", "0.2", "--runs", "1")  # fmt: skip
+    assert [row["frame_bytes"] for row in found["rows"]] == ["imix", 1518]
+
+
+@pytest.mark.slow
+def test_scaling_says_what_it_can_tell() -> None:
+    found = bench("scaling", "--workers", "1,3,16", "--duration", "0.5", "--runs", "2")
+    check_schema(found, "scaling")
+    assert [row["workers"] for row in found["rows"]] == [1, 3, 16]
+    assert found["rows"][0]["efficiency"] == 1
+    assert all(row["by_hand_ns_per_packet"]["min"] > 0 for row in found["rows"])
+    assert "take turns" in found["note"] or found["cores"] > 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["cost", "--engine", "warp"], "--engine: 'warp' is not one of native, vector, naive"),
+        (["cost", "--loop", "auto"], "--loop: 'auto' is not one of python, fused"),
+        (["cost", "--batch", "0"], "--batch: '0' is not a whole number from 1 to 2048"),
+        (["cost", "--batch", "32,x"], "--batch: 'x' is not a whole number from 1 to 2048"),
+        (["cost", "--batch", "512"], "batch 512 does not fit a ring of 512: at most half of it; use --ring"),
+        (["throughput", "--ring", "100"], "--ring: 100 is not a power of two from 64 to 4096"),
+        (["throughput", "--frame", "63"], "--frame: '63' is not a whole number from 64 to 9728"),
+        (["throughput", "--workers", "17"], "--workers: '17' is not a whole number from 1 to 16"),
+        (["scaling", "--program", "nat"], "--program: 'nat' is not one of xconnect, touch"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = run(*IXYFWD, "bench", *arguments)
+    assert done.returncode == 2
+    assert done.stderr == f"ixyfwd: {sentence}\n"
+    assert done.stdout == ""
+
+
+def test_a_csv_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    done = run(*IXYFWD, "bench", "cost", "--engine", "native", "--batch", "64", "--runs", "1", "--csv", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ixyfwd: {tmp_path}: the rows cannot be written: Is a directory"
+
+
+def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {
+        "error": None, "sink": {}, "rx_packets": 5, "tx_packets": 5, "drops": {}, "in_flight": 0, "device": "model",
+        "rate_mpps": 1.0, "reason": "duration over",
+        "workers": [{"rx_packets": 5, "busy_ns_per_packet": 10.0, "packets_per_burst": 2.0, "empty_poll_share": 0.5,
+                     "rss_mib": 15.0}],
+    }  # fmt: skip
+    reports = iter([good, {**good, "sink": {"lost": 3}}, {**good, "rx_packets": 7}, {**good, "error": "it broke"}])
+    monkeypatch.setattr(throughput, "run_forwarder", lambda *_, **__: next(reports))
+    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 4)
+    found = throughput.run_plan("throughput", plan, "x", lambda text: None)
+    name = "native (fused), touch, batch 32, ring 512, 64 bytes, 1 worker"
+    assert found["problems"] == [
+        f"run 2: {name}: the sinks report lost 3",
+        f"run 3: {name}: 2 frames are missing from the account",
+        f"run 4: {name}: it broke",
+    ]
+    (row,) = found["rows"]
+    assert row["runs"] == 1
+    assert "not measured: run 2: native (fused)" in as_table(found, {})
+
+
+def test_a_signal_ends_it_with_what_it_has() -> None:
+    command = [sys.executable, "-m", "ixyfwd", "bench", "throughput", "--engine", "native", "--loop", "fused",
+               "--batch", "64", "--duration", "1.5", "--runs", "50", "--json"]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("run 1/50")
+        assert process.stderr.readline().startswith("run 2/50")
+        time.sleep(1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    found = json.loads(out)
+    assert [row["runs"] for row in found["rows"]] == [1]
+    assert "SIGINT received" in found["problems"][-1]
+    assert not [child for child in children if child.is_running()]
+
+
+def test_the_fused_loop_is_only_asked_of_engines_that_have_it() -> None:
+    kinds = {(case.engine, case.loop) for case in cases(["native", "naive"], ["fused", "python"], ["touch"], [8], [64])}
+    assert kinds == {("native", "fused"), ("native", "python"), ("naive", "python")}
+    with pytest.raises(UsageError, match="the naive engine cannot fuse"), turning("naive", 8, ring=64, loop="fused"):
+        pass
+    with pytest.raises(UsageError, match="a batch of 128 does not fit"), turning("native", 128, ring=128):
+        pass
+
+
+def test_instructions_are_counted_in_c_only() -> None:
+    with pytest.raises(IxyfwdError, match=r"instructions are counted in C functions only; the vector engine has none"):
+        count_instructions(Case("vector", "python", "touch", 32, 512))
+
+
+@given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=20))
+def test_spread_is_ordered(values: list[float]) -> None:
+    found = spread(values)
+    assert found["min"] <= found["median"] <= found["max"]
+
+
+def test_csv_and_table_of_nested_rows() -> None:
+    row = {"engine": "native", "mpps": spread([1.0, 3.0]), "list": [1, 2], "none": None}
+    assert flat(row)["mpps_median"] == 2.0
+    found = result("cost", [row, {"engine": "vector"}])
+    first, second = csv.DictReader(io.StringIO(as_csv(found)))
+    assert first["mpps_max"] == "3.0"
+    assert first["list"] == "1 2"
+    assert second["mpps_max"] == ""
+    table = as_table(found, {"mpps": ("Mpps", 1)}).splitlines()
+    assert "2.0 (1.0-3.0)" in table[3]
+    assert len({len(line) for line in table[1:]}) == 1
+    with pytest.raises(ValueError, match="nothing was measured"):
+        spread([])
+
+
+def test_the_latency_plot_is_an_svg(tmp_path: Path) -> None:
+    path = tmp_path / "latency.svg"
+    latency_plot({"native": [(0.5, 2.0), (0.99, 9.0), (0.9999, 20.0), (1.0, 30.0)]}, "model", path)
+    assert "percentile" in path.read_text(encoding="utf-8") or ET.parse(path).getroot().tag.endswith("svg")
+    with pytest.raises(IxyfwdError, match="the plot cannot be written"):
+        latency_plot({"native": [(0.5, 2.0)]}, "model", tmp_path)
