@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536, GROUP_OF_MAX = 64, GROUP_ROUNDS = 16 };
+enum { BURST = RX_BURST, LONG_BURST = 64, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
+enum { GROUP_OF_MAX = 64, GROUP_ROUNDS = 16 };
 
 static uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
 {
@@ -295,7 +296,7 @@ unsigned generator_feed(struct port *p, struct generator *g)
     pace->shortfall += pace_give_up(pace, now_ps, g->mean_frame_ps);
     if (g->order_generation != p->config.generation)
         group_by_queue(p, g);
-    uint32_t limit = g->left < BURST ? (uint32_t)g->left : BURST;
+    uint32_t limit = g->left < g->burst ? (uint32_t)g->left : g->burst;
     struct burst b;
     memset(&b, 0, offsetof(struct burst, plain) + g->size_count * sizeof b.plain[0]);
     b.now_ps = now_ps;
@@ -336,9 +337,12 @@ static void generator_schedule(struct generator *g, const uint16_t *sizes)
     const dp_pace *pace = &g->public.pace;
     uint64_t total_ps = 0;
     g->min_frame_ps = UINT64_MAX;
+    g->burst = BURST;
     memset(g->size_of_length, NO_SIZE, sizeof g->size_of_length);
     for (uint32_t i = 0; i < g->size_count; i++) {
         g->sizes[i] = sizes[i];
+        if (sizes[i] > MIN_FRAME) /* longer frames in longer bursts would not stay in the cache until they come back */
+            g->burst = LONG_BURST;
         g->size_of_length[sizes[i]] = (uint8_t)i;
     }
     for (uint32_t i = 0; i < g->schedule_length; i++) {

@@ -33,6 +33,7 @@ struct generator {
     dp_generator public;
     uint32_t flows, size_count, schedule_length, next;
     uint32_t order_generation; /* of the configuration that the lanes are in order for */
+    uint32_t burst;         /* most frames at once */
     uint32_t rounds_waited; /* for room for a group */
     uint64_t left; /* frames still to send; UINT64_MAX: no end */
     uint64_t mean_frame_ps, min_frame_ps;
