@@ -253,6 +253,26 @@ def test_max_pauses_while_half_a_ring_is_with_the_driver():
         assert bench.a.stats.gprc == 2 * ((255 - 31) // 2)
 
 
+def test_max_does_not_wait_for_room_for_a_group_for_ever():
+    """Descriptors given back two at a time are less than a group: their frames come, some rounds later."""
+    with Bench(GeneratorWire(rate="max", flows=3), entries=256) as bench:
+        bench.run(50)
+        sent = (255 - 31) // 2
+        assert len(bench.receive(bench.rx, refill=False)) == sent
+        for tail in range(1, 11, 2):
+            bench.tail(bench.rx, tail)
+            bench.run(50)
+            sent += 2
+            assert bench.a.stats.gprc == sent
+        bench.accounts_close(bench.a)
+
+
+def test_no_flow_is_passed_over_when_a_ring_fills():
+    with Bench(GeneratorWire(rate="max", flows=7), entries=256) as bench:
+        flows = [struct.unpack_from("<I", data, 44)[0] for data in bench.frames(500)]
+        assert flows == [number % 7 for number in range(500)]
+
+
 def test_max_never_overruns_the_port():
     with Bench(GeneratorWire(rate="max", flows=3), entries=16) as bench:
         bench.run(50)

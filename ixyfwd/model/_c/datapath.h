@@ -7,14 +7,16 @@
 #include <stdint.h>
 
 #include "datapath.cdef.h"
+#include "dma.h"
 #include "fdir.h"
 #include "filters.h"
 
 enum {
     QUEUES = 128,
-    RX_BURST = 64,       /* descriptors written back together, per queue */
+    RX_BURST = 256,       /* descriptors written back together, per queue */
     SLOT_MARGIN = 8,     /* unused entries behind the last rx slot, so that looking ahead needs no wrap */
-    TX_BURST = 64,       /* frames handed to a wire together */
+    TX_BURST = 128,       /* frames handed to a wire together */
+    PREFETCH_LINES = 64, /* of a ring, at a look */
     FRAME_MAX = 15872,   /* 15.5 KiB: what the tx packet path takes in one frame (7.2.3.2.4) */
     SCRATCH_BYTES = 16384 + 64,
     CRC_BYTES = 4,
@@ -38,8 +40,6 @@ enum fault_kind {
     FAULT_DMA_LOST, /* the file behind a mapping shrank; see lost.c */
 };
 
-enum { DMA_READ = 1, DMA_WRITE = 2 };
-
 #define NO_TAIL UINT64_MAX
 #define UNROUTED (-1) /* no queue that filters chose */
 #define NOTHING_MISSED UINT64_MAX
@@ -48,32 +48,11 @@ struct desc {
     uint64_t q0, q1;
 };
 
-/* A file that DMA mappings show parts of. `owned` has one bit for each 64-byte granule: set while an rx buffer that
- * starts there is with the device. Shared by all ports, so that a buffer posted at two ports is seen. */
-struct backing {
-    struct backing *next;
-    uint64_t device, inode;
-    uint64_t *owned;
-    uint64_t owned_bytes;
-    unsigned references;
-};
-
-struct dma_map {
-    uint64_t iova, size;
-    uint8_t *host;
-    struct backing *backing;
-    uint64_t file_offset;
-    void *mapped; /* what mmap returned; starts at or before `host` */
-    size_t mapped_bytes;
-    unsigned access;
-    uint8_t *lost_at; /* where SIGBUS found that the file is shorter by now, or NULL */
-};
-
 /* What is known of an rx descriptor that the device owns. */
 struct rx_slot {
     uint8_t *host;    /* NULL: the buffer is not mapped for writing */
     uint64_t address; /* q0 as fetched */
-    uint64_t *owner;  /* word of backing.owned to clear, or NULL */
+    uint8_t *owner;   /* byte of backing.owned to clear, or dp.nobody */
     uint32_t room;    /* bytes from `host` to the end of its mapping, at most the buffer size */
     uint32_t unread;  /* 1: the descriptor itself could not be fetched */
 };
@@ -81,22 +60,23 @@ struct rx_slot {
 struct rx_queue {
     struct desc *ring; /* NULL: not in one mapping, go through dma_host for each descriptor */
     struct rx_slot *slots;
+    struct desc *done; /* RX_BURST write-backs: of the last `pend` descriptors */
     volatile uint32_t *tail_register;
     uint32_t entries, head, ready, pend; /* head: next to fill; ready: fetched from head on; pend: filled before head */
-    uint32_t tail, buffer_bytes, looks_skipped; /* tail: as written when trapped */
+    uint32_t pend_frames, pend_bytes;            /* frames that end in those, and their bytes */
+    uint32_t tail, heard, buffer_bytes, looks_skipped; /* tail: as written when trapped; heard: at the last look */
     uint64_t bad_tail, refused_tail;            /* already reported, or NO_TAIL */
     uint32_t most, reserve; /* most: ready at its fullest; reserve: what a wire that can wait leaves ready */
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
     bool force_drop;                               /* PFQDE */
-    struct desc done[RX_BURST]; /* write-backs of the last `pend` descriptors */
 };
 
 struct tx_queue {
     struct desc *ring;
     volatile uint32_t *tail_register;
-    uint32_t entries, head, tail;
+    uint32_t entries, head, tail, heard;
     uint64_t bad_tail, refused_tail;
     uint64_t base, head_writeback; /* address of the head value, 0 = descriptors are written back */
     uint16_t number;
@@ -231,6 +211,7 @@ struct dp {
     volatile bool lost;        /* set by a signal handler: a mapping has `lost_at` */
     struct backing *backings;
     struct dma_map no_map; /* what empty TLB entries point to */
+    uint8_t nobody;        /* what rx slots without a place in backing.owned point to */
     uint8_t *pattern;      /* position-dependent filling of generated frames */
     struct port *ports[];
 };
@@ -250,15 +231,6 @@ static inline void note_cause(struct port *p, uint64_t *causes, const uint64_t *
 /* port.c */
 void fault(struct port *p, enum fault_kind kind, bool tx, unsigned queue, uint32_t index, uint64_t address);
 
-/* dma.c */
-struct dma_map *dma_search(struct port *p, uint64_t address);
-uint8_t *dma_host(struct port *p, uint64_t address, uint64_t length, unsigned access);
-bool dma_reachable(struct port *p, uint64_t address, uint64_t length, unsigned access);
-void dma_copy_out(struct port *p, uint64_t address, const uint8_t *data, uint64_t length);
-void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t length);
-void dma_init(struct port *p);
-void maps_changed(struct port *p);
-
 /* lost.c */
 void lost_watch(void);
 void lost_begin(struct dp *dp);
@@ -269,17 +241,16 @@ static inline struct dma_map *dma_find(struct port *p, uint64_t address)
     struct dma_map *map = p->tlb[(address >> TLB_SHIFT) & (TLB_ENTRIES - 1)];
     return __builtin_expect(address - map->iova < map->size, 1) ? map : dma_search(p, address);
 }
-static inline uint64_t *owner_word(const struct dma_map *map, uint64_t address)
+static inline uint8_t *owner_of(const struct dma_map *map, uint64_t address)
 {
-    return &map->backing->owned[(map->file_offset + (address - map->iova)) >> 12];
+    return &map->backing->owned[(map->file_offset + (address - map->iova)) >> OWNER_SHIFT];
 }
 
 /* Part of a mapping in registers, for loops over descriptors: `limit` start addresses from `iova` on have the wanted
  * room behind them and the wanted access. */
 struct dma_cursor {
     uint64_t iova, limit;
-    uint8_t *host;
-    uint64_t *owned;
+    uint8_t *host, *owned;
 };
 static inline bool dma_aim(struct port *p, struct dma_cursor *c, uint64_t address, uint64_t room, unsigned access)
 {
@@ -288,11 +259,9 @@ static inline bool dma_aim(struct port *p, struct dma_cursor *c, uint64_t addres
     if (!map || (map->access & access) != access || map->size < room)
         return false;
     *c = (struct dma_cursor){map->iova, map->size - room + 1, map->host,
-                             map->backing->owned + (map->file_offset >> 12)};
+                             map->backing->owned + (map->file_offset >> OWNER_SHIFT)};
     return address - c->iova < c->limit;
 }
-/* Mappings are congruent with their files modulo 4096, so the host address tells the bit. */
-static inline uint64_t owner_bit(const uint8_t *host) { return 1ull << (((uintptr_t)host >> 6) & 63); }
 
 /* config.c, classify.c */
 void config_load(struct port *p);
@@ -312,9 +281,36 @@ int fdir_look_up(struct port *p, const uint8_t *data, uint32_t length, const str
 void fdir_reset(struct port *p);
 void fdir_free(struct fdir *f);
 
+/* Where not every CPU of the target can do it, __builtin_prefetch asks for a line to read only, and the store that
+ * follows waits for a second journey. x86-64 CPUs that cannot take it for a no-op. */
+static inline void prefetch_write(const void *at)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
+/* Ask for the descriptors from `first` to `last`, at most PREFETCH_LINES lines: they come from another core, and are
+ * on their way together. Not those behind `last`, which the driver is writing. */
+static inline void prefetch_ring(const struct desc *ring, uint32_t entries, uint32_t first, uint32_t last, bool write)
+{
+    uint32_t count = (last >= first ? last - first : last + entries - first) + (first & 3), i = first & ~3u;
+    if (last >= entries || count > 4 * PREFETCH_LINES)
+        count = last < entries ? 4 * PREFETCH_LINES : 0;
+    for (uint32_t k = 0; k < count; k += 4, i = i + 4 >= entries ? 0 : i + 4) {
+        if (write)
+            prefetch_write(&ring[i]);
+        else
+            __builtin_prefetch(&ring[i]);
+    }
+}
+
 /* rx.c, rx_frame.c */
 void rx_fetch(struct port *p, struct rx_queue *q);
-void rx_fetch_all(struct port *p, bool urgent);
+void rx_hear_all(struct port *p);
+void rx_take_all(struct port *p);
 void rx_flush(struct port *p, struct rx_queue *q);
 void rx_flush_all(struct port *p);
 void rx_forget_map(struct port *p, const struct dma_map *map);
@@ -332,19 +328,20 @@ void fifo_clear(struct port *p);
 void fifo_free(struct fifo *f);
 
 /* Put `count` finished descriptors in line for write-back: payloads written, q->done filled from q->pend on; they do
- * not wrap. */
-static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count)
+ * not wrap. `frames` of them end a frame. */
+static inline void rx_finish(struct port *p, struct rx_queue *q, uint32_t count, uint32_t frames, uint32_t bytes)
 {
     if (q->pend == 0 && count)
         p->flush[p->flush_count++] = (uint8_t)q->number;
     q->pend += count;
+    q->pend_frames += frames;
+    q->pend_bytes += bytes;
     q->ready -= count;
     q->head = q->head + count == q->entries ? 0 : q->head + count;
 }
 
-uint64_t write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count,
-                        uint64_t *frames);
-void rx_count_delivered(struct port *p, const struct rx_queue *q, uint64_t frames, uint64_t bytes);
+void write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct desc *done, uint32_t count);
+void rx_count_pending(struct port *p, struct rx_queue *q);
 
 /* inject.c */
 bool inject_rx_flush(struct port *p, struct rx_queue *q);
@@ -358,6 +355,7 @@ uint32_t inject_tail(struct port *p, bool tx, unsigned n, uint32_t tail);
 void inject_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count);
 
 /* tx.c */
+void tx_hear_all(struct port *p);
 unsigned tx_poll_all(struct port *p);
 void tx_locate_rings(struct port *p);
 

@@ -92,10 +92,10 @@ void dma_copy_in(struct port *p, uint64_t address, uint8_t *data, uint64_t lengt
     copy_pieces(p, address, data, length, false);
 }
 
-/* One owner bit for 64 bytes of the file: a byte for 512. */
+/* One byte for a granule of the file. */
 static int backing_grow(struct backing *b, uint64_t file_bytes)
 {
-    uint64_t bytes = (file_bytes / 512 + 8 + DMA_PAGE_BYTES - 1) / DMA_PAGE_BYTES * DMA_PAGE_BYTES;
+    uint64_t bytes = ((file_bytes >> OWNER_SHIFT) + DMA_PAGE_BYTES - 1) / DMA_PAGE_BYTES * DMA_PAGE_BYTES;
     if (bytes <= b->owned_bytes)
         return 0;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -108,7 +108,7 @@ static int backing_grow(struct backing *b, uint64_t file_bytes)
     return 0;
 }
 
-/* The record of a file, made or enlarged. Enlarging may move the bits: rx slots that point into them are fixed here. */
+/* The record of a file, made or enlarged. Enlarging may move the bytes: rx slots that point into them are fixed here. */
 static struct backing *backing_get(struct dp *dp, const struct stat *st, uint64_t file_bytes)
 {
     struct backing *b = dp->backings;
@@ -120,14 +120,14 @@ static struct backing *backing_get(struct dp *dp, const struct stat *st, uint64_
         *b = (struct backing){.next = dp->backings, .device = st->st_dev, .inode = st->st_ino};
         dp->backings = b;
     }
-    uint64_t *before = b->owned;
-    uint64_t words = b->owned_bytes / 8;
+    uint8_t *before = b->owned;
+    uint64_t bytes = b->owned_bytes;
     if (backing_grow(b, file_bytes) == 0) {
         for (unsigned i = 0; before && b->owned != before && i < dp->port_count; i++)
             for (unsigned n = 0; dp->ports[i] && n < QUEUES; n++)
                 for (unsigned s = 0; dp->ports[i]->rx[n].slots && s < dp->ports[i]->rx[n].entries; s++) {
-                    uint64_t **owner = &dp->ports[i]->rx[n].slots[s].owner;
-                    if (*owner >= before && *owner < before + words)
+                    uint8_t **owner = &dp->ports[i]->rx[n].slots[s].owner;
+                    if (*owner >= before && *owner < before + bytes)
                         *owner = b->owned + (*owner - before);
                 }
         b->references++;

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BURST = RX_BURST, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
+enum { BURST = RX_BURST, LONG_BURST = 64, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
+enum { GROUP_OF_MAX = 64, GROUP_ROUNDS = 16 };
 
 static uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
 {
@@ -45,7 +46,22 @@ static void lane_classify(struct port *p, struct generator *g, struct lane *lane
     lane->q0 = class->q0;
     lane->q1 = class->status | RXD_DD | RXD_EOP | (uint64_t)length << 32;
     lane->plain_generation = plain ? c->generation : 0;
+    lane->run = plain;
     lane->generation = c->generation;
+}
+
+/* Lanes of the first size, from the last to the first. */
+static void count_runs(struct generator *g)
+{
+    const struct lane *next = NULL;
+    for (uint32_t row = g->flows; row-- > 0;) {
+        struct lane *lane = &g->lanes[(size_t)row * g->size_count];
+        bool goes_on = next && next->queue == lane->queue && next->run < UINT16_MAX;
+        lane->run = lane->plain_generation == g->order_generation ? 1 : 0;
+        if (lane->run && goes_on)
+            lane->run += next->run;
+        next = lane;
+    }
 }
 
 /* Bring flows of one queue together, as a burst on a link fills one ring after the other: the descriptors of a line are
@@ -70,6 +86,7 @@ static void group_by_queue(struct port *p, struct generator *g)
             lane_classify(p, g, &row[size], size);
         }
     }
+    count_runs(g);
 }
 
 /* The general way in: whatever is special about frame, queue or buffer. False: no room, only at rate "max". */
@@ -85,6 +102,25 @@ static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uin
     bool taken = rx_offer_classified(p, g->slow, length, class, wait) == RX_TAKEN;
     rx_flush_all(p); /* so that a burst of plain frames always finds RX_BURST places to finish */
     return taken;
+}
+
+/* Rate "max": whether to wait until some queue has room for a group of frames, as a paced wire does for its clock. A
+ * driver that gives back little at a time gets what there is room for after some rounds. */
+static bool waits_for_group(const struct port *p, struct generator *g)
+{
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        const struct rx_queue *q = &p->rx[p->rx_active[k]];
+        uint32_t most = q->most > q->reserve ? q->most - q->reserve : 0;
+        uint32_t group = most / 2 < GROUP_OF_MAX ? most / 2 : GROUP_OF_MAX;
+        if (q->ready >= q->reserve + group) {
+            g->rounds_waited = 0;
+            return false;
+        }
+    }
+    if (++g->rounds_waited < GROUP_ROUNDS)
+        return true;
+    g->rounds_waited = 0;
+    return false;
 }
 
 /* Below the pause threshold in any queue (rate "max"). */
@@ -121,10 +157,10 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
     uint32_t length = g->sizes[size], sequence = g->flow[lane->flow].sequence;
     if (slot->room < length)
         return false;
-    __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
+    prefetch_write(slot[PREFETCH_AHEAD].host);
     compose(p->dp->pattern, slot->host, template_of(g, lane->flow, size), sequence, b->stamp, length);
     q->done[q->pend] = (struct desc){lane->q0, lane->q1};
-    rx_finish(p, q, 1);
+    rx_finish(p, q, 1, 1, length);
     return true;
 }
 
@@ -133,30 +169,28 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
 static inline __attribute__((always_inline)) uint32_t send_run(struct port *p, struct generator *g, uint32_t limit,
                                                                const struct burst *b)
 {
-    const struct lane *lane = &g->lanes[g->next];
+    const struct lane *const lane = &g->lanes[g->next];
     const uint8_t *const templates = g->templates, *const pattern = p->dp->pattern;
     struct flow *const all_flows = g->flow;
-    const uint32_t generation = b->generation, stamp = b->stamp, length = g->sizes[0], number = lane->queue;
-    if (lane->plain_generation != generation)
+    const uint32_t stamp = b->stamp, length = g->sizes[0];
+    if (lane->plain_generation != b->generation || p->config.generation != b->generation)
         return 0;
-    struct rx_queue *const q = &p->rx[number];
+    struct rx_queue *const q = &p->rx[lane->queue];
     uint32_t reserve = g->public.pace.max ? q->reserve : 0, room = q->ready > reserve ? q->ready - reserve : 0;
-    uint32_t lanes = g->flows - g->next, slots = q->entries - q->head, count = 0;
+    uint32_t slots = q->entries - q->head, count = 0;
     limit = limit < room ? limit : room;
-    limit = limit < lanes ? limit : lanes;
+    limit = limit < lane->run ? limit : lane->run;
     limit = limit < slots ? limit : slots;
-    const struct rx_slot *slot = &q->slots[q->head];
-    struct desc *done = &q->done[q->pend];
-    for (; count < limit; count++, lane++, slot++, done++) {
-        if (lane->queue != number || lane->plain_generation != generation || slot->room < length)
-            break;
-        __builtin_prefetch(slot[PREFETCH_AHEAD].host, 1);
-        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane->flow;
-        compose(pattern, slot->host, template, all_flows[lane->flow].sequence++, stamp, length);
-        *done = (struct desc){lane->q0, lane->q1};
+    const struct rx_slot *const slot = &q->slots[q->head];
+    struct desc *const done = &q->done[q->pend];
+    for (; count < limit && slot[count].room >= length; count++) {
+        prefetch_write(slot[count + PREFETCH_AHEAD].host);
+        const uint8_t *template = templates + (size_t)TEMPLATE_BYTES * lane[count].flow;
+        compose(pattern, slot[count].host, template, all_flows[lane[count].flow].sequence++, stamp, length);
+        done[count] = (struct desc){lane[count].q0, lane[count].q1};
     }
-    rx_finish(p, q, count);
-    g->next = count == lanes ? 0 : g->next + count;
+    rx_finish(p, q, count, count, count * length);
+    g->next = g->next + count == g->flows ? 0 : g->next + count;
     return count;
 }
 
@@ -230,10 +264,13 @@ static void send_burst(struct port *p, struct generator *g, uint32_t limit, stru
 {
     uint32_t misses = 0, give_up = g->flows < BURST ? g->flows : BURST;
     while (b->sent < limit && misses < give_up && pace_due(&g->public.pace, b->now_ps)) {
-        if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b))
+        uint32_t turn = g->next;
+        if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b)) {
             misses = 0;
-        else if (misses++ == 0 && !any_room(p))
+        } else if (misses++ == 0 && !any_room(p)) {
+            g->next = turn; /* nobody else can go on either */
             return;
+        }
     }
 }
 
@@ -254,10 +291,12 @@ unsigned generator_feed(struct port *p, struct generator *g)
     uint64_t now_ps = clock_ps(p->dp);
     if (!g->left || !pace_group_due(pace, now_ps, g->min_frame_ps))
         return 0;
+    if (pace->max && waits_for_group(p, g))
+        return 0;
     pace->shortfall += pace_give_up(pace, now_ps, g->mean_frame_ps);
     if (g->order_generation != p->config.generation)
         group_by_queue(p, g);
-    uint32_t limit = g->left < BURST ? (uint32_t)g->left : BURST;
+    uint32_t limit = g->left < g->burst ? (uint32_t)g->left : g->burst;
     struct burst b;
     memset(&b, 0, offsetof(struct burst, plain) + g->size_count * sizeof b.plain[0]);
     b.now_ps = now_ps;
@@ -298,9 +337,12 @@ static void generator_schedule(struct generator *g, const uint16_t *sizes)
     const dp_pace *pace = &g->public.pace;
     uint64_t total_ps = 0;
     g->min_frame_ps = UINT64_MAX;
+    g->burst = BURST;
     memset(g->size_of_length, NO_SIZE, sizeof g->size_of_length);
     for (uint32_t i = 0; i < g->size_count; i++) {
         g->sizes[i] = sizes[i];
+        if (sizes[i] > MIN_FRAME) /* longer frames in longer bursts would not stay in the cache until they come back */
+            g->burst = LONG_BURST;
         g->size_of_length[sizes[i]] = (uint8_t)i;
     }
     for (uint32_t i = 0; i < g->schedule_length; i++) {

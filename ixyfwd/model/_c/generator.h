@@ -22,6 +22,7 @@ struct lane {
     uint32_t generation; /* of the configuration that its entry in `classes` was made with */
     uint32_t flow;
     uint16_t queue;
+    uint16_t run; /* how many lanes from here on go the plain way into this queue, as of generator.order_generation */
 };
 
 struct flow {
@@ -32,6 +33,8 @@ struct generator {
     dp_generator public;
     uint32_t flows, size_count, schedule_length, next;
     uint32_t order_generation; /* of the configuration that the lanes are in order for */
+    uint32_t burst;         /* most frames at once */
+    uint32_t rounds_waited; /* for room for a group */
     uint64_t left; /* frames still to send; UINT64_MAX: no end */
     uint64_t mean_frame_ps, min_frame_ps;
     uint16_t sizes[NO_SIZE];

@@ -38,11 +38,10 @@ static void rx_release(struct port *p, struct rx_queue *q)
     struct rx_held *h = &p->rx_held[q->number];
     uint32_t count = h->count, i = behind(q, behind(q, q->head, q->pend), count);
     uint32_t straight = q->entries - i < count ? q->entries - i : count;
-    uint64_t frames = 0; /* they were counted when they were held */
     h->count = 0;
-    write_back_run(p, q, i, h->done + i, straight, &frames);
+    write_back_run(p, q, i, h->done + i, straight);
     if (straight < count)
-        write_back_run(p, q, 0, h->done, count - straight, &frames);
+        write_back_run(p, q, 0, h->done, count - straight);
     if (p->causes.wanted)
         note_cause(p, p->causes.rx, p->causes.urgent_rx, q->number);
 }
@@ -63,17 +62,12 @@ static bool rx_hold(struct port *p, struct rx_queue *q)
     }
     if (!h->done && !(h->done = calloc(q->entries, sizeof *h->done)))
         return false;
-    uint64_t frames = 0, bytes = 0;
     uint32_t i = behind(q, q->head, q->pend);
-    for (uint32_t k = 0; k < q->pend; k++, i = i + 1 == q->entries ? 0 : i + 1) {
+    for (uint32_t k = 0; k < q->pend; k++, i = i + 1 == q->entries ? 0 : i + 1)
         h->done[i] = q->done[k];
-        frames += (q->done[k].q1 & RXD_EOP) != 0;
-        bytes += (uint16_t)(q->done[k].q1 >> 32);
-    }
     h->count += q->pend;
     p->inject.held += q->pend;
-    q->pend = 0;
-    rx_count_delivered(p, q, frames, bytes);
+    rx_count_pending(p, q);
     return true;
 }
 
@@ -190,8 +184,7 @@ void inject_stop_rx(struct port *p, struct rx_queue *q)
     struct rx_held *h = &p->rx_held[q->number];
     uint32_t i = behind(q, behind(q, q->head, q->pend), h->count);
     for (; h->count; h->count--, i = i + 1 == q->entries ? 0 : i + 1)
-        if (q->slots[i].owner)
-            *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+        *q->slots[i].owner = 0;
     free(h->done);
     *h = (struct rx_held){0};
     p->doorbell_rx[q->number].known = false;

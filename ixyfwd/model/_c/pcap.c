@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPLAY_BURST = 64, RECORD_HEADER_BYTES = 16 };
+enum { REPLAY_BURST = 64, RECORD_HEADER_BYTES = 16, CAPTURE_RESERVE_BYTES = 1 << 20 };
+_Static_assert(TX_BURST * (PLAIN_FRAME_MAX + RECORD_HEADER_BYTES) < CAPTURE_RESERVE_BYTES, "a burst fits");
 
 struct pcap {
     dp_replay replay;
@@ -140,7 +141,8 @@ void pcap_consume(struct port *p, struct pcap *w, const struct frame *frames, un
             c->lost++;
         else
             append(p, c, &frames[k]);
-    /* Room for one more burst of the longest frames must be left; Python empties the buffer between runs. */
-    if (c->buffer && !c->failed && c->size - c->used < (uint64_t)TX_BURST * (FRAME_MAX + RECORD_HEADER_BYTES))
+    /* Room for one more burst must be left, or for the longest frame's segments; Python empties the buffer between
+     * runs. */
+    if (c->buffer && !c->failed && c->size - c->used < CAPTURE_RESERVE_BYTES)
         p->dp->capture_full = true;
 }

@@ -181,18 +181,21 @@ int dp_start_rx(port_t *p, unsigned n)
     struct rx_queue *q = &p->rx[n];
     uint32_t srrctl = REGISTER(p, rx_window(n) + SRRCTL), kilobytes = srrctl & SRRCTL_BSIZEPACKET;
     struct rx_slot *slots = calloc(r.entries + SLOT_MARGIN, sizeof *slots);
+    struct desc *done = calloc(RX_BURST, sizeof *done);
     /* DESCTYPE 0 legacy, 1 advanced; header split and replication are not modelled. */
-    if (!slots || kilobytes == 0 || (srrctl & SRRCTL_DESCTYPE) >> 25 > 1) {
+    if (!slots || !done || kilobytes == 0 || (srrctl & SRRCTL_DESCTYPE) >> 25 > 1) {
         fault(p, FAULT_RING_INVALID, false, n, r.head, r.base);
         free(slots);
+        free(done);
         return 0;
     }
     q->slots = slots;
+    q->done = done;
     q->base = r.base;
     q->entries = r.entries;
-    q->head = q->tail = r.head;
+    q->head = q->tail = q->heard = r.head;
     q->bad_tail = q->refused_tail = NO_TAIL;
-    q->ready = q->pend = q->looks_skipped = 0;
+    q->ready = q->pend = q->pend_frames = q->pend_bytes = q->looks_skipped = 0;
     q->begun = false;
     q->buffer_bytes = kilobytes * 1024;
     q->legacy = (srrctl & SRRCTL_DESCTYPE) == 0;
@@ -209,11 +212,12 @@ void dp_stop_rx(port_t *p, unsigned n)
     if (!q->running)
         return;
     for (uint32_t k = 0, i = q->head; k < q->ready; k++, i = i + 1 == q->entries ? 0 : i + 1)
-        if (q->slots[i].owner)
-            *q->slots[i].owner &= ~owner_bit(q->slots[i].host);
+        *q->slots[i].owner = 0;
     inject_stop_rx(p, q);
     free(q->slots);
+    free(q->done);
     q->slots = NULL;
+    q->done = NULL;
     q->ring = NULL;
     q->running = false;
     q->ready = q->most = q->reserve = 0;
@@ -231,7 +235,7 @@ int dp_start_tx(port_t *p, unsigned n)
     uint32_t low = REGISTER(p, tx_window(n) + TDWBAL);
     q->base = r.base;
     q->entries = r.entries;
-    q->head = q->tail = r.head;
+    q->head = q->tail = q->heard = r.head;
     q->bad_tail = q->refused_tail = NO_TAIL;
     q->begun = false;
     memset(q->contexts, 0, sizeof q->contexts); /* a context is this ring's: none is left from the one before */
@@ -268,11 +272,12 @@ int dp_head_written(port_t *p, int rx, unsigned n)
     struct tx_queue *t = &p->tx[n];
     uint32_t value = REGISTER(p, (rx ? rx_window(n) : tx_window(n)) + RDH);
     uint32_t *head = rx ? &r->head : &t->head, *tail = rx ? &r->tail : &t->tail;
+    uint32_t *heard = rx ? &r->heard : &t->heard;
     if (!(rx ? r->running : t->running) || *head == value)
         return 1;
     if ((rx ? r->begun : t->begun) || value >= (rx ? r->entries : t->entries))
         return 0;
-    *head = *tail = value;
+    *head = *tail = *heard = value;
     return 1;
 }
 

@@ -19,17 +19,32 @@ enum {
 
 enum { RUN_BUDGET = 1, RUN_READABLE = 2, RUN_CAPTURE_FULL = 3, RUN_CAUSED = 4 };
 
+static void prefetch_doorbells(const struct port *p)
+{
+    for (unsigned k = 0; p->tail_mapped && k < p->rx_active_count; k++)
+        __builtin_prefetch((const void *)p->rx[p->rx_active[k]].tail_register);
+    for (unsigned k = 0; p->tail_mapped && k < p->tx_active_count; k++)
+        __builtin_prefetch((const void *)p->tx[p->tx_active[k]].tail_register);
+}
+
 /* Every port once. Transmit before feeding: what is fed in a round is seen again in a later one, so stamps are never
  * ahead. The rx tails are looked at before both: a buffer that came back between the two looks would be taken for room,
- * while the frame that was in it is still on its way to a transmit ring (see pause_threshold). */
+ * while the frame that was in it is still on its way to a transmit ring (see pause_threshold). All looks come first, so
+ * that doorbells and descriptors travel from the driver's core together. */
 unsigned dp_round(struct dp *dp)
 {
     unsigned moved = 0;
     for (unsigned i = 0; i < dp->port_count; i++)
         if (__builtin_expect(dp->ports[i]->inject.holds, 0))
             inject_release_due(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++)
+        prefetch_doorbells(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++)
+        rx_hear_all(dp->ports[i]);
+    for (unsigned i = 0; i < dp->port_count; i++)
+        tx_hear_all(dp->ports[i]);
     for (unsigned i = 0; i < dp->port_count; i++) {
-        rx_fetch_all(dp->ports[i], false);
+        rx_take_all(dp->ports[i]);
         if (__builtin_expect(dp->ports[i]->fifo.count, 0))
             moved += fifo_drain(dp->ports[i]);
     }
@@ -123,9 +138,10 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
 static void publish(struct port *p)
 {
     p->let_through = false;
-    rx_fetch_all(p, true);
-    for (unsigned k = 0; k < p->rx_active_count; k++)
+    for (unsigned k = 0; k < p->rx_active_count; k++) {
+        rx_fetch(p, &p->rx[p->rx_active[k]]);
         REGISTER(p, rx_window(p->rx_active[k]) + RDH) = p->rx[p->rx_active[k]].head;
+    }
     for (unsigned k = 0; k < p->tx_active_count; k++)
         REGISTER(p, tx_window(p->tx_active[k]) + RDH) = p->tx[p->tx_active[k]].head;
 }

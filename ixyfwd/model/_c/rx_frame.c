@@ -96,8 +96,7 @@ static void skip_slots(struct port *p, struct rx_queue *q, uint32_t count)
     rx_flush_all(p);
     for (uint32_t k = 0; k < count; k++) {
         struct rx_slot *slot = slot_at(q, 0);
-        if (slot->owner)
-            *slot->owner &= ~owner_bit(slot->host);
+        *slot->owner = 0;
         if (++q->head == q->entries)
             q->head = 0;
         q->ready--;
@@ -127,7 +126,7 @@ static void deliver(struct port *p, struct rx_queue *q, const uint8_t *data, uin
         if (count == 1)
             q1 |= RXD_EOP | class->status | (uint64_t)class->vlan << 48;
         q->done[q->pend] = (struct desc){count == 1 ? class->q0 : 0, q1};
-        rx_finish(p, q, 1);
+        rx_finish(p, q, 1, count == 1, piece);
     }
 }
 

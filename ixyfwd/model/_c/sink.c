@@ -1,20 +1,19 @@
 /* The sink: every frame that the port sends is compared with what a generator of this process composed. */
 #include "generator.h"
+#include "simd.h"
 
 #include <stdlib.h>
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
-enum { RATE_WINDOW_NS = 1000000, SPARSE_MASK = 15, MAX_GENERATORS = 256, NO_QUEUE = 0xFFFF };
+enum { RATE_WINDOW_NS = 1000000, SPARSE_MASK = 15, MAX_GENERATORS = 256 };
+#define NO_QUEUE UINT32_MAX
 #define DENSE_FRAMES_PER_S 2000000u /* below this rate the latency of every frame is taken */
 
 struct sink_flow {
     uint64_t missing;   /* bit k: sequence number next-1-k has not arrived */
     uint64_t queues[2]; /* tx queues that the flow came out of */
     uint32_t next;
-    uint16_t last_queue; /* NO_QUEUE: the flow was not seen yet */
+    uint32_t last_queue; /* NO_QUEUE: the flow was not seen yet */
 };
 
 struct sink {
@@ -66,7 +65,7 @@ static void flow_queue(dp_sink *s, struct sink_flow *f, unsigned queue)
 {
     if (f->last_queue == NO_QUEUE)
         s->flows_seen++;
-    f->last_queue = (uint16_t)queue;
+    f->last_queue = queue;
     int before = __builtin_popcountll(f->queues[0]) + __builtin_popcountll(f->queues[1]);
     f->queues[queue >> 6] |= 1ull << (queue & 63);
     int after = __builtin_popcountll(f->queues[0]) + __builtin_popcountll(f->queues[1]);
@@ -114,10 +113,12 @@ static inline uint64_t load64(const uint8_t *at)
     return value;
 }
 
-/* The AT_TOUCH bytes that never change. */
-static inline bool same_head(const uint8_t *a, const uint8_t *b)
+/* Whether the AT_TOUCH bytes that never change are the same. */
+typedef bool same_head(const uint8_t *a, const uint8_t *b);
+
+static inline bool same_head_any(const uint8_t *a, const uint8_t *b)
 {
-#if defined(__SSE2__)
+#if defined(__x86_64__)
     const __m128i *x = (const __m128i *)a, *y = (const __m128i *)b;
     __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y));
     same = _mm_and_si128(same, _mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1)));
@@ -125,6 +126,20 @@ static inline bool same_head(const uint8_t *a, const uint8_t *b)
     return _mm_movemask_epi8(same) == 0xFFFF;
 #else
     return memcmp(a, b, AT_TOUCH) == 0;
+#endif
+}
+
+/* Two halves that overlap. */
+FOR_AVX2 static inline bool same_head_avx2(const uint8_t *a, const uint8_t *b)
+{
+#if defined(__x86_64__)
+    enum { SECOND = AT_TOUCH - 32 };
+    __m256i x = _mm256_loadu_si256((const __m256i *)a), y = _mm256_loadu_si256((const __m256i *)b);
+    __m256i u = _mm256_loadu_si256((const __m256i *)(a + SECOND)), v = _mm256_loadu_si256((const __m256i *)(b + SECOND));
+    __m256i differ = _mm256_or_si256(_mm256_xor_si256(x, y), _mm256_xor_si256(u, v));
+    return _mm256_testz_si256(differ, differ);
+#else
+    return same_head_any(a, b);
 #endif
 }
 
@@ -166,7 +181,7 @@ static bool intact(const struct sink *s, const struct generator *g, const struct
     if (flow >= g->flows || size == NO_SIZE)
         return false;
     const uint8_t *template = g->templates + (size_t)TEMPLATE_BYTES * (flow * g->size_count + size);
-    if (s->verify_frame && !same_head(frame->data, template))
+    if (s->verify_frame && !same_head_any(frame->data, template))
         return false;
     if (load32(frame->data + AT_TOUCH) > 1)
         return false;
@@ -200,7 +215,6 @@ static bool check(struct sink *s, unsigned queue, const struct frame *frame)
 
 /* What a run of the commonest frames has in common: shortest length, one generator. */
 struct run {
-    uint64_t mark; /* as it lies in the 8 bytes before AT_TOUCH, below the flow */
     const uint8_t *templates;
     struct sink_flow *flows;
     uint32_t flow_count, stride;
@@ -211,7 +225,6 @@ static bool run_begin(struct sink *s, const struct frame *frame, struct run *run
     const struct generator *g = origin(s, frame);
     if (!g || !s->verify_frame || frame->length != MIN_FRAME || g->size_of_length[MIN_FRAME] == NO_SIZE)
         return false;
-    run->mark = (uint64_t)(g->number | MARK << 8) << 16;
     run->templates = g->templates + (size_t)TEMPLATE_BYTES * g->size_of_length[MIN_FRAME];
     run->flows = sink_flows(s, g);
     run->flow_count = g->flows;
@@ -219,8 +232,11 @@ static bool run_begin(struct sink *s, const struct frame *frame, struct run *run
     return run->flows != NULL;
 }
 
-/* `check` for frames that are in order and like the first one; returns how many are, the next one is something else. */
-static unsigned check_run(struct sink *s, unsigned queue, const struct frame *frames, unsigned count)
+/* `check` for frames that are in order and like the first one; returns how many are, the next one is something else.
+ * That a frame bears the run's mark is part of its being like the template. */
+static inline __attribute__((always_inline)) unsigned check_run(struct sink *s, unsigned queue,
+                                                                const struct frame *frames, unsigned count,
+                                                                same_head *same)
 {
     struct run run;
     if (!run_begin(s, &frames[0], &run))
@@ -232,18 +248,27 @@ static unsigned check_run(struct sink *s, unsigned queue, const struct frame *fr
         const uint8_t *data = frames[k].data;
         if (frames[k].length != MIN_FRAME)
             break;
-        uint64_t marked = load64(data + AT_MARK - 2), middle = load64(data + AT_TOUCH), flow = marked >> 32;
-        if ((marked & 0xFFFF0000) != r.mark || flow >= r.flow_count || (uint32_t)middle > 1 ||
-            !same_head(data, r.templates + r.stride * flow))
+        uint64_t flow = load32(data + AT_FLOW), middle = load64(data + AT_TOUCH);
+        if (flow >= r.flow_count || (uint32_t)middle > 1 || !same(data, r.templates + r.stride * flow))
             break;
         struct sink_flow *f = &r.flows[flow];
-        if (f->last_queue != queue || f->next != middle >> 32 || f->missing)
+        if (f->next != middle >> 32 || f->last_queue != queue || f->missing)
             break;
         f->next++;
         touched += (uint32_t)middle;
     }
     s->public.touched += touched;
     return k;
+}
+
+static unsigned check_run_any(struct sink *s, unsigned queue, const struct frame *frames, unsigned count)
+{
+    return check_run(s, queue, frames, count, same_head_any);
+}
+
+FOR_AVX2 static unsigned check_run_avx2(struct sink *s, unsigned queue, const struct frame *frames, unsigned count)
+{
+    return check_run(s, queue, frames, count, same_head_avx2);
 }
 
 /* Latency of every (mask + 1)-th frame, of bursts that are whole generated frames. */
@@ -275,7 +300,7 @@ void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, un
 {
     unsigned good = 0;
     for (unsigned k = 0; k < count;) {
-        unsigned plain = check_run(s, queue, frames + k, count - k);
+        unsigned plain = (HAVE_AVX2 ? check_run_avx2 : check_run_any)(s, queue, frames + k, count - k);
         k += plain;
         good += plain;
         if (k < count)

@@ -37,6 +37,7 @@ void tx_count(struct port *p, const struct tx_queue *q, const struct frame *fram
 {
     dp_stats *s = &p->stats;
     uint8_t group = 0;
+#pragma GCC unroll 8
     for (unsigned k = 0; k < count; k++)
         group |= frames[k].data[0];
     if (group & 1)
@@ -82,41 +83,52 @@ void tx_write_head(struct port *p, struct tx_queue *q)
         fault(p, FAULT_DMA_UNMAPPED, true, q->number, q->head, q->head_writeback);
 }
 
-/* A burst as decoded; bit k of `rs`: descriptor k asked for write-back. */
+/* A burst as decoded. */
 struct burst {
-    uint64_t rs, bytes;
-    uint32_t count, differs;
+    uint64_t bytes;
+    uint32_t count, reports;
+    bool mixed;               /* lengths differ */
+    uint16_t report[TX_BURST]; /* descriptors that asked for write-back */
     struct frame frames[TX_BURST];
 };
+
+/* The second half of a plain frame's descriptor, RS not set; if no such frame is plain, something with RS. */
+static uint64_t plain_q1(uint64_t length)
+{
+    return length - MIN_FRAME <= PLAIN_FRAME_MAX - MIN_FRAME ? PLAIN_D2 | length | length << 46 : TXD_RS;
+}
 
 /* Decode plain frames from the head on, until one is not plain. */
 static inline void decode_plain(struct port *p, const struct tx_queue *q, uint32_t limit, struct burst *b)
 {
-    const struct desc *d = q->ring + q->head;
+    const struct desc *const ring = q->ring + q->head;
     struct dma_cursor c = {0, 0, NULL, NULL};
-    uint64_t rs = 0, bytes = 0;
-    uint32_t k = 0, differs = 0, first = (uint32_t)d->q1 & TXD_LENGTH;
-    for (; k < limit; k++, d++) {
-        uint64_t address = d->q0, q1 = *(const volatile uint64_t *)&d->q1, length = q1 & TXD_LENGTH;
-        if ((q1 & ~(uint64_t)TXD_RS) != (PLAIN_D2 | length | length << 46) ||
-            length - MIN_FRAME > PLAIN_FRAME_MAX - MIN_FRAME)
-            break;
+    uint64_t bytes = 0, length = *(const volatile uint64_t *)&ring->q1 & TXD_LENGTH, want = plain_q1(length);
+    uint32_t k = 0, reports = 0;
+    b->mixed = false;
+    for (; k < limit; k++) {
+        uint64_t address = ring[k].q0, q1 = *(const volatile uint64_t *)&ring[k].q1, plain = q1 & ~(uint64_t)TXD_RS;
+        if (__builtin_expect(plain != want, 0)) {
+            length = q1 & TXD_LENGTH;
+            want = plain_q1(length);
+            if (plain != want)
+                break;
+            b->mixed = true;
+        }
         if (__builtin_expect(address - c.iova >= c.limit, 0) && !dma_aim(p, &c, address, PLAIN_FRAME_MAX, DMA_READ))
             break;
         uint64_t within = address - c.iova;
-        if (__builtin_expect(c.owned[within >> 12] >> (within >> 6 & 63) & 1, 0))
+        if (__builtin_expect(c.owned[within >> OWNER_SHIFT], 0))
             break;
         __builtin_prefetch(c.host + within);
         b->frames[k] = (struct frame){c.host + within, (uint32_t)length};
         bytes += length;
-        differs |= (uint32_t)length ^ first;
         if (__builtin_expect((q1 & TXD_RS) != 0, 0))
-            rs |= 1ull << k;
+            b->report[reports++] = (uint16_t)k;
     }
     b->count = k;
-    b->rs = rs;
+    b->reports = reports;
     b->bytes = bytes;
-    b->differs = differs;
 }
 
 /* Sends a burst of plain frames; returns how many, 0 if the one at the head is not plain. */
@@ -128,11 +140,11 @@ static unsigned send_plain(struct port *p, struct tx_queue *q, uint32_t owned)
     if (!b.count)
         return 0;
     wire_consume(p, q->number, b.frames, b.count, b.bytes);
-    tx_count(p, q, b.frames, b.count, b.bytes, b.differs != 0);
+    tx_count(p, q, b.frames, b.count, b.bytes, b.mixed);
     q->head = first + b.count == q->entries ? 0 : first + b.count;
-    for (uint64_t left = b.rs; left; left &= left - 1)
-        tx_write_back(p, q, first + (uint32_t)__builtin_ctzll(left));
-    if (b.rs && q->head_writeback)
+    for (uint32_t k = 0; k < b.reports; k++)
+        tx_write_back(p, q, first + b.report[k]);
+    if (b.reports && q->head_writeback)
         tx_write_head(p, q);
     return b.count;
 }
@@ -158,13 +170,29 @@ static bool tx_tail_ok(struct port *p, struct tx_queue *q, uint32_t tail)
 
 static bool is_paused(const struct port *p) { return p->paused && p->config.heeds_pause; }
 
+static bool sends(const struct port *p) { return p->link && p->config.te && !is_paused(p); }
+
+/* Looks at the tails. */
+void tx_hear_all(struct port *p)
+{
+    for (unsigned k = 0; k < p->tx_active_count && sends(p); k++) {
+        struct tx_queue *q = &p->tx[p->tx_active[k]];
+        uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+        if (__builtin_expect(p->inject.tx_stalls, 0) && inject_stalls(p, true, q->number))
+            continue;
+        if (__builtin_expect(p->inject.doorbells, 0))
+            tail = inject_tail(p, true, q->number, tail);
+        q->heard = tail;
+        if (q->ring)
+            prefetch_ring(q->ring, q->entries, q->head, tail, false);
+    }
+}
+
 static unsigned tx_poll(struct port *p, struct tx_queue *q)
 {
-    uint32_t tail = p->tail_mapped ? *q->tail_register : q->tail;
+    uint32_t tail = q->heard;
     if (__builtin_expect(p->inject.tx_stalls, 0) && inject_stalls(p, true, q->number))
         return 0;
-    if (__builtin_expect(p->inject.doorbells, 0))
-        tail = inject_tail(p, true, q->number, tail);
     if (tail == q->head || !tx_tail_ok(p, q, tail))
         return 0;
     uint32_t owned = tail >= q->head ? tail - q->head : tail + q->entries - q->head;
@@ -175,9 +203,6 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
             return 0;
     }
     q->begun = true;
-    if (q->ring)
-        for (uint32_t k = 0; k < owned && k < TX_BURST && q->head + k < q->entries; k += 4)
-            __builtin_prefetch(&q->ring[q->head + k]);
     unsigned sent = 0;
     while (owned && !p->dp->capture_full && !is_paused(p)) {
         unsigned count = q->ring ? send_plain(p, q, owned) : 0;
@@ -194,9 +219,7 @@ static unsigned tx_poll(struct port *p, struct tx_queue *q)
 unsigned tx_poll_all(struct port *p)
 {
     unsigned sent = 0;
-    if (!p->link || !p->config.te || is_paused(p))
-        return 0;
-    for (unsigned k = 0; k < p->tx_active_count; k++)
+    for (unsigned k = 0; k < p->tx_active_count && sends(p); k++)
         sent += tx_poll(p, &p->tx[p->tx_active[k]]);
     return sent;
 }

@@ -70,7 +70,7 @@ static bool check_part(struct port *p, struct tx_queue *q, uint32_t index, const
         return false;
     }
     struct dma_map *map = length ? dma_find(p, d->q0) : NULL;
-    if (map && *owner_word(map, d->q0) & owner_bit(map->host + (d->q0 - map->iova)))
+    if (map && *owner_of(map, d->q0))
         fault(p, FAULT_BUFFER_REUSED, true, q->number, index, d->q0);
     return true;
 }
