@@ -82,7 +82,7 @@ def capture_command(  # noqa: PLR0917 - one parameter per option is typer's way
 ) -> int:
     """Record the frames that arrive at one port."""
     from ixyfwd.cli.traffic import CaptureOptions, capture_command  # noqa: PLC0415
-    from ixyfwd.config.single import PortChoice, own_instance  # noqa: PLC0415
+    from ixyfwd.config.single import CAPTURE_RING, PortChoice, own_instance  # noqa: PLC0415
 
-    choice = PortChoice(device, config, port, wire, engine, instance or own_instance("capture"))
+    choice = PortChoice(device, config, port, wire, engine, instance or own_instance("capture"), CAPTURE_RING)
     return capture_command(choice, CaptureOptions(write, expression, snaplen, count, verbose), duration, json)

@@ -15,6 +15,8 @@ from ixyfwd.config.wires import wire_data
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import CableWire, Wire
 
+BATCH: Final = 128
+CAPTURE_RING: Final = 4096  # bridges 275 us at line rate, in which a filter or a copy may be late
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
 
 
@@ -28,6 +30,7 @@ class PortChoice:
     wire: str | None
     engine: str | None
     instance: str
+    ring_size: int = 512
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def single_port(choice: PortChoice, wire: Wire, machine: Machine) -> Config:
     engine = next((name for name in ENGINES if name == wanted), None)
     if engine is None:
         raise UsageError(f"--engine: found {shown(wanted)}, expected {one_of(ENGINES)}")
-    config = replace(config, forward=replace(config.forward, engine=engine), instance=choice.instance)
+    forward = replace(config.forward, engine=engine, ring_size=max(config.forward.ring_size, choice.ring_size))
+    config = replace(config, forward=replace(forward, batch=BATCH), instance=choice.instance)
     problems = check(config, machine)
     if problems:
         raise ConfigErrors(problems)

@@ -158,7 +158,8 @@ def capture_order(
     """The worker's order. Raises UsageError."""
     if not 1 <= snaplen <= SNAPLEN_MAX:
         raise UsageError(f"--snaplen: found {snaplen}, expected 1 to {SNAPLEN_MAX} bytes")
-    return CaptureOrder(fd, pcapng, snaplen, count, compile_filter(expression) if expression else ())
+    program = compile_filter(expression) if expression else ()
+    return CaptureOrder(fd, pcapng, snaplen, count, program, tuple(sorted(os.sched_getaffinity(0))))
 
 
 def run_capture(config: Config, order: CaptureOrder, name: str, duration_s: float | None, observer: Observer) -> Status:

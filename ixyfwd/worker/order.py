@@ -28,13 +28,15 @@ class GenerateOrder:
 
 @dataclass(frozen=True)
 class CaptureOrder:
-    """`fd`: where records go, behind a header that is there already; None: frames are counted only."""
+    """`fd`: where records go, behind a header that is there already; None: frames are counted only. `file_cpus`: where
+    the thread that writes them runs; empty: on the worker's CPU."""
 
     fd: int | None
     pcapng: bool = False
     snaplen: int = 262144
     count: int | None = None
     program: tuple[Instruction, ...] = ()  # empty: every frame
+    file_cpus: tuple[int, ...] = ()
     kind: Literal["capture"] = "capture"
 
 
@@ -47,4 +49,10 @@ def order_from_json(data: Mapping[str, Any] | None) -> Order | None:
         return None
     if data["kind"] == "generate":
         return GenerateOrder(**{**data, **{key: tuple(data[key]) for key in ("sizes", "frame_ps", "schedule")}})
-    return CaptureOrder(**{**data, "program": tuple(tuple(instruction) for instruction in data["program"])})
+    return CaptureOrder(
+        **{
+            **data,
+            "program": tuple(tuple(instruction) for instruction in data["program"]),
+            "file_cpus": tuple(data["file_cpus"]),
+        }
+    )

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,10 +19,11 @@ class FileThread:
     """Writes blocks to `fd` until it is left. After an error every block is counted as failed and the file ends with
     the last whole block, so that it stays readable."""
 
-    def __init__(self, recorder: Recorder, fd: int, page: memoryview) -> None:
+    def __init__(self, recorder: Recorder, fd: int, page: memoryview, cpus: Sequence[int]) -> None:
         self._recorder = recorder
         self._fd = fd
         self._page = page
+        self._cpus = set(cpus)
         self._flushed_at = 0.0
         self._ending = False
         self._failed = False
@@ -60,6 +61,10 @@ class FileThread:
             time.sleep(_PAUSE_S)
 
     def _run(self) -> None:
+        # Not on the worker's CPU if there is another: a ring is full before the scheduler gives it back.
+        others = self._cpus - os.sched_getaffinity(0)
+        if others:
+            os.sched_setaffinity(0, others)  # of this thread
         while True:
             block = self._recorder.next_block()
             if block is None:

@@ -36,7 +36,7 @@ def traffic_steps(order: Order, engine: Engine, batch: int, page: memoryview, st
     recorder = engine.bind_recorder(cells, recording)
     burst: Callable[[], int] = engine.rx(0).bind(cells)
     if order.fd is not None:
-        thread = stack.enter_context(FileThread(recorder, order.fd, page))
+        thread = stack.enter_context(FileThread(recorder, order.fd, page, order.file_cpus))
         burst = thread.watch(burst, lambda: bool(page[Word.COMMAND]))
     step = Step(burst, None, recorder.burst)
     stack.callback(lambda: loaded)  # the program must outlive the loop
