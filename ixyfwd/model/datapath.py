@@ -227,8 +227,8 @@ class DatapathPort:
         match wire:
             case GeneratorWire():
                 return GeneratorPlug(self._handle, self.index, wire, mac)
-            case TapWire(interface=interface):
-                return TapPlug(self._handle, interface)
+            case TapWire(interface=interface, mtu=mtu):
+                return TapPlug(self._handle, interface, mtu)
             case PcapWire():
                 return PcapPlug(self._handle, wire)
             case CableWire(to=to):

@@ -42,6 +42,7 @@ class WorkerSpec:
     batch: int
     idle: IdlePolicy
     fused: bool  # the whole loop in C, where the engine and the program can
+    segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
     traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
 
