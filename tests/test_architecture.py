@@ -35,7 +35,7 @@ NARROW = {
     ("config", "model"): {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
     ("config", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.mac"},
-    ("supervisor", "model"): {"ixyfwd.model.spec", "ixyfwd.model.client"},
+    ("supervisor", "model"): {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("driver", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},

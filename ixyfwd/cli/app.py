@@ -12,6 +12,7 @@ from ixyfwd import __version__
 from ixyfwd.bench.cli import app as bench
 from ixyfwd.cli.failures import guarded
 from ixyfwd.cli.output import silence
+from ixyfwd.cli.traffic_options import capture_command, generate_command
 
 InstanceOption = Annotated[
     str, typer.Option("--instance", metavar="NAME", help="Name of the running instance.", show_default=True)
@@ -54,6 +55,8 @@ def build_app() -> typer.Typer:
     """All commands. Plain help texts: rich would double the time that `--help` takes."""
     app = _new_app("A forwarding appliance for the Intel 82599: a driver, a model of the chip, one worker per core.")
     app.callback()(_global_options)
+    app.command("generate")(generate_command)
+    app.command("capture")(capture_command)
     for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind, doctor):
         app.command()(command)
     config = _new_app("Configuration files.")

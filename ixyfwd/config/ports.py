@@ -33,7 +33,7 @@ def read_ports(root: Table, folder: Path) -> tuple[PortConfig, ...] | None:
     """All ports in the order of the file; None if the section is missing or no list of tables."""
     root.need("port", "at least two [[port]] tables")
     before = len(root.notes.problems)
-    ports = tuple(_read_port(table, folder) for table in root.tables("port"))
+    ports = tuple(read_port(table, folder) for table in root.tables("port"))
     if not ports:
         if len(root.notes.problems) == before and root.has("port"):
             root.wrong("port", "at least two [[port]] tables")
@@ -43,7 +43,8 @@ def read_ports(root: Table, folder: Path) -> tuple[PortConfig, ...] | None:
     return ports
 
 
-def _read_port(table: Table, folder: Path) -> PortConfig:
+def read_port(table: Table, folder: Path) -> PortConfig:
+    """One port; problems go into the table's notes."""
     table.need("name", NAME_EXPECTED)
     name = table.text("name", "", NAME_EXPECTED, NAME)
     table.need("device", _DEVICE_EXPECTED)

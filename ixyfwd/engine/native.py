@@ -10,8 +10,10 @@ from typing import Any, Final
 from ixyfwd.engine._native import ffi, lib
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import EngineMemory
+from ixyfwd.engine.native_traffic import NativeRecorder, new_source
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
+from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
@@ -120,6 +122,32 @@ class NativeEngine:
         call = partial(lib.forward, forwarder)
         call.__dict__["keeps"] = kept
         return call
+
+    def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
+        """See `engine.traffic.TrafficEngine`."""
+        self._check_open()
+        prepare_bodies(self._memory, frames.sizes)
+        kept: list[object] = [self, batch]
+        source = self._attach(new_source(frames, kept), batch)
+        source.queue = self._queues[port][1]
+        self._place(source)
+        call = partial(lib.source_burst, source)
+        call.__dict__["keeps"] = kept
+        return call
+
+    def bind_recorder(self, batch: Batch, recording: Recording) -> NativeRecorder:
+        """See `engine.traffic.TrafficEngine`."""
+        self._check_open()
+        recorder = NativeRecorder(recording)
+        work = self._attach(recorder.work, batch)
+        work.pool = self._pool
+        self._place(work)
+        return recorder
+
+    def _place(self, work: CData) -> None:
+        work.arena = self._arena
+        work.offsets = self._offsets
+        work.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
 
     def _frames(self, at: int) -> CData:
         frames = ffi.new("struct frames *")

@@ -10,9 +10,11 @@ from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
+from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.engine.vector_rx import RxBurst
 from ixyfwd.engine.vector_segments import SegmentedRxBurst, SegmentedTouchBurst, SegmentedTxBurst, SegmentedTxRing
 from ixyfwd.engine.vector_touch import TouchBurst
+from ixyfwd.engine.vector_traffic import Source, VectorRecorder
 from ixyfwd.engine.vector_tx import TxBurst, TxRing
 from ixyfwd.engine.vector_views import (
     DESCRIPTOR,
@@ -79,6 +81,18 @@ class VectorEngine:
         offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
         touch = SegmentedTouchBurst if self._memory.segmented else TouchBurst
         return self._keep(touch(self._memory.arena, offsets, self._views(batch), at)).run
+
+    def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
+        """See `engine.traffic.TrafficEngine`."""
+        pool = self._open_pool()
+        prepare_bodies(self._memory, frames.sizes)
+        views = self._keep(RingViews(self._memory.arena, self._memory.layout.tx[port]))
+        ring = self._keep(TxRing(views, pool))
+        return self._keep(Source(self._memory, ring, pool, BatchViews(batch), frames)).run
+
+    def bind_recorder(self, batch: Batch, recording: Recording) -> VectorRecorder:
+        """See `engine.traffic.TrafficEngine`."""
+        return self._keep(VectorRecorder(self._memory, self._open_pool(), BatchViews(batch), recording))
 
     def _bind_rx(self, port: int, batch: Batch) -> Callable[[], int]:
         memory, pool = self._memory, self._open_pool()

@@ -147,10 +147,18 @@ def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Sta
                 "yields": worker.word(Word.YIELDS),
                 "sleeps": worker.word(Word.SLEEPS),
                 "wakeups": worker.word(Word.WAKEUPS),
+                "traffic": traffic_words(worker),
                 "rss_mib": round(worker.own_memory_mib(), 1) if with_memory else None,
             }
         )
     return rows
+
+
+def traffic_words(worker: Worker) -> Status | None:
+    """The counters of a worker that generates or captures; None for a forwarder's."""
+    if worker.spec.traffic is None:
+        return None
+    return {word.name.lower(): worker.word(word) for word in Word if Word.ASKED <= word <= Word.ERRNO}
 
 
 def _over_ports(worker: Worker, word: PortWord) -> int:

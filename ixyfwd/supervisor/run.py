@@ -21,6 +21,7 @@ from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
+from ixyfwd.worker.order import Order
 from ixyfwd.worker.spec import WorkerSpec
 
 
@@ -31,11 +32,13 @@ def run_forwarder(
     until_done: bool,
     observer: Observer,
     begun_ns: int | None = None,
+    traffic: Order | None = None,
 ) -> Status:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
     `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
-    `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time. SIGINT and SIGTERM stop
+    `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time; with `traffic` the worker
+    of the only port generates or captures instead (see `supervisor.single`). SIGINT and SIGTERM stop
     in order. Raises IxyfwdError if it does not come up; then nothing is left behind.
     """
     begun_ns = begun_ns or time.monotonic_ns()
@@ -48,7 +51,7 @@ def run_forwarder(
             stack.callback(os.sched_setaffinity, 0, allowed)
         instance = Instance(config.instance)
         stack.callback(instance.close)
-        forwarder = _build(config, placement, instance, begun_ns, stack)
+        forwarder = _build(config, placement, instance, begun_ns, stack, traffic)
         server = stack.enter_context(Server(forwarder, instance, signals))
         for text in forwarder.notices:
             observer.notice(text)
@@ -61,7 +64,9 @@ def run_forwarder(
     return report
 
 
-def _build(config: Config, placement: Placement, instance: Instance, begun_ns: int, stack: ExitStack) -> Forwarder:
+def _build(  # noqa: PLR0917
+    config: Config, placement: Placement, instance: Instance, begun_ns: int, stack: ExitStack, traffic: Order | None
+) -> Forwarder:
     """Model, ports, memory, workers: everything but the frames. What is built is taken down by `stack`."""
     model, sockets = _start_model(config, placement, instance, stack)
     ports = open_ports(config, sockets, stack)
@@ -77,7 +82,9 @@ def _build(config: Config, placement: Placement, instance: Instance, begun_ns: i
         bring_up(port, config, layout, dma, arena)
         interrupts.attach(port)
     specs = _worker_specs(config, placement, ports, layout, dma, arena)
-    workers = [Worker(replace(spec, interrupt_fds=interrupts.of_worker(spec.index)), arena) for spec in specs]
+    workers = [
+        Worker(replace(spec, interrupt_fds=interrupts.of_worker(spec.index), traffic=traffic), arena) for spec in specs
+    ]
     _start_workers(workers, stack)
     notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, placement, arena)]
     return Forwarder(config, ports, workers, model, notices, begun_ns)
@@ -145,8 +152,9 @@ def _start_workers(workers: list[Worker], stack: ExitStack) -> None:
 def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> None:
     """Links, then receivers, then the wires: no frame meets a port that is not ready for it."""
     _wait_links(forwarder, server, observer)
-    for port in forwarder.ports:
-        port.driver.start_receive()
+    if not forwarder.generates:
+        for port in forwarder.ports:
+            port.driver.start_receive()
     forwarder.begin()
     if forwarder.model is not None:
         forwarder.model.client.start()

@@ -147,6 +147,9 @@ class Server:
         return self._reason is not None
 
     def _done(self) -> bool:
+        ended = self._forwarder.traffic_done()
+        if ended is not None:
+            return ended
         stats = self._forwarder.model_stats()
         if stats is None or not stats["feeds_done"]:
             return False

@@ -105,6 +105,10 @@ class Worker:
             with suppress(BlockingIOError):  # it counts more messages than it can: awake
                 os.write(fd, (1).to_bytes(8, "little"))
 
+    def go(self) -> None:
+        """Let a generator send."""
+        self._page[Word.GO] = 1
+
     def word(self, word: Word) -> int:
         """One word of its page."""
         return self._page[word]

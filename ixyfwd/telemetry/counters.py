@@ -39,6 +39,7 @@ class Word(IntEnum):
     HEARTBEAT = 2  # moves at every housekeeping round, also when idle
     FIRST_TX_NS = 3  # CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before
     COMMAND = 8  # the supervisor's word
+    GO = 9  # the supervisor's too: 1 once links are up and a generator may send
     POLLS = 16  # rounds over all links
     EMPTY_POLLS = 17  # rounds that found nothing
     BURSTS = 18  # rx bursts with at least one packet
@@ -46,6 +47,15 @@ class Word(IntEnum):
     SLEEPS = 20  # times the idle policy slept
     YIELDS = 21  # times the idle policy gave the CPU away
     WAKEUPS = 22  # sleeps that an interrupt ended
+    ASKED = 23  # generate: frames handed to the tx ring, taken or not
+    SHORTFALL = 24  # generate: frames that were due and given up, for the ring had no room for too long
+    WRITTEN = 25  # capture: frames in the file (or seen, without a file)
+    FILTERED = 26  # capture: frames that the filter did not match
+    FILE_BUSY = 27  # capture: frames lost because all blocks waited for the file
+    FILE_FAILED = 28  # capture: frames lost because the file could not be written
+    SURPLUS = 29  # capture: frames after the last one that was asked for
+    DONE = 30  # generate, capture: 1 once the count is reached
+    ERRNO = 31  # capture: why the file cannot be written
 
 
 class PortWord(IntEnum):

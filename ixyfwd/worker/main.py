@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory, FusingEngine
@@ -15,8 +16,10 @@ from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_rounds
+from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
+from ixyfwd.worker.traffic import traffic_steps
 
 
 def main() -> None:
@@ -45,9 +48,14 @@ def run(spec: WorkerSpec) -> None:
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:
-            program = open_program(spec.program)
-            work = _fuse(spec, engine, program) or _wire_up(spec, engine, memory, program)
-            for port in range(len(spec.doorbells)):
+            work: Sequence[Step] | Fused
+            if spec.traffic is not None:
+                work = traffic_steps(spec.traffic, engine, spec.batch, page, stack)
+            else:
+                program = open_program(spec.program)
+                work = _fuse(spec, engine, program) or _wire_up(spec, engine, memory, program)
+            # A generator leaves reception off, and all buffers to what it sends.
+            for port in range(len(spec.doorbells)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
             loop = PollLoop(work, page, idle, spec.shared_cpu)

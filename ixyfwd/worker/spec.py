@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from ixyfwd.memory.layout import WorkerLayout, worker_from_json
 from ixyfwd.pci.function import DmaMap, Window
+from ixyfwd.worker.order import CaptureOrder, Order, order_from_json
 
 IdlePolicy = Literal["spin", "adaptive", "sleep", "interrupt"]
 
@@ -43,6 +44,7 @@ class WorkerSpec:
     fused: bool  # the whole loop in C, where the engine and the program can
     segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
+    traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
@@ -63,10 +65,12 @@ class WorkerSpec:
                 "doorbells": doorbells,
                 "links": tuple((a, b) for a, b in data["links"]),
                 "interrupt_fds": tuple(data["interrupt_fds"]),
+                "traffic": order_from_json(data["traffic"]),
             }
         )
 
     def inherited_fds(self) -> tuple[int, ...]:
         """Descriptors that must be open in the worker under the same numbers."""
         windows = [w for d in self.doorbells for w in (d.rx_window, d.tx_window)]
-        return tuple(sorted({self.arena_fd, *(w.fd for w in windows), *self.interrupt_fds}))
+        file = {self.traffic.fd} if isinstance(self.traffic, CaptureOrder) and self.traffic.fd is not None else set()
+        return tuple(sorted({self.arena_fd, *(w.fd for w in windows), *self.interrupt_fds, *file}))

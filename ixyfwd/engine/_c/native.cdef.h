@@ -21,9 +21,18 @@ enum {
 };
 
 enum { /* of the counters page */
+	WORD_COMMAND = 8,
+	WORD_GO = 9,
 	WORD_POLLS = 16,
 	WORD_EMPTY_POLLS = 17,
 	WORD_BURSTS = 18,
+	WORD_ASKED = 23,
+	WORD_SHORTFALL = 24,
+	WORD_WRITTEN = 25,
+	WORD_FILTERED = 26,
+	WORD_FILE_BUSY = 27,
+	WORD_SURPLUS = 29,
+	WORD_DONE = 30,
 };
 
 struct descriptor {
@@ -97,6 +106,55 @@ struct forwarder {
 	uint32_t rounds; /* over all directions, at most, before it returns */
 };
 
+/* What fills a batch with numbered frames: frame k belongs to flow k modulo flows and is its (k / flows)-th. */
+struct source {
+	struct batch_view batch;
+	struct queue *queue; /* the tx ring, for its room */
+	uint8_t *arena;
+	const uint64_t *offsets; /* of each buffer id's frame in the arena */
+	volatile uint64_t *page; /* the worker's counters page */
+	const uint8_t *templates; /* 64 bytes each: rows of size_count, by flow */
+	const uint16_t *sizes;    /* bytes without CRC */
+	const uint64_t *frame_ps; /* by size: until the next frame is due; all 0: as fast as the ring takes them */
+	const uint8_t *schedule;  /* index into sizes; flow f is f steps ahead */
+	uint64_t mean_ps;
+	uint64_t begun_ns;
+	uint64_t due_ps; /* since begun_ns */
+	uint64_t left;
+	uint32_t flows;
+	uint32_t size_count;
+	uint32_t schedule_length;
+	uint32_t flow;
+	uint32_t sequence;
+};
+
+/* What empties a batch into blocks of capture records. A thread writes filled blocks to the file. */
+struct capture {
+	struct batch_view batch;
+	struct pool *pool;
+	const uint8_t *arena;
+	const uint64_t *offsets;
+	volatile uint64_t *page;
+	unsigned int (*filter)(const void *, const uint8_t *, unsigned int, unsigned int); /* libpcap's bpf_filter */
+	const void *program;
+	uint8_t *blocks;
+	uint32_t *used;   /* bytes, by block */
+	uint32_t *frames; /* by block */
+	uint64_t filled;  /* blocks in all; this side's */
+	uint64_t written; /* blocks in all; the thread's */
+	uint64_t left;
+	uint32_t block_bytes;
+	uint32_t block_count;
+	uint32_t at;
+	uint32_t in_block;
+	uint32_t snaplen;
+	uint32_t pcapng;
+	uint32_t recording; /* 0: count only */
+};
+
+uint32_t source_burst(struct source *source);
+uint32_t capture_burst(struct capture *capture);
+uint32_t capture_flush(struct capture *capture);
 uint32_t rx_burst(struct queue *queue);
 uint32_t tx_burst(struct queue *queue);
 uint32_t tx_clean(struct queue *queue);

@@ -1,0 +1,225 @@
+"""`ixyfwd generate` and `ixyfwd capture`."""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any, Final, TextIO
+
+from ixyfwd.cli.live import stop_this_run
+from ixyfwd.cli.output import Lines
+from ixyfwd.cli.render import Status, count, figure
+from ixyfwd.cli.start import check_duration, replay_bindings
+from ixyfwd.config.machine import this_machine
+from ixyfwd.config.schema import Config
+from ixyfwd.config.single import PortChoice, single_port
+from ixyfwd.errors import UsageError
+from ixyfwd.model.spec import IMIX, GeneratorWire, NoWire, Rate
+from ixyfwd.supervisor.single import (
+    EndPoint,
+    Traffic,
+    capture_order,
+    generate_order,
+    open_capture,
+    run_capture,
+    run_generate,
+    write_header,
+)
+
+_MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_TOP_RATE: Final = 1e9
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """What was typed."""
+
+    frame: str
+    rate: str
+    flows: int
+    count: int | None
+    ends: Sequence[tuple[str | None, str | None]]  # source and destination: MAC, IP[:PORT]
+
+
+def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: float | None, json: bool) -> int:
+    """Send until told to stop; returns the exit code."""
+    check_duration(duration_s)
+    _check_count(options.count)
+    rate, share = _read_rate(options.rate)
+    ends = [_read_end(name, mac, address) for name, (mac, address) in zip(("src", "dst"), options.ends, strict=True)]
+    traffic = Traffic(_read_frames(options.frame), options.flows, rate, share, options.count, *ends)
+    generate_order(traffic)  # says what is wrong before anything is touched
+    # The far end of a simulated port only checks: a generator that never sends.
+    sink = GeneratorWire(traffic.flows, tuple(traffic.frames), count=0) if traffic.like_the_model else NoWire()
+    config = single_port(choice, sink, this_machine())
+    replay_bindings(config)
+    watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
+    report = run_generate(config, traffic, duration_s, watcher)
+    lines = [
+        f"asked {count(report['asked'])} = sent {count(report['sent'])} + dropped {count(_dropped(report))}"
+        f" + in flight {count(report['in_flight'])}; shortfall {count(report['shortfall'])}"
+    ]
+    if report["sink"]:
+        lines.append("sink: " + ", ".join(f"{name} {number:,}" for name, number in report["sink"].items()))
+    return _end(report, lines, sys.stdout, json)
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """What was typed."""
+
+    write: str | None
+    expression: str | None
+    snaplen: int
+    count: int | None
+    verbose: bool
+
+
+def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: float | None, json: bool) -> int:
+    """Record until told to stop; returns the exit code."""
+    check_duration(duration_s)
+    _check_count(options.count)
+    if options.verbose and options.write is not None:
+        raise UsageError("-v: found with -w, expected one of the two (tcpdump -n -r FILE shows a file)")
+    capture_order(None, False, options.expression, options.snaplen, options.count)
+    config = single_port(choice, GeneratorWire(), this_machine())
+    replay_bindings(config)
+    to_stdout = options.write == "-" or options.verbose
+    if options.write == "-" and (json or sys.stdout.isatty()):
+        raise UsageError("-w -: found --json or a terminal, expected standard output for the capture alone")
+    watcher = _Watcher(sys.stderr if json or to_stdout else sys.stdout, "received")
+    report = _capture(config, options, duration_s, watcher)
+    lines = [
+        f"received {count(report['received'])} = written {count(report['written'])} + filtered "
+        f"{count(report['filtered'])} + dropped {count(_dropped(report))} + in flight {count(report['in_flight'])}"
+    ]
+    return _end(report, lines, sys.stderr if to_stdout else sys.stdout, json)
+
+
+def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> Status:
+    with _shown() if options.verbose else _file(options.write) as (fd, pcapng):
+        order = capture_order(fd, pcapng, options.expression, options.snaplen, options.count)
+        report: Status = run_capture(config, order, options.write or "the output", duration_s, watcher)
+    return report
+
+
+@contextmanager
+def _file(path: str | None) -> Iterator[tuple[int | None, bool]]:
+    fd, pcapng = open_capture(path)
+    try:
+        yield fd, pcapng
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+@contextmanager
+def _shown() -> Iterator[tuple[int, bool]]:
+    """A pipe to tcpdump, which prints a line for each frame."""
+    tcpdump = shutil.which("tcpdump")
+    if tcpdump is None:
+        raise UsageError("-v needs tcpdump, which is not installed; write a file with -w instead")
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    # A session of its own: Ctrl-C ends the capture first, and tcpdump then finds the end of the pipe.
+    process = subprocess.Popen(  # noqa: S603
+        [tcpdump, "-n", "-l", "-r", "-"], stdin=reading, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    os.close(reading)
+    try:
+        write_header(writing, False, "the pipe to tcpdump")
+        yield writing, False
+    finally:
+        os.close(writing)
+        process.wait()
+
+
+class _Watcher:
+    """A line for each second."""
+
+    def __init__(self, stream: TextIO, verb: str) -> None:
+        self._lines = Lines(stream, stop_this_run)
+        self._verb = verb
+
+    def notice(self, text: str) -> None:
+        """One sentence."""
+        self._lines.write(f"note: {text}")
+
+    def started(self, status: dict[str, Any]) -> None:
+        """Frames flow."""
+        port = status["ports"][0]
+        self._lines.write(f"port {port['device']} ({port['mac']}), engine {status['engine']}; end with Ctrl-C")
+
+    def tick(self, status: dict[str, Any]) -> None:
+        """Rate and total."""
+        key = "tx_packets" if self._verb == "sent" else "rx_packets"
+        rate = status["rate_mpps"] if self._verb == "sent" else status["rate_rx_mpps"]
+        figures = f"{figure(rate, 3)} Mpps ({status['device']}), {self._verb} {count(status[key])}"
+        self._lines.write(f"{status['uptime_s']:.1f} s: {figures}")
+
+    def stopped(self, report: dict[str, Any]) -> None:
+        """The signal handlers are gone: nobody is to be told any more."""
+        self._lines.leave_open()
+
+
+def _dropped(report: Status) -> int:
+    return sum(report["drops"].values())
+
+
+def _end(report: Status, lines: Sequence[str], stream: TextIO, json: bool) -> int:
+    if report["error"]:
+        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+    if json:
+        Lines(sys.stdout).write_json(report)
+    else:
+        title = f"{report['command']}: {figure(report['uptime_s'])} s ({report['reason']})"
+        rate = f"{figure(report['rate_mpps'], 3)} Mpps ({report['device']})"
+        causes = [f"dropped, {cause}: {number:,}" for cause, number in report["drops"].items() if number]
+        Lines(stream).write(f"{title}, {rate}", *lines, *causes)
+    return int(report["exit_code"])
+
+
+def _check_count(number: int | None) -> None:
+    if number is not None and number < 1:
+        raise UsageError(f"--count: found {number}, expected at least 1")
+
+
+def _read_frames(text: str) -> tuple[tuple[int, int], ...]:
+    if text == "imix":
+        return IMIX
+    if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", text):
+        raise UsageError(f'--frame: found "{text}", expected bytes including CRC such as 64 or 64,1518, or imix')
+    return tuple((int(size), 1) for size in text.split(","))
+
+
+def _read_rate(text: str) -> tuple[Rate, float]:
+    if text in ("line", "max"):
+        return ("line" if text == "line" else "max"), 1.0
+    percent = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= (100 if percent else _TOP_RATE):
+        raise UsageError(f'--rate: found "{text}", expected line, max, frames per second such as 1e6, or 10% of line')
+    return ("line", number / 100) if percent else (number, 1.0)
+
+
+def _read_end(name: str, mac: str | None, address: str | None) -> EndPoint:
+    if mac is not None and not _MAC.fullmatch(mac):
+        raise UsageError(f'--{name}-mac: found "{mac}", expected an address such as 02:00:00:00:00:01')
+    ip, _, port = (address or "").partition(":")
+    try:
+        found = IPv4Address(ip) if address is not None else None
+        number = int(port) if port else None
+    except (AddressValueError, ValueError):
+        number = -1
+        found = None
+    if number is not None and not 0 <= number < 65536:
+        raise UsageError(f'--{name}: found "{address}", expected IP or IP:PORT such as 10.0.0.1:4096')
+    return EndPoint(bytes.fromhex(mac.replace(":", "")) if mac else None, found, number)

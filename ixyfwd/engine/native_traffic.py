@@ -1,0 +1,72 @@
+"""Generating and recording with the `native` engine."""
+
+from functools import partial
+from typing import Any
+
+from ixyfwd.engine._native import ffi, lib
+from ixyfwd.engine.traffic import BLOCK_BYTES, BLOCK_COUNT, Frames, Recording
+
+CData = Any
+
+
+def new_source(frames: Frames, kept: list[object]) -> CData:
+    """A C source but for the engine's part; what it points at is added to `kept`."""
+    source = ffi.new("struct source *")
+    tables = {
+        "templates": ffi.new("uint8_t[]", frames.templates),
+        "sizes": ffi.new("uint16_t[]", frames.sizes),
+        "frame_ps": ffi.new("uint64_t[]", frames.frame_ps),
+        "schedule": ffi.new("uint8_t[]", frames.schedule),
+    }
+    for name, table in tables.items():
+        setattr(source, name, table)
+        kept.append(table)
+    source.mean_ps = frames.mean_ps
+    source.left = frames.count
+    source.flows = frames.flows
+    source.size_count = len(frames.sizes)
+    source.schedule_length = len(frames.schedule)
+    return source
+
+
+class NativeRecorder:
+    """See `engine.traffic.Recorder`."""
+
+    def __init__(self, recording: Recording) -> None:
+        """The engine attaches `work` to its memory and a batch."""
+        self.work = work = ffi.new("struct capture *")
+        self._blocks = ffi.new("uint8_t[]", BLOCK_BYTES * BLOCK_COUNT if recording.recording else 1)
+        self._used = ffi.new("uint32_t[]", BLOCK_COUNT)
+        self._frames = ffi.new("uint32_t[]", BLOCK_COUNT)
+        work.blocks, work.used, work.frames = self._blocks, self._used, self._frames
+        work.block_bytes, work.block_count = BLOCK_BYTES, BLOCK_COUNT
+        work.filter = ffi.cast(
+            "unsigned int (*)(const void *, const uint8_t *, unsigned int, unsigned int)", recording.filter_address
+        )
+        work.program = ffi.cast("void *", recording.program_address)
+        work.left = recording.count
+        work.snaplen = recording.snaplen
+        work.pcapng = recording.pcapng
+        work.recording = recording.recording
+        self.burst = partial(lib.capture_burst, work)
+
+    def flush(self) -> bool:
+        """See Recorder."""
+        return bool(lib.capture_flush(self.work))
+
+    def next_block(self) -> tuple[memoryview, int] | None:
+        """See Recorder."""
+        work = self.work
+        if work.written == work.filled:
+            return None
+        block = work.written % BLOCK_COUNT
+        data = memoryview(ffi.buffer(self._blocks + block * BLOCK_BYTES, self._used[block]))
+        return data, self._frames[block]
+
+    def release_block(self) -> None:
+        """See Recorder."""
+        self.work.written += 1
+
+    def empty(self) -> bool:
+        """See Recorder."""
+        return bool(self.work.at == 0 and self.work.written == self.work.filled)
