@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ixyfwd.bench import cli_load
 from ixyfwd.bench.options import (
     BatchOption,
     Columns,
@@ -159,6 +160,9 @@ def scaling(  # noqa: PLR0917
     show(found, columns, as_json=as_json, csv=csv)
     if not as_json and "note" in found:
         print(found["note"])
+
+
+app.command()(cli_load.latency)
 
 
 def _instance() -> str:

@@ -83,6 +83,7 @@ class ForwardConfig:
     idle: Idle = "adaptive"
     interrupt_interval_us: int = 100
     loop: Loop = "auto"
+    collect_garbage: bool = False  # not a key of the file: `bench latency --gc on` shows what it would cost
 
     @property
     def fused(self) -> bool:

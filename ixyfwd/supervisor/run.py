@@ -126,6 +126,7 @@ def _worker_specs(  # noqa: PLR0917
             batch=config.forward.batch,
             idle=config.forward.idle,
             fused=config.forward.fused,
+            collect_garbage=config.forward.collect_garbage,
         )
         for run in layout.workers
     ]

@@ -42,6 +42,7 @@ class WorkerSpec:
     idle: IdlePolicy
     fused: bool  # the whole loop in C, where the engine and the program can
     interrupt_fds: tuple[int, ...] = ()
+    collect_garbage: bool = False  # let Python's collector run; only to measure what it costs
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
