@@ -53,9 +53,12 @@ ensure_venv() {
     local extras=$1 python stamp want
     stamp=$venv/ixyfwd.stamp
     want="$extras $(cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/*/_c/[!_]* | cksum)"
-    # The test installation serves run as well.
+    # The test installation serves run and bench as well, the bench installation run.
     if [ -r "$stamp" ]; then
-        case "$(cat "$stamp")" in "$want" | "pcap,test ${want#* }") return ;; esac
+        case "$(cat "$stamp")" in
+            "$want" | "pcap,test ${want#* }") return ;;
+            "pcap,bench ${want#* }") [ "$extras" != pcap ] || return 0 ;;
+        esac
     fi
     python=$(find_python) || exit 1
     check_can_build "$python"

@@ -35,7 +35,7 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
 BEHIND: list[tuple[str, str]] = [
     ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
-    ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "batch", '
+    ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "max_frame", "batch", '
      '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
     ('[instance]\nname = ""\n', f'10: instance.name: found "", expected {NAMES}'),
@@ -71,6 +71,14 @@ BEHIND: list[tuple[str, str]] = [
     ("[forward]\nring_size = 512.0\n", "10: forward.ring_size: found 512.0, expected a power of two from 64 to 4096"),
     ("[forward]\nring_size = 128\nbatch = 65\n", "11: forward.batch: found 65, expected a whole number from 1 to 64 (half of ring_size)"),
     ("[forward]\nbatch = 0\n", "10: forward.batch: found 0, expected a whole number from 1 to 256 (half of ring_size)"),
+    ("[forward]\nmax_frame = 1517\n", "10: forward.max_frame: found 1517, expected a whole number from 1518 to 9728"),
+    ("[forward]\nmax_frame = 9018.0\n", "10: forward.max_frame: found 9018.0, expected a whole number from 1518 to 9728"),
+    ("[forward]\nmax_frame = 9018\nbatch = 4\n", "11: forward.batch: found 4, expected a whole number from 5 to 256 "
+     "(what a frame of 9018 bytes fills; half of ring_size)"),
+    ('[forward]\nmax_frame = 9018\nloop = "fused"\n', '11: forward.loop: found "fused", expected "auto" or "python" with '
+     "max_frame = 9018, where a frame may fill several buffers"),
+    ('[forward]\nmax_frame = 9018\nengine = "naive"\n', '10: forward.max_frame: found 9018, expected at most 2044 with '
+     'engine = "naive", which takes a frame for a buffer'),
     ("[forward]\nbuffers = 100\n", "10: forward.buffers: found 100, expected 0 (automatic) or a whole number from 2176 "
      "(2 ports, rings of 512, batches of 64) to 262144"),
     ('[rss]\nkey = "6d5a"\n', '10: rss.key: found "6d5a", expected "symmetric", "microsoft" or 80 hexadecimal digits'),
@@ -95,12 +103,12 @@ WIRES: list[tuple[str, str]] = [
     ('{ kind = "tab" }', 'port[0].wire.kind: found "tab", expected "generator", "tap", "pcap", "cable" or "none"; did you mean "tap"?'),
     ("{ kind = 1 }", 'port[0].wire.kind: found 1, expected "generator", "tap", "pcap", "cable" or "none"'),
     ("{ flows = 0 }", "port[0].wire.flows: found 0, expected a whole number from 1 to 65536"),
-    ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
-    ("{ frame = 1519 }", 'port[0].wire.frame: found 1519, expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
-    ('{ frame = "big" }', 'port[0].wire.frame: found "big", expected bytes with CRC from 64 to 1518, a list of them, or "imix"'),
+    ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
+    ("{ frame = 9729 }", 'port[0].wire.frame: found 9729, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
+    ('{ frame = "big" }', 'port[0].wire.frame: found "big", expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
     ("{ frame = [] }", "port[0].wire.frame: found an empty list, expected 1 to 16 sizes"),
-    ("{ frame = [64, 9000] }", "port[0].wire.frame[1]: found 9000, expected bytes with CRC from 64 to 1518"),
-    ('{ frame = [64, "64"] }', 'port[0].wire.frame[1]: found "64", expected bytes with CRC from 64 to 1518'),
+    ("{ frame = [64, 9729] }", "port[0].wire.frame[1]: found 9729, expected bytes with CRC from 64 to 9728"),
+    ('{ frame = [64, "64"] }', 'port[0].wire.frame[1]: found "64", expected bytes with CRC from 64 to 9728'),
     ('{ rate = "fast" }', 'port[0].wire.rate: found "fast", expected "line" or "max", or frames per second from 0.1 to 1e+09'),
     ('{ rate = "recorded" }', 'port[0].wire.rate: found "recorded", expected "line" or "max", or frames per second from 0.1 to 1e+09'),
     ("{ rate = 0 }", 'port[0].wire.rate: found 0, expected "line" or "max", or frames per second from 0.1 to 1e+09'),

@@ -36,8 +36,13 @@ class Frame:
 
     @property
     def wanted(self) -> bool:
-        """Whether a driver is to hand it on."""
+        """Whether a driver that takes a buffer for a frame is to hand it on."""
         return len(self.pieces) == 1 and not self.status & 1 << 29
+
+    @property
+    def length(self) -> int:
+        """Of the whole frame."""
+        return sum(self.pieces)
 
 
 class Owned:
@@ -92,12 +97,23 @@ class FakePort:
     """The device's side of one queue pair."""
 
     def __init__(
-        self, arena: memoryview, rx: RingLayout, tx: RingLayout, id_at: dict[int, int], offsets: Sequence[int]
+        self,
+        arena: memoryview,
+        rx: RingLayout,
+        tx: RingLayout,
+        id_at: dict[int, int],
+        offsets: Sequence[int],
+        *,
+        segmented: bool = False,
     ) -> None:
         self.arena, self.offsets = arena, offsets
         self.rx, self.tx = Owned(arena, rx, id_at), Owned(arena, tx, id_at)
         self.rdt, self.tdt = array("I", [UNTOUCHED]), array("I", [UNTOUCHED])
-        self.sent: list[tuple[int, int]] = []  # (buffer id, length)
+        self.segmented = segmented  # whether the driver may send frames in several buffers
+        self.sent: list[tuple[int, int]] = []  # by frame: first buffer id, length
+        self.sent_pieces: list[tuple[tuple[int, int], ...]] = []  # by frame: (buffer id, length) of each piece
+        self._incoming: list[tuple[Frame, int]] = []  # what `begin` began, and how much of it is written
+        self._open: list[tuple[int, int, int]] = []  # descriptors of a frame whose EOP was not seen yet
 
     def poll_doorbells(self) -> tuple[int | None, int | None]:
         """What was written to RDT and TDT since the last look (None: nothing); takes over the new descriptors."""
@@ -105,6 +121,8 @@ class FakePort:
         tdt = self._poll(self.tdt, self.tx, self._check_tx)
         self.rx.check()
         self.tx.check()
+        if self._open:
+            raise Misuse(f"the transmit tail is in the middle of a frame: {self._open}")
         return rdt, tdt
 
     def room(self) -> int:
@@ -115,23 +133,41 @@ class FakePort:
         """Write a frame back; False if there are too few descriptors for all of it."""
         if len(frame.pieces) > self.room():
             return False
-        for k, length in enumerate(frame.pieces):
+        self.begin(frame, len(frame.pieces))
+        return True
+
+    def begin(self, frame: Frame, pieces: int) -> None:
+        """Write the first descriptors of a frame back; `finish` does the rest."""
+        self._incoming = [(frame, 0)]
+        self.finish(pieces)
+
+    def finish(self, pieces: int = 1 << 16) -> None:
+        """Write the next descriptors, or all that are left, of a frame that `begin` began."""
+        (frame, written) = self._incoming.pop()
+        for k, length in list(enumerate(frame.pieces))[written : written + pieces]:
             last = k == len(frame.pieces) - 1
             status = 1 | (2 | frame.status if last else 0)
             rss_hash, vlan = (frame.rss_hash, frame.vlan) if last else (0, 0)
             buffer = self.rx.take(struct.pack("<IIIHH", 0x11, rss_hash, status, length, vlan))
             at = self.offsets[buffer]
             self.arena[at : at + 64] = bytes((length + i) % 256 for i in range(64))
-        return True
+        if written + pieces < len(frame.pieces):
+            self._incoming = [(frame, written + pieces)]
 
     def transmit(self, limit: int) -> int:
         """Send up to `limit` frames, with write-back in the descriptors that ask for it; returns how many."""
-        n = min(limit, len(self.tx))
-        for _ in range(n):
-            at = 16 * self.tx.head
-            address, d2 = struct.unpack_from("<QI", self.tx.seen, at)
-            write_back = struct.pack("<QII", address, 0, 1) if d2 & 1 << 27 else None
-            self.sent.append((self.tx.take(write_back), d2 & 0xFFFF))
+        n = 0
+        while n < limit and len(self.tx):
+            pieces: list[tuple[int, int]] = []
+            ended = False
+            while not ended:
+                address, d2 = struct.unpack_from("<QI", self.tx.seen, 16 * self.tx.head)
+                write_back = struct.pack("<QII", address, 0, 1) if d2 & 1 << 27 else None
+                pieces.append((self.tx.take(write_back), d2 & 0xFFFF))
+                ended = bool(d2 & 1 << 24)
+            self.sent.append((pieces[0][0], sum(length for _, length in pieces)))
+            self.sent_pieces.append(tuple(pieces))
+            n += 1
         return n
 
     def _poll(self, doorbell: "array[int]", owned: Owned, check: Callable[[int, bytes], None]) -> int | None:
@@ -155,19 +191,36 @@ class FakePort:
 
     def _check_tx(self, slot: int, raw: bytes) -> None:
         d2, d3 = struct.unpack_from("<II", raw, 8)
-        rs = 1 << 27 if slot % 32 == 31 else 0
-        # EOP, IFCS, DEXT, data descriptor; both lengths the same; DD, CC, POPTS zero.
-        if d2 & ~0xFFFF != 0x2330_0000 | rs or d3 != (d2 & 0xFFFF) << 14:
-            raise Misuse(f"transmit descriptor {slot} says {raw.hex()}")
+        self._open.append((slot, d2, d3))
+        if d2 & 1 << 24 or not self.segmented:
+            self._check_tx_frame(self._open)
+            self._open = []
         if self.tx.id_at[int.from_bytes(raw[:8], "little")] in self.rx.posted:
             raise Misuse(f"transmit descriptor {slot} names a buffer that is posted for receive")
+
+    def _check_tx_frame(self, descriptors: Sequence[tuple[int, int, int]]) -> None:
+        """IFCS, DEXT, data descriptor; EOP in the last one, and RS if the frame completes an interval; the frame's
+        length in the first one; DD, CC, POPTS zero."""
+        last = (1 << 24) | (1 << 27 if any(slot % 32 == 31 for slot, _, _ in descriptors) else 0)
+        payload = sum(d2 & 0xFFFF for _, d2, _ in descriptors) << 14
+        for k, (slot, d2, d3) in enumerate(descriptors):
+            wanted = 0x2230_0000 | (last if k == len(descriptors) - 1 else 0)
+            if d2 & ~0xFFFF != wanted or d3 != (payload if k == 0 else 0):
+                raise Misuse(f"transmit descriptor {slot} says {d2:#010x} {d3:#010x}, {k} of {len(descriptors)}")
 
 
 class Rig:
     """One worker's memory, a fake device on each port, an engine between them."""
 
     def __init__(
-        self, engine: str, *, ports: int = 1, ring_size: int = 64, buffers: int | None = None, worker: int = 0
+        self,
+        engine: str,
+        *,
+        ports: int = 1,
+        ring_size: int = 64,
+        buffers: int | None = None,
+        worker: int = 0,
+        segmented: bool = False,
     ) -> None:
         wanted = ports * 2 * ring_size + 512 if buffers is None else buffers
         whole = compute_layout(ports=ports, workers=worker + 1, ring_size=ring_size, buffers_per_worker=wanted)
@@ -182,10 +235,11 @@ class Rig:
         self.offsets = layout.buffer_offsets()
         addresses = {self.dma.address(offset): i for i, offset in enumerate(self.offsets)}
         self.nic = [
-            FakePort(self.arena, rx, tx, addresses, self.offsets) for rx, tx in zip(layout.rx, layout.tx, strict=True)
+            FakePort(self.arena, rx, tx, addresses, self.offsets, segmented=segmented)
+            for rx, tx in zip(layout.rx, layout.tx, strict=True)
         ]
         doorbells = [Doorbells(memoryview(port.rdt), memoryview(port.tdt)) for port in self.nic]
-        self.memory = EngineMemory(self.arena, layout, self.dma, doorbells)
+        self.memory = EngineMemory(self.arena, layout, self.dma, doorbells, segmented)
         self.engine: Engine = open_engine(engine, self.memory)
         self.started: set[int] = set()
 

@@ -205,7 +205,7 @@ class Hand:
         for number, part in enumerate(parts):
             index = ring.next
             self.write(ring.buffers[index], part)
-            d2 = flags & ~EOP | len(part) | (flags & EOP if number == len(parts) - 1 else 0)
+            d2 = flags & ~(EOP | RS) | len(part) | (flags & (EOP | RS) if number == len(parts) - 1 else 0)
             d3 = len(data) << 14 if flags & DEXT else 0
             self.set_desc(ring, index, IOVA + ring.buffers[index], d3 << 32 | d2)
             ring.next = (index + 1) % ring.entries

@@ -110,7 +110,7 @@ def test_scaling_says_what_it_can_tell() -> None:
         (["cost", "--batch", "32,x"], "--batch: 'x' is not a whole number from 1 to 2048"),
         (["cost", "--batch", "512"], "batch 512 does not fit a ring of 512: at most half of it; use --ring"),
         (["throughput", "--ring", "100"], "--ring: 100 is not a power of two from 64 to 4096"),
-        (["throughput", "--frame", "63"], "--frame: '63' is not a whole number from 64 to 1518"),
+        (["throughput", "--frame", "63"], "--frame: '63' is not a whole number from 64 to 9728"),
         (["throughput", "--workers", "17"], "--workers: '17' is not a whole number from 1 to 16"),
         (["scaling", "--program", "nat"], "--program: 'nat' is not one of xconnect, touch"),
     ],

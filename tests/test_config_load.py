@@ -13,6 +13,7 @@ from ixyfwd.config.load import load_config
 from ixyfwd.config.problems import ConfigErrors
 from ixyfwd.config.schema import RSS_FIELDS, Config
 from ixyfwd.errors import UsageError
+from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import IMIX, CableWire, GeneratorWire, NoWire, PcapWire, TapWire
 from tests.config_cases import BEHIND, EVERYTHING, FILE_PROBLEMS, MISSING, NAMES, PORT_LINES, PORTS, WIRES
 
@@ -79,6 +80,28 @@ def test_defaults(tmp_path: Path) -> None:
     assert config == Config(default_config([0]).ports, (("p0", "p1"),))
     assert config.rss.fields == RSS_FIELDS
     assert load(tmp_path, PORTS + "[forward]\nring_size = 64\n").forward.batch == 32
+    assert (config.forward.max_frame, config.forward.segmented) == (1518, False)
+
+
+@pytest.mark.parametrize(("max_frame", "buffers"), [(1518, 1), (2044, 1), (2045, 2), (4092, 2), (9018, 5), (9728, 5)])
+def test_frames_fill_buffers_with_two_tags_and_without_crc(tmp_path: Path, max_frame: int, buffers: int) -> None:
+    forward = load(tmp_path, PORTS + f"[forward]\nmax_frame = {max_frame}\n").forward
+    assert frame_buffers(forward.max_frame) == buffers == -(-(max_frame + 4) // 2048)
+    assert forward.segmented == (buffers > 1)
+    assert forward.mtu == max_frame - 18
+
+
+def test_a_generator_and_max_frame_must_agree(tmp_path: Path) -> None:
+    wires = PORTS.replace('device = "sim:p1"\n', 'device = "sim:p1"\nwire = { frame = [64, 9018] }\n')
+    assert wires != PORTS
+    (found,) = problems(tmp_path, wires)
+    assert found == (
+        "c.toml:7: port[1].wire.frame: found 9018, expected at most [forward] max_frame, which is 1518 "
+        "(it may be up to 9728)"
+    )
+    assert load(tmp_path, wires + "[forward]\nmax_frame = 9018\n").forward.segmented
+    (found,) = problems(tmp_path, wires + "[forward]\nmax_frame = 9729\n")
+    assert "found 9729, expected a whole number from 1518 to 9728" in found
 
 
 def test_two_ports_cannot_have_one_address(tmp_path: Path) -> None:

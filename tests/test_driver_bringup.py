@@ -204,6 +204,18 @@ def test_global_registers() -> None:
     assert value[0x5000] & 1 << 13
 
 
+@pytest.mark.parametrize(("max_frame", "jumbo"), [(1518, 0), (1519, 1), (9018, 1), (9728, 1)])
+def test_the_longest_frame(max_frame: int, jumbo: int) -> None:
+    """MAXFRS.MFS counts beside JUMBOEN; what leaves the chip must fit above TXPBTHRESH with its tags."""
+    _, function = brought_up(PortOptions(max_frame_bytes=max_frame))
+    value = function.registers
+    assert value[0x4268] >> 16 == max_frame
+    assert value[0x4240] >> 2 & 1 == jumbo
+    room_kib = 160 - value[0x4950]
+    assert room_kib * 1024 - 1024 < max_frame + 8 <= room_kib * 1024
+    assert value[0x1014] & 0x1F == 2  # buffers stay as they are: a frame takes several
+
+
 def test_undefined_tables_are_cleared() -> None:
     driver, function, _ = port()
     tables = {0x5200: 128, 0xA000: 128, 0xF100: 64, 0xF200: 128, 0xF400: 128, 0xE600: 128, 0xA604: 255}

@@ -1,7 +1,13 @@
-"""One suite for both engines: what engine/contract.py promises, judged by a strict fake device."""
+"""One suite for both engines, in both modes: what engine/contract.py promises, judged by a strict fake device.
+
+Frames here fit one buffer, so that a segmented engine must do with them what a plain one does; frames over several
+buffers are in test_engine_segments.py.
+"""
 
 import mmap
 import struct
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -14,6 +20,8 @@ from ixyfwd.pci.function import DmaMap
 from ixyfwd.telemetry.counters import PortWord
 from tests.fake_nic import ENGINES, Frame, Rig
 
+MakeRig = Callable[..., Rig]
+
 RXE = 1 << 29
 IPE = 1 << 31
 
@@ -22,6 +30,15 @@ IPE = 1 << 31
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+@pytest.fixture(
+    params=[*((name, False) for name in (*ENGINES, "naive")), *((name, True) for name in ENGINES)],
+    ids=lambda of: f"{of[0]}-segmented" if of[1] else of[0],
+)
+def make_rig(request: pytest.FixtureRequest) -> MakeRig:
+    name, segmented = request.param
+    return partial(Rig, name, segmented=segmented)
 
 
 def frames(first: int, n: int) -> list[Frame]:
@@ -33,8 +50,8 @@ def deliver(rig: Rig, port: int, arriving: list[Frame]) -> None:
         assert rig.nic[port].receive(frame)
 
 
-def test_start_fills_the_ring_and_hands_over_all_but_one(engine: str) -> None:
-    rig = Rig(engine, ring_size=128)
+def test_start_fills_the_ring_and_hands_over_all_but_one(make_rig: MakeRig) -> None:
+    rig = make_rig(ring_size=128)
     free = rig.engine.free_buffers()
     assert free == rig.layout.buffers
     rig.start()
@@ -43,8 +60,8 @@ def test_start_fills_the_ring_and_hands_over_all_but_one(engine: str) -> None:
     rig.check()
 
 
-def test_start_with_too_small_a_pool_says_so_and_takes_nothing(engine: str) -> None:
-    rig = Rig(engine, ports=2, buffers=100)
+def test_start_with_too_small_a_pool_says_so_and_takes_nothing(make_rig: MakeRig) -> None:
+    rig = make_rig(ports=2, buffers=100)
     rig.start(0)
     with pytest.raises(IxyfwdError, match=r"worker 0: the receive ring of port 1 needs 64 buffers, 36 of 100 are free"):
         rig.engine.rx(1).start()
@@ -54,8 +71,8 @@ def test_start_with_too_small_a_pool_says_so_and_takes_nothing(engine: str) -> N
 
 
 @pytest.mark.parametrize("worker", [0, 1])
-def test_a_frame_is_described_completely(engine: str, worker: int) -> None:
-    rig = Rig(engine, worker=worker)
+def test_a_frame_is_described_completely(make_rig: MakeRig, worker: int) -> None:
+    rig = make_rig(worker=worker)
     rig.start()
     batch = rig.engine.new_batch(8)
     expected_id = rig.ids(rig.layout.rx[0], [0])[0]
@@ -66,8 +83,8 @@ def test_a_frame_is_described_completely(engine: str, worker: int) -> None:
     rig.check(batch)
 
 
-def test_empty_polls_change_nothing(engine: str) -> None:
-    rig = Rig(engine)
+def test_empty_polls_change_nothing(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(8)
     before = rig.content()
@@ -78,8 +95,8 @@ def test_empty_polls_change_nothing(engine: str) -> None:
     assert rig.content() == before
 
 
-def test_rx_replaces_what_was_in_the_batch(engine: str) -> None:
-    rig = Rig(engine)
+def test_rx_replaces_what_was_in_the_batch(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(8)
     batch.count = 5
@@ -89,10 +106,10 @@ def test_rx_replaces_what_was_in_the_batch(engine: str) -> None:
 
 @pytest.mark.parametrize("ring_size", [64, 128, 512, 4096])
 @pytest.mark.parametrize("share", [1, 5, 31, 32])
-def test_frames_go_through_in_order_around_the_ring(engine: str, ring_size: int, share: int) -> None:
+def test_frames_go_through_in_order_around_the_ring(make_rig: MakeRig, ring_size: int, share: int) -> None:
     """Batches of up to half a ring: a started interval of up to 31 slots may wait for its RS besides."""
     batch_size = ring_size * share // 64
-    rig = Rig(engine, ports=2, ring_size=ring_size)
+    rig = make_rig(ports=2, ring_size=ring_size)
     rig.start()
     batch = rig.engine.new_batch(batch_size)
     forwarded: list[int] = []
@@ -112,8 +129,8 @@ def test_frames_go_through_in_order_around_the_ring(engine: str, ring_size: int,
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 7, 33, 63, 64, 100, 4096])
-def test_every_batch_size_takes_what_there_is(engine: str, batch_size: int) -> None:
-    rig = Rig(engine)
+def test_every_batch_size_takes_what_there_is(make_rig: MakeRig, batch_size: int) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(batch_size)
     total = 0
@@ -133,8 +150,8 @@ def test_every_batch_size_takes_what_there_is(engine: str, batch_size: int) -> N
     assert totals["TX_FULL"] == 0 or batch_size > 32
 
 
-def test_a_ring_that_the_device_filled_completely(engine: str) -> None:
-    rig = Rig(engine)
+def test_a_ring_that_the_device_filled_completely(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(64)
     for start in range(5):
@@ -145,8 +162,8 @@ def test_a_ring_that_the_device_filled_completely(engine: str) -> None:
         rig.nic[0].transmit(63)
 
 
-def test_a_full_tx_ring_drops_counts_and_recovers(engine: str) -> None:
-    rig = Rig(engine)
+def test_a_full_tx_ring_drops_counts_and_recovers(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(32)
     deliver(rig, 0, frames(0, 32))
@@ -175,8 +192,8 @@ def test_a_full_tx_ring_drops_counts_and_recovers(engine: str) -> None:
     rig.check(batch)
 
 
-def test_clean_returns_whole_intervals_only(engine: str) -> None:
-    rig = Rig(engine, ring_size=256)
+def test_clean_returns_whole_intervals_only(make_rig: MakeRig) -> None:
+    rig = make_rig(ring_size=256)
     rig.start()
     batch = rig.engine.new_batch(256)
     deliver(rig, 0, frames(0, 200))
@@ -190,9 +207,9 @@ def test_clean_returns_whole_intervals_only(engine: str) -> None:
         rig.check()
 
 
-def test_a_burst_reclaims_once_the_ring_is_half_full(engine: str) -> None:
+def test_a_burst_reclaims_once_the_ring_is_half_full(make_rig: MakeRig) -> None:
     """Looking earlier would fetch lines that the device is about to write."""
-    rig = Rig(engine, ring_size=128)
+    rig = make_rig(ring_size=128)
     rig.start()
     batch = rig.engine.new_batch(32)
     reclaimed = []
@@ -204,8 +221,8 @@ def test_a_burst_reclaims_once_the_ring_is_half_full(engine: str) -> None:
     assert reclaimed == [0, 0, 64, 64]
 
 
-def test_the_pool_runs_dry_and_recovers(engine: str) -> None:
-    rig = Rig(engine, ring_size=64, buffers=64 + 40)
+def test_the_pool_runs_dry_and_recovers(make_rig: MakeRig) -> None:
+    rig = make_rig(ring_size=64, buffers=64 + 40)
     rig.start()
     batch = rig.engine.new_batch(32)
     deliver(rig, 0, frames(0, 63))
@@ -223,8 +240,8 @@ def test_the_pool_runs_dry_and_recovers(engine: str) -> None:
     assert [length for _, length in rig.nic[0].sent] == [60 + i for i in range(63)]
 
 
-def test_error_frames_are_freed_and_counted(engine: str) -> None:
-    rig = Rig(engine)
+def test_error_frames_are_freed_and_counted(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(16)
     arriving = [Frame((100 + i,), i, RXE if i in {0, 3, 4, 9} else 0) for i in range(10)]
@@ -262,8 +279,8 @@ def test_a_frame_over_several_descriptors_is_one_error_wherever_bursts_cut_it(en
     assert rig.counters(0)["RX_BYTES"] == sum(sum(frame.pieces) for frame in arriving)
 
 
-def test_only_error_frames_give_an_empty_burst_and_a_doorbell(engine: str) -> None:
-    rig = Rig(engine)
+def test_only_error_frames_give_an_empty_burst_and_a_doorbell(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(16)
     deliver(rig, 0, [Frame(status=RXE)] * 7)
@@ -272,8 +289,8 @@ def test_only_error_frames_give_an_empty_burst_and_a_doorbell(engine: str) -> No
     rig.check(batch)
 
 
-def test_ports_share_the_pool_but_not_their_counters(engine: str) -> None:
-    rig = Rig(engine, ports=3)
+def test_ports_share_the_pool_but_not_their_counters(make_rig: MakeRig) -> None:
+    rig = make_rig(ports=3)
     rig.start()
     batch = rig.engine.new_batch(16)
     for source, target in ((0, 2), (1, 0), (2, 1), (0, 2)):
@@ -286,8 +303,8 @@ def test_ports_share_the_pool_but_not_their_counters(engine: str) -> None:
     assert [len(nic.sent) for nic in rig.nic] == [10, 10, 20]
 
 
-def test_bound_callables_are_the_bursts(engine: str) -> None:
-    rig = Rig(engine, ports=2)
+def test_bound_callables_are_the_bursts(make_rig: MakeRig) -> None:
+    rig = make_rig(ports=2)
     rig.start()
     one, other = rig.engine.new_batch(4), rig.engine.new_batch(8)
     take_one, take_other = rig.engine.rx(0).bind(one), rig.engine.rx(0).bind(other)
@@ -303,8 +320,8 @@ def test_bound_callables_are_the_bursts(engine: str) -> None:
     assert [length for _, length in rig.nic[1].sent] == [60 + i for i in range(12)]
 
 
-def test_a_batch_made_by_hand_is_sent(engine: str) -> None:
-    rig = Rig(engine, ports=2)
+def test_a_batch_made_by_hand_is_sent(make_rig: MakeRig) -> None:
+    rig = make_rig(ports=2)
     rig.start()
     batch = rig.engine.new_batch(8)
     deliver(rig, 0, frames(0, 3))
@@ -317,14 +334,14 @@ def test_a_batch_made_by_hand_is_sent(engine: str) -> None:
     assert rig.nic[1].sent == list(zip(order, (60, 1000, 62), strict=True))
 
 
-def test_opening_again_rebuilds_pool_and_rings(engine: str) -> None:
-    rig = Rig(engine)
+def test_opening_again_rebuilds_pool_and_rings(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     batch = rig.engine.new_batch(8)
     deliver(rig, 0, frames(0, 20))
     rig.forward(0, 0, batch)
     rig.engine.close()
-    again = open_engine(engine, rig.memory)
+    again = open_engine(rig.engine.name, rig.memory)
     assert again.free_buffers() == rig.layout.buffers
     again.rx(0).start()
     assert again.free_buffers() == rig.layout.buffers - 64
@@ -391,19 +408,19 @@ def test_ring_sizes_that_cannot_work_are_refused(engine: str, entries: int) -> N
         open_engine(engine, memory)
 
 
-def test_memory_that_does_not_fit_is_refused(engine: str) -> None:
-    rig = Rig(engine)
+def test_memory_that_does_not_fit_is_refused(make_rig: MakeRig) -> None:
+    rig = make_rig()
     short = EngineMemory(rig.arena[: 1 << 20], rig.layout, rig.dma, rig.memory.doorbells)
     with pytest.raises(IxyfwdError, match="only 1048576 bytes are mapped"):
-        open_engine(engine, short)
+        open_engine(rig.engine.name, short)
     deaf = EngineMemory(rig.arena, rig.layout, rig.dma, [])
     with pytest.raises(IxyfwdError, match="1 ports but doorbells for 0"):
-        open_engine(engine, deaf)
+        open_engine(rig.engine.name, deaf)
 
 
-def test_descriptors_beyond_the_ring_are_never_touched(engine: str) -> None:
+def test_descriptors_beyond_the_ring_are_never_touched(make_rig: MakeRig) -> None:
     """The bytes between the rings of a layout keep their poison."""
-    rig = Rig(engine, ports=2)
+    rig = make_rig(ports=2)
     layout = rig.layout
     used = [(r.descriptors, 16 * r.entries) for r in (*layout.rx, *layout.tx)]
     used += [(r.ids, 4 * r.entries) for r in (*layout.rx, *layout.tx)]
@@ -421,8 +438,8 @@ def test_descriptors_beyond_the_ring_are_never_touched(engine: str) -> None:
     assert all(rig.arena[at] == 0x5A for at in gaps)
 
 
-def test_start_writes_what_the_datasheet_calls_the_read_format(engine: str) -> None:
-    rig = Rig(engine)
+def test_start_writes_what_the_datasheet_calls_the_read_format(make_rig: MakeRig) -> None:
+    rig = make_rig()
     rig.start()
     ring = rig.layout.rx[0]
     ids = rig.ids(ring, range(64))

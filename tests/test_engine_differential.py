@@ -30,9 +30,11 @@ OPERATIONS = st.one_of(
 )
 
 
-def play(engine: str, batch_size: int, buffers: int, operations: list[tuple[str, int, object]]) -> list[object]:
+def play(
+    engine: str, segmented: bool, batch_size: int, buffers: int, operations: list[tuple[str, int, object]]
+) -> list[object]:
     """Everything that can be observed after each step."""
-    rig = Rig(engine, ports=2, ring_size=64, buffers=buffers)
+    rig = Rig(engine, ports=2, ring_size=64, buffers=buffers, segmented=segmented)
     rig.start()
     batch = rig.engine.new_batch(batch_size)
     seen: list[object] = [rig.content()]
@@ -53,21 +55,22 @@ def play(engine: str, batch_size: int, buffers: int, operations: list[tuple[str,
                 seen.append(rig.engine.tx(port).clean())
         rig.check(batch)
         seen.append(rig.content())
-    seen.append([nic.sent for nic in rig.nic])
+    seen.append([nic.sent_pieces for nic in rig.nic])
     rig.engine.close()
     return seen
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
+    segmented=st.booleans(),
     batch_size=st.sampled_from([1, 3, 8, 32, 64, 100]),
     buffers=st.sampled_from([128, 150, 200, 400]),
     operations=st.lists(OPERATIONS, max_size=25),
 )
 def test_both_engines_leave_the_same_bytes(
-    batch_size: int, buffers: int, operations: list[tuple[str, int, object]]
+    segmented: bool, batch_size: int, buffers: int, operations: list[tuple[str, int, object]]
 ) -> None:
-    native, vector = (play(engine, batch_size, buffers, operations) for engine in ENGINES)
+    native, vector = (play(engine, segmented, batch_size, buffers, operations) for engine in ENGINES)
     assert len(native) == len(vector)
     for step, (a, b) in enumerate(zip(native, vector, strict=True)):
         assert a == b, f"step {step}"

@@ -32,12 +32,15 @@ class BothEngines(RuleBasedStateMachine):
 
     @initialize(
         ring_size=st.sampled_from([64, 128]),
+        segmented=st.booleans(),
         spare=st.integers(0, 150),
         capacities=st.tuples(st.integers(1, 130), st.integers(1, 40)),
     )
-    def build(self, ring_size: int, spare: int, capacities: tuple[int, int]) -> None:
+    def build(self, ring_size: int, segmented: bool, spare: int, capacities: tuple[int, int]) -> None:
         buffers = PORTS * ring_size + spare
-        self.rigs = [Rig(name, ports=PORTS, ring_size=ring_size, buffers=buffers) for name in ENGINES]
+        self.rigs = [
+            Rig(name, ports=PORTS, ring_size=ring_size, buffers=buffers, segmented=segmented) for name in ENGINES
+        ]
         self.batches = [[rig.engine.new_batch(c) for c in capacities] for rig in self.rigs]
         for rig in self.rigs:
             rig.start()
@@ -78,7 +81,7 @@ class BothEngines(RuleBasedStateMachine):
     def transmit(self, port: int, n: int) -> None:
         counts = [rig.nic[port].transmit(n) for rig in self.rigs]
         assert counts[0] == counts[1]
-        assert self.rigs[0].nic[port].sent == self.rigs[1].nic[port].sent
+        assert self.rigs[0].nic[port].sent_pieces == self.rigs[1].nic[port].sent_pieces
 
     @rule(port=port_numbers)
     def clean(self, port: int) -> None:

@@ -271,6 +271,21 @@ def test_a_ring_full_of_descriptors_without_eop():
         assert b.tx_head(0) == 15 and b.stats.gptc == 0 and b.stats.tx_dropped == 1
 
 
+def test_a_report_is_asked_for_at_the_end_of_a_frame_only():
+    """7.2.3.2.2: RS is permitted only beside EOP. The frame is sent all the same."""
+    with Hand() as hand:
+        a, b = hand.ports
+        rx, tx = hand.rx_ring(a), hand.tx_ring(b)
+        hand.queue_frame(tx, frame(0, 300), pieces=[100, 100])
+        q0, q1 = hand.desc(tx, 1)
+        hand.set_desc(tx, 1, q0, q1 | RS)
+        hand.tail(tx, 3)
+        hand.run(2)
+        assert hand.fault_kinds(b) == {"bad_descriptor": 1}
+        assert b.faults().recent[0].index == 1
+        assert hand.receive(rx)[0].data == frame(0, 300)
+
+
 def test_more_than_40_descriptors_for_a_frame():
     with Hand() as hand:
         a, b = hand.ports

@@ -83,8 +83,8 @@ def give(hand, tx, raw: bytes, d2: int, d3: int, *, cuts: Sequence[int] = ()) ->
     for start, end in pairwise(edges):
         buffer = tx.buffers[tx.next]
         hand.write(buffer, raw[start:end])
-        last = EOP if end == len(raw) else 0
-        hand.set_desc(tx, tx.next, IOVA + buffer, d3 << 32 | d2 & ~EOP | last | end - start)
+        last = EOP | d2 & RS if end == len(raw) else 0
+        hand.set_desc(tx, tx.next, IOVA + buffer, d3 << 32 | d2 & ~(EOP | RS) | last | end - start)
         tx.next = (tx.next + 1) % tx.entries
 
 

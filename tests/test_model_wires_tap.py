@@ -148,6 +148,25 @@ def test_impossible_names(name):
         tap.open_tap(name)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("mtu", [1500, 9000, 9710])
+def test_the_mtu(mtu):
+    fd = tap.open_tap(NAME, mtu)
+    try:
+        with open(f"/sys/class/net/{NAME}/mtu") as file:
+            assert int(file.read()) == mtu
+    finally:
+        os.close(fd)
+    assert not exists()
+
+
+@pytest.mark.root
+def test_an_mtu_that_the_kernel_refuses_leaves_no_interface():
+    with pytest.raises(IxyfwdError, match=f"TAP interface {NAME}: the kernel does not take an MTU of 70000"):
+        tap.open_tap(NAME, 70000)
+    assert not exists()
+
+
 def test_no_permission_is_one_sentence(monkeypatch):
     def refuse(*_: object) -> int:
         raise PermissionError(1, "Operation not permitted")

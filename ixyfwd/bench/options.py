@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ixyfwd.bench.result import as_csv, as_table
+from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES
 from ixyfwd.errors import IxyfwdError, UsageError
 
 Name = TypeVar("Name", bound=str)
@@ -64,7 +65,7 @@ def rings(text: str) -> list[int]:
 def frames(text: str) -> list[int | str]:
     """Frame sizes in bytes with CRC, or "imix". Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
-    return [part if part == "imix" else _number(part, 64, 1518, "--frame") for part in parts]
+    return [part if part == "imix" else _number(part, 64, MAX_MAX_FRAME_BYTES, "--frame") for part in parts]
 
 
 def show(found: Mapping[str, Any], columns: Columns, *, as_json: bool, csv: Path | None) -> None:

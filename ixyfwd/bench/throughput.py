@@ -17,6 +17,7 @@ from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, EngineName, Loop, ProgramName
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.run import run_forwarder
@@ -27,7 +28,7 @@ DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the table. `frame` in bytes with CRC, or "imix"."""
+    """One row of the table. `frame` in bytes with CRC, or "imix". A frame of several buffers goes the segmented way."""
 
     engine: EngineName
     loop: Loop
@@ -60,20 +61,35 @@ class Plan:
     runs: int
 
     def trials(self) -> list[Trial]:
-        """Every combination that exists. Raises UsageError if a batch fits none of the rings."""
+        """Every combination that exists. Raises UsageError if a batch fits none of the rings or cannot hold a frame."""
         for batch in self.batches:
             if all(batch > ring // 2 for ring in self.rings):
                 raise UsageError(
                     f"batch {batch} does not fit a ring of {max(self.rings)}: at most half of it; use --ring"
                 )
+            for size in map(largest, self.frames):
+                if batch < frame_buffers(size):
+                    raise UsageError(
+                        f"batch {batch} cannot hold a frame of {size} bytes, which fills {frame_buffers(size)} "
+                        "buffers; use --batch"
+                    )
         return [
             Trial(engine, loop, program, batch, ring, frame, self.flows, workers)
             for engine in self.engines
             for loop, program, frame, workers, ring, batch in product(
                 loops_of(engine, self.loops), self.programs, self.frames, self.workers, self.rings, self.batches
             )
-            if batch <= ring // 2
+            if batch <= ring // 2 and (frame_buffers(largest(frame)) == 1 or _takes_segments(engine, loop))
         ]
+
+
+def _takes_segments(engine: EngineName, loop: Loop) -> bool:
+    return engine != "naive" and loop == "python"
+
+
+def largest(frame: int | str) -> int:
+    """Bytes of the longest frame of a size or a mix."""
+    return frame if isinstance(frame, int) else max(size for size, _ in IMIX)
 
 
 def config_for(trial: Trial, instance: str) -> Config:
@@ -92,6 +108,7 @@ def config_for(trial: Trial, instance: str) -> Config:
             loop=trial.loop,
             batch=trial.batch,
             ring_size=trial.ring,
+            max_frame=max(largest(trial.frame), base.forward.max_frame),
         ),
     )
 

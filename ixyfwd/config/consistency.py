@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable
 from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.config.problems import Path
 from ixyfwd.config.reader import Notes, one_of, shown
-from ixyfwd.config.schema import Config
-from ixyfwd.model.spec import CableWire, PcapWire, TapWire
+from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, Config
+from ixyfwd.model.spec import CableWire, GeneratorWire, PcapWire, TapWire
 
 
 def check_consistency(config: Config, notes: Notes) -> None:
     """Note everything that is wrong between keys. A value that was wrong by itself is not blamed again."""
     check_ports(config, notes)
     _check_links(config, notes)
+    _check_frame_sizes(config, notes)
     _check_cpus(config, notes)
 
 
@@ -111,6 +112,18 @@ def _check_all_linked(config: Config, linked: Collection[str], notes: Notes) -> 
         if port.name not in linked and port.name not in blamed:
             blamed.add(port.name)
             notes.add(("port", i, "name"), f"found {shown(port.name)} in no link, expected every port in one [[link]]")
+
+
+def _check_frame_sizes(config: Config, notes: Notes) -> None:
+    """A generator's frames above max_frame would only be counted by the port, and dropped."""
+    limit = config.forward.max_frame
+    if any(problem.key == "forward.max_frame" for problem in notes.problems):
+        return
+    for i, port in enumerate(config.ports):
+        sizes = [size for size, _ in port.wire.frames] if isinstance(port.wire, GeneratorWire) else []
+        if sizes and max(sizes) > limit:
+            extra = f"at most [forward] max_frame, which is {limit} (it may be up to {MAX_MAX_FRAME_BYTES})"
+            notes.add(("port", i, "wire", "frame"), f"found {max(sizes)}, expected {extra}")
 
 
 def _check_cpus(config: Config, notes: Notes) -> None:

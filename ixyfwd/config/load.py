@@ -17,7 +17,9 @@ from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
     LOOPS,
+    MAX_MAX_FRAME_BYTES,
     MAX_WORKERS,
+    MIN_MAX_FRAME_BYTES,
     NAME,
     NAME_EXPECTED,
     PROGRAMS,
@@ -32,7 +34,7 @@ from ixyfwd.config.schema import (
     RssField,
     StartConfig,
 )
-from ixyfwd.memory.layout import minimum_buffers
+from ixyfwd.memory.layout import frame_buffers, minimum_buffers
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_BUFFERS: Final = 262_144  # 528 MiB a worker
@@ -166,12 +168,14 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         lambda v: is_integer(v) and v in RING_SIZES,
     )
     # Half a ring: a burst must find room while the one before it is still being sent.
-    expected = f"a whole number from 1 to {ring_size // 2} (half of ring_size)"
+    max_frame = table.integer("max_frame", MIN_MAX_FRAME_BYTES, MIN_MAX_FRAME_BYTES, MAX_MAX_FRAME_BYTES)
+    least = frame_buffers(max_frame)
+    why = "half of ring_size" if least == 1 else f"what a frame of {max_frame} bytes fills; half of ring_size"
     batch = table.get(
         "batch",
         min(64, ring_size // 2),
-        expected,
-        lambda v: is_integer(v) and 1 <= v <= ring_size // 2,
+        f"a whole number from {least} to {ring_size // 2} ({why})",
+        lambda v: is_integer(v) and least <= v <= ring_size // 2,
     )
     forward = ForwardConfig(
         program=table.choice("program", "xconnect", PROGRAMS),
@@ -180,6 +184,7 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         batch=batch,
         buffers=_read_buffers(table, ports, ring_size, batch),
         idle=table.choice("idle", "adaptive", IDLES),
+        max_frame=max_frame,
         interrupt_interval_us=table.get(
             "interrupt_interval_us",
             100,
@@ -190,6 +195,10 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
     )
     if forward.loop == "fused" and forward.engine != "native":
         table.wrong("loop", f'"auto" or "python" with engine = {shown(forward.engine)}')
+    elif forward.loop == "fused" and forward.segmented:
+        table.wrong("loop", f'"auto" or "python" with max_frame = {max_frame}, where a frame may fill several buffers')
+    if forward.engine == "naive" and forward.segmented:
+        table.wrong("max_frame", 'at most 2044 with engine = "naive", which takes a frame for a buffer')
     table.finish()
     return forward
 

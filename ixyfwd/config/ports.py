@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
-from ixyfwd.config.schema import FLOW_CONTROLS, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
+from ixyfwd.config.schema import FLOW_CONTROLS, MAX_MAX_FRAME_BYTES, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
 from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
 from ixyfwd.telemetry.counters import MAX_PORTS
@@ -14,7 +14,7 @@ from ixyfwd.telemetry.counters import MAX_PORTS
 MAX_FLOWS: Final = 65_536
 MAX_SIZES: Final = 16
 MIN_FRAME_BYTES: Final = 64  # with CRC, as all frame sizes here
-MAX_FRAME_BYTES: Final = 1518
+MAX_FRAME_BYTES: Final = MAX_MAX_FRAME_BYTES
 MAX_RATE_PPS: Final = 1e9
 
 _DEVICE = re.compile(
@@ -167,7 +167,7 @@ def _read_frames(table: Table) -> tuple[tuple[int, int], ...]:
         else:
             expected = f"bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"
             table.notes.add((*table.path, "frame", index), f"found {shown(size)}, expected {expected}")
-    return tuple((size, 1) for size in sizes if is_integer(size))
+    return tuple((size, 1) for size in sizes if is_integer(size) and MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES)
 
 
 def _read_rate(table: Table, default: Rate, words: tuple[str, ...]) -> Rate:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from ixyfwd.config.problems import Source
+from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import Wire
 
 ProgramName = Literal["xconnect", "touch"]
@@ -32,6 +33,9 @@ NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 NAME_EXPECTED: Final = "1 to 32 of the characters a-z, 0-9, _ and -"
 MAX_WORKERS: Final = 16  # 82599 datasheet 7.1.2.8.1: an RSS index is 4 bits wide
 RING_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
+MIN_MAX_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
+MAX_MAX_FRAME_BYTES: Final = 9728  # what the 82599 is specified for (datasheet 1.3)
+HEADER_AND_CRC_BYTES: Final = 18
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `buffers` per worker; 0 = automatic. `batch` in frames, `ring_size` in descriptors.
+    """What workers do. `buffers` per worker; 0 = automatic. `batch` in buffers (of which most frames fill one),
+    `ring_size` in descriptors, `max_frame` in bytes with CRC.
 
     `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
     """
@@ -84,11 +89,22 @@ class ForwardConfig:
     interrupt_interval_us: int = 100
     loop: Loop = "auto"
     collect_garbage: bool = False  # not a key of the file: `bench latency --gc on` shows what it would cost
+    max_frame: int = MIN_MAX_FRAME_BYTES
+
+    @property
+    def segmented(self) -> bool:
+        """Whether a frame may fill more than one buffer."""
+        return frame_buffers(self.max_frame) > 1
+
+    @property
+    def mtu(self) -> int:
+        """What the kernel calls the size of such frames."""
+        return self.max_frame - HEADER_AND_CRC_BYTES
 
     @property
     def fused(self) -> bool:
         """Whether bursts follow each other in C, without Python between them."""
-        return self.engine == "native" and self.loop != "python"
+        return self.engine == "native" and self.loop != "python" and not self.segmented
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Ixgbe:
         stats.clear_statistics(self.regs)
         self.statistics = PortStatistics()
         self._init_receive(others)
-        tx.init_transmit(self.regs)
+        tx.init_transmit(self.regs, options.max_frame_bytes)
         stats.map_queue_counters(self.regs)
 
     def _station_address(self, text: str) -> bytes:
@@ -121,7 +121,7 @@ class Ixgbe:
         filters.clear_filters(self.regs)
         filters.set_addresses(self.regs, self._address, others)
         filters.set_promiscuous(self.regs, self._options.promiscuous)
-        rx.init_receive(self.regs, self._device.packet_buffer_kib)
+        rx.init_receive(self.regs, self._device.packet_buffer_kib, self._options.max_frame_bytes)
         options = self._options.rss
         self._reta = options.table(self._device.reta_entries)
         rx.init_rss(self.regs, options, self._reta)

@@ -1,9 +1,12 @@
 """What the supervisor asks of a port."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from ixyfwd.driver.flow_control import FlowControl
 from ixyfwd.driver.rss import RssOptions
+
+STANDARD_FRAME_BYTES: Final = 1518
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,8 @@ class PortOptions:
     for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
     packet buffer and holds up all other queues. flow_control: who asks whom to pause; a port that asks its partner
     lets frames wait whatever drop_enable says, as only a filling packet buffer makes it ask.
+    max_frame_bytes: the longest frame taken, with CRC; VLAN tags come on top of it. A frame longer than a buffer
+    arrives in several descriptors.
     """
 
     promiscuous: bool = True
@@ -22,6 +27,7 @@ class PortOptions:
     mac: str | None = None
     drop_enable: bool = True
     flow_control: FlowControl = FlowControl.OFF
+    max_frame_bytes: int = STANDARD_FRAME_BYTES
     rss: RssOptions = field(default_factory=RssOptions)
 
     @property

@@ -324,6 +324,10 @@ class HLREG0(Register, at=one(0x04240), section="8.2.3.22.8"):
     LPBK = Field(15)
 
 
+class MAXFRS(Register, at=one(0x04268), section="8.2.3.22.13"):
+    MFS = Field(31, 16)
+
+
 class AUTOC(Register, at=one(0x042A0), mode=Mode.SC, section="8.2.3.22.19"):
     FLU = Field(0)
     AN_RESTART = Field(12)
@@ -340,10 +344,6 @@ class AUTOC2(Register, at=one(0x042A8), section="8.2.3.22.22"):
 
 
 # 8.2.3.23 Statistics mapping (the counters themselves are in stats.py), 8.2.3.27 virtualisation
-
-
-class RXDSTATCTRL(Register, at=one(0x02F40), section="8.2.3.23"):
-    QSEL = Field(4, 0)
 
 
 class RQSMR(Register, at=array(0x02300, 32), section="8.2.3.23.71"):

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from ixyfwd.driver.access import Registers
+from ixyfwd.driver.options import STANDARD_FRAME_BYTES
 from ixyfwd.driver.register import Register, array
 from ixyfwd.driver.registers import (
     CTRL_EXT,
     DCA_RXCTRL,
     HLREG0,
+    MAXFRS,
     MRQC,
     PSRTYPE,
     RDBAH,
@@ -56,9 +58,12 @@ class ERETA(Register, at=array(0x0EE80, 96), section="8.2.3.7.15"):
     pass
 
 
-def init_receive(regs: Registers, packet_buffer_kib: int) -> None:
-    """4.6.7 with 4.6.11.3.4 (no DCB, no virtualisation): one packet buffer, CRC stripped, frames in one buffer."""
-    regs.update(HLREG0, HLREG0.RXCRCSTRP(1), HLREG0.JUMBOEN(0), HLREG0.LPBK(0))
+def init_receive(regs: Registers, packet_buffer_kib: int, max_frame_bytes: int) -> None:
+    """4.6.7 with 4.6.11.3.4 (no DCB, no virtualisation): one packet buffer, CRC stripped, no header split."""
+    # 8.2.3.22.13: MFS counts only beside JUMBOEN; without it the limit is 1518.
+    regs.update(MAXFRS, MAXFRS.MFS(max_frame_bytes))
+    jumbo = max_frame_bytes > STANDARD_FRAME_BYTES
+    regs.update(HLREG0, HLREG0.RXCRCSTRP(1), HLREG0.JUMBOEN(jumbo), HLREG0.LPBK(0))
     # 8.2.3.8.8: CRCSTRIP must agree with HLREG0; RSCFRSTSIZE must be 0 "as opposed to its hardware default"; the
     # last two "software should set".
     regs.update(RDRXCTL, RDRXCTL.CRCSTRIP(1), RDRXCTL.RSCFRSTSIZE(0), RDRXCTL.RSCACKC(1), RDRXCTL.FCOE_WRFIX(1))

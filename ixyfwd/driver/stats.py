@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import ALL_ONES, Location, Mode
-from ixyfwd.driver.registers import RQSMR, RXDSTATCTRL, TQSM
+from ixyfwd.driver.register import ALL_ONES, Field, Location, Mode, Register, one
+from ixyfwd.driver.registers import RQSMR, TQSM
 
 QUEUE_COUNTERS: Final = 16
 _ALL_QUEUES: Final = 0x10  # RXDSTATCTRL.QSEL bit 4
+
+
+class RXDSTATCTRL(Register, at=one(0x02F40), section="8.2.3.23"):
+    QSEL = Field(4, 0)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,10 @@ class PortStatistics:
     def rx_delivered(self) -> int:
         """Frames written to a ring."""
         return self._queue_sum("QPRC")
+
+    def delivered(self, queue: int) -> int:
+        """Frames written to the ring of one queue."""
+        return self.queues["QPRC"][queue]
 
     @property
     def rx_bytes(self) -> int:

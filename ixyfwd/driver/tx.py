@@ -31,7 +31,7 @@ from ixyfwd.driver.rx import DESCRIPTOR_BYTES, QUEUE_TIMEOUT_S
 DRAIN_TIMEOUT_S: Final = 0.5
 
 _PACKET_BUFFER_KIB: Final = 160
-_LARGEST_FRAME_KIB: Final = 2
+_TAGS_BYTES: Final = 8  # two VLAN tags
 _MAX_REQUEST_UNITS: Final = 0xFFF  # 4.6.11.3.4: 1 MB
 # 7.2.3.4.1: fetch when at most 36 descriptors are on the chip and at least 8 wait. WTHRESH must be 0 because RS is
 # set on every 32nd descriptor only.
@@ -39,13 +39,14 @@ _PTHRESH, _HTHRESH, _WTHRESH = 36, 8, 0
 _DRAIN_PAUSE_S: Final = 100e-6
 
 
-def init_transmit(regs: Registers) -> None:
+def init_transmit(regs: Registers, max_frame_bytes: int) -> None:
     """4.6.8 with 4.6.11.3.4: one packet buffer, one traffic class. TE comes on before any queue is enabled."""
     regs.update(HLREG0, HLREG0.TXCRCEN(1), HLREG0.TXPADEN(1))
     regs.update(RTTDCS, RTTDCS.ARBDIS(1))  # 8.2.3.9.15: MTQC is written while the arbiter is off
     regs.write(DTXMXSZRQ, DTXMXSZRQ.MAX_BYTES_NUM_REQ(_MAX_REQUEST_UNITS))
     regs.write(TXPBSIZE[0], TXPBSIZE.SIZE(_PACKET_BUFFER_KIB))
-    regs.write(TXPBTHRESH[0], TXPBTHRESH.THRESH(_PACKET_BUFFER_KIB - _LARGEST_FRAME_KIB))
+    largest_frame_kib = -(-(max_frame_bytes + _TAGS_BYTES) // 1024)
+    regs.write(TXPBTHRESH[0], TXPBTHRESH.THRESH(_PACKET_BUFFER_KIB - largest_frame_kib))
     for n in range(1, TXPBSIZE.count):
         regs.write(TXPBSIZE[n], 0)
         regs.write(TXPBTHRESH[n], 0)

@@ -1,4 +1,5 @@
-"""A burst of frames as arrays, one entry per frame; the first `count` entries are valid.
+"""A burst of frames as arrays, one entry per frame, or per buffer where the engine is segmented; the first `count`
+entries are valid.
 
 The arrays live in one block of process-local memory, so that C, numpy and plain Python see the same cells.
 """
@@ -12,7 +13,7 @@ _HEADER_BYTES: Final = 64  # word 0: count, word 1: capacity; keeps the arrays o
 class Batch:
     """`ids`, `lengths`, `hashes`, `status` are uint32 memoryviews of `capacity` entries.
 
-    ids: buffer id. lengths: bytes of the frame without CRC. hashes: RSS hash. status: the extended status and error
+    ids: buffer id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: the extended status and error
     dword of the descriptor (82599 datasheet 7.1.6.2, d2).
     """
 

@@ -26,12 +26,17 @@ class Doorbells:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What an engine works on. `arena` is the whole arena as a writable byte view; `dma` gives device addresses."""
+    """What an engine works on. `arena` is the whole arena as a writable byte view; `dma` gives device addresses.
+
+    `segmented`: frames may span several buffers. Each entry of a batch is then a segment; the last one of a frame has
+    EOP in its status. Bursts take whole frames only and count frames; what they return counts entries.
+    """
 
     arena: memoryview
     layout: WorkerLayout
     dma: DmaMap
     doorbells: Sequence[Doorbells]  # by port
+    segmented: bool = False
 
 
 class RxQueue(Protocol):
@@ -49,8 +54,9 @@ class RxQueue(Protocol):
 
         At most `capacity` descriptors are taken. Every taken slot is refilled from the pool and RDT written once, or
         not at all if nothing was taken. When the pool runs dry, frames stay in the ring and RX_NO_BUFFER counts the
-        event. Frames with RXE and frames that span several descriptors are freed, counted in RX_ERRORS (once, at
-        their EOP) and not returned. RX_PACKETS counts all that were received, RX_ERRORS among them; RX_BYTES too.
+        event. Frames with RXE and frames that span several descriptors (segmented: more than a burst can take) are
+        freed, counted in RX_ERRORS (once, at their EOP) and not returned. RX_PACKETS counts all that were received,
+        RX_ERRORS among them; RX_BYTES too.
         """
 
     def bind(self, batch: Batch) -> Callable[[], int]:
@@ -64,8 +70,8 @@ class TxQueue(Protocol):
         """Queue the frames of `batch` in order; returns how many were taken. The batch is empty afterwards.
 
         Reclaims finished descriptors first if the ring is half full or has no room for the batch (RS every
-        RS_INTERVAL, whole intervals only). What finds no room is freed and counted in TX_FULL. TDT is written once, or
-        not at all when nothing was taken.
+        RS_INTERVAL, whole intervals only; segmented: RS at the EOP of the frame that completes an interval). What finds
+        no room is freed and counted in TX_FULL. TDT is written once, or not at all when nothing was taken.
         """
 
     def bind(self, batch: Batch) -> Callable[[], int]:

@@ -84,7 +84,9 @@ class NaiveEngine:
     name = "naive"
 
     def __init__(self, memory: EngineMemory) -> None:
-        """Raises IxyfwdError if the memory does not fit the layout."""
+        """Raises IxyfwdError if the memory does not fit the layout, or for frames over several buffers."""
+        if memory.segmented:
+            raise IxyfwdError("the naive engine takes no frames over several buffers; use native or vector")
         adopt(memory)
         self._memory = memory
         self._arena = memory.arena[:]

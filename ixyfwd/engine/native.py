@@ -5,7 +5,7 @@ Each pair of queue and batch gets one C struct of raw pointers, so that a burst 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ixyfwd.engine._native import ffi, lib
 from ixyfwd.engine.batch import Batch
@@ -18,6 +18,14 @@ from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
 
 CData = Any  # a C object of cffi's
 Burst = Callable[[CData], int]
+
+PLAIN: Final[tuple[Burst, ...]] = (lib.rx_burst, lib.tx_burst, lib.tx_clean, lib.touch_burst)
+SEGMENTED: Final[tuple[Burst, ...]] = (
+    lib.rx_burst_segmented,
+    lib.tx_burst_segmented,
+    lib.tx_clean_segmented,
+    lib.touch_burst_segmented,
+)
 
 
 class NativeEngine:
@@ -36,6 +44,7 @@ class NativeEngine:
         self._addresses = ffi.new("uint64_t[]", device_addresses(memory))
         self._offsets = ffi.new("uint64_t[]", layout.buffer_offsets())
         self._no_batch = ffi.new("struct batch *")  # capacity 0
+        self._rx_burst, self._tx_burst, self._tx_clean, self._touch_burst = SEGMENTED if memory.segmented else PLAIN
         self._work: list[CData] = []  # every struct that C may be called with
         self._pool = ffi.cast("struct pool *", self._arena + layout.pool)
         ports = range(len(layout.rx))
@@ -86,7 +95,7 @@ class NativeEngine:
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._check_open()
-        return self._bound(lib.touch_burst, self._frames(at), batch)
+        return self._bound(self._touch_burst, self._frames(at), batch)
 
     def bind_forward(
         self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
@@ -120,10 +129,10 @@ class NativeEngine:
         return frames
 
     def _new_rx(self, port: int, queue: CData) -> Rx:
-        return Rx(partial(self._bind_queue, lib.rx_burst, queue), partial(self._start_rx, port))
+        return Rx(partial(self._bind_queue, self._rx_burst, queue), partial(self._start_rx, port))
 
     def _new_tx(self, queue: CData) -> Tx:
-        return Tx(partial(self._bind_queue, lib.tx_burst, queue), partial(self._clean, queue))
+        return Tx(partial(self._bind_queue, self._tx_burst, queue), partial(self._clean, queue))
 
     def _bind_queue(self, function: Burst, queue: CData, batch: Batch) -> Callable[[], int]:
         """`function` of a copy of `queue` that works on `batch`."""
@@ -136,7 +145,7 @@ class NativeEngine:
 
     def _clean(self, queue: CData) -> int:
         self._check_open()
-        return lib.tx_clean(queue)
+        return self._tx_clean(queue)
 
     def _bound(self, function: Burst, work: CData, batch: Batch) -> Callable[[], int]:
         call = partial(function, self._attach(work, batch))

@@ -11,6 +11,7 @@ from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.engine.vector_rx import RxBurst
+from ixyfwd.engine.vector_segments import SegmentedRxBurst, SegmentedTouchBurst, SegmentedTxBurst, SegmentedTxRing
 from ixyfwd.engine.vector_touch import TouchBurst
 from ixyfwd.engine.vector_tx import TxBurst, TxRing
 from ixyfwd.engine.vector_views import (
@@ -74,37 +75,41 @@ class VectorEngine:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._open_pool()
         offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
-        return self._keep(TouchBurst(self._memory.arena, offsets, BatchViews(batch), at)).run
+        touch = SegmentedTouchBurst if self._memory.segmented else TouchBurst
+        return self._keep(touch(self._memory.arena, offsets, BatchViews(batch), at)).run
 
     def _bind_rx(self, port: int, batch: Batch) -> Callable[[], int]:
         memory, pool = self._memory, self._open_pool()
         ring = self._keep(RingViews(memory.arena, memory.layout.rx[port]))
         counters = port_counters(memory.arena, memory.layout, port)
         rdt = memory.doorbells[port].rdt
-        burst = RxBurst(
+        rx_burst = SegmentedRxBurst if memory.segmented else RxBurst
+        burst = rx_burst(
             ring, pool, BatchViews(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, rdt=rdt
         )
         return self._keep(burst).run
 
-    def _bind_tx(self, ring: TxRing, port: int, batch: Batch) -> Callable[[], int]:
+    def _bind_tx(self, ring: TxRing | SegmentedTxRing, port: int, batch: Batch) -> Callable[[], int]:
         memory = self._memory
         self._open_pool()
         counters = port_counters(memory.arena, memory.layout, port)
-        tdt = memory.doorbells[port].tdt
-        burst = TxBurst(ring, BatchViews(batch), descriptors_by_id=self._descriptors_by_id, counters=counters, tdt=tdt)
-        return self._keep(burst).run
+        tdt, by_id, views = memory.doorbells[port].tdt, self._descriptors_by_id, BatchViews(batch)
+        if isinstance(ring, SegmentedTxRing):
+            burst = SegmentedTxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)
+            return self._keep(burst).run
+        return self._keep(TxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)).run
 
     def _new_tx(self, port: int) -> Tx:
         memory = self._memory
         views = self._keep(RingViews(memory.arena, memory.layout.tx[port]))
-        ring = self._keep(TxRing(views, self._open_pool()))
+        ring = self._keep((SegmentedTxRing if memory.segmented else TxRing)(views, self._open_pool()))
         return Tx(partial(self._bind_tx, ring, port), partial(self._clean, ring))
 
     def _start_rx(self, port: int) -> None:
         self._open_pool()
         start_rx(self._memory, port)
 
-    def _clean(self, ring: TxRing) -> int:
+    def _clean(self, ring: TxRing | SegmentedTxRing) -> int:
         self._open_pool()
         return ring.clean()
 

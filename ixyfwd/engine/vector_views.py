@@ -59,6 +59,12 @@ class PoolViews(Closable):
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
         self.stack: Words = np.frombuffer(arena[first : first + 4 * layout.buffers], np.uint32)
 
+    def push(self, ids: Words) -> None:
+        """Free buffers."""
+        free = self.state[0]
+        self.stack[free : free + ids.size] = ids
+        self.state[0] = free + ids.size
+
 
 class BatchViews:
     """A batch as a 4 x capacity array (ids, lengths, hashes, status) and its count as `words[0]`."""

@@ -24,6 +24,8 @@ BUFFER_HEADROOM_BYTES = 64
 BUFFER_STRIDE_BYTES = BUFFER_HEADROOM_BYTES + BUFFER_DATA_BYTES
 RING_STATE_BYTES = 64
 POOL_STATE_BYTES = 64
+CRC_BYTES = 4
+TAG_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class RingLayout:
     """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean, 3 = spanning.
 
     rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
-    middle of a frame that spans several descriptors.
+    middle of a frame that spans several descriptors and is being dropped.
     tx: `tail` is the last TDT written (= the next slot to fill), `clean` the oldest slot whose buffer is not yet back
     in the pool; `next` is unused. `ids` is uint32[entries]: the buffer id in each slot.
     """
@@ -96,6 +98,12 @@ def _rings_from_json(rings: Sequence[Mapping[str, int]]) -> tuple[RingLayout, ..
 def worker_from_json(data: Mapping[str, Any]) -> WorkerLayout:
     """A worker's layout from the plain data of `as_json`."""
     return WorkerLayout(**{**data, "rx": _rings_from_json(data["rx"]), "tx": _rings_from_json(data["tx"])})
+
+
+def frame_buffers(max_frame_bytes: int) -> int:
+    """Buffers that the longest frame fills: `max_frame_bytes` with CRC, which the port strips, and beyond that up to
+    two VLAN tags (82599 datasheet 8.2.3.22.13: MAXFRS does not count them)."""
+    return -(-(max_frame_bytes - CRC_BYTES + 2 * TAG_BYTES) // BUFFER_DATA_BYTES)
 
 
 def _align(value: int, to: int) -> int:

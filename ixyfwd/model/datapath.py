@@ -227,8 +227,8 @@ class DatapathPort:
         match wire:
             case GeneratorWire():
                 return GeneratorPlug(self._handle, self.index, wire, mac)
-            case TapWire(interface=interface):
-                return TapPlug(self._handle, interface)
+            case TapWire(interface=interface, mtu=mtu):
+                return TapPlug(self._handle, interface, mtu)
             case PcapWire():
                 return PcapPlug(self._handle, wire)
             case CableWire(to=to):
@@ -261,7 +261,8 @@ class DatapathPort:
 
         generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
         duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
-        p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ... send_errors, interface_down;
+        p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ...
+        send_errors, interface_down;
         pcap: `replay` and `capture`, each a dict or None; cable: sent, received and bytes; none: sent and bytes.
         Sent and received are the wire's view: a generator sends into the port, a TAP has received from the kernel.
         """

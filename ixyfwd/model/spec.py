@@ -32,9 +32,10 @@ class GeneratorWire:
 
 @dataclass(frozen=True)
 class TapWire:
-    """A TAP interface of the kernel: its frames go into the port, the port's frames come out of it."""
+    """A TAP interface of the kernel: its frames go into the port, the port's frames come out of it. `mtu` in bytes."""
 
     interface: str
+    mtu: int = 1500
     kind: Literal["tap"] = "tap"
 
 

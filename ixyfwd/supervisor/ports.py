@@ -84,6 +84,7 @@ def port_options(config: Config, port: PortConfig, workers: int) -> PortOptions:
         mac_filters=port.mac_filters,
         mac=port.mac,
         flow_control=FlowControl(port.flow_control),
+        max_frame_bytes=config.forward.max_frame,
         rss=RssOptions(queues=workers, key=config.rss.key, fields=config.rss.fields),
     )
 

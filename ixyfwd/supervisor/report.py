@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ixyfwd.config.schema import Config
+from ixyfwd.driver.frames import queued_frames, received_frames
+from ixyfwd.memory.layout import RingLayout
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.workers import Worker
@@ -64,14 +66,32 @@ def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str
 
 
 def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
-    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
+    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves.
+
+    Where frames may span several descriptors, those that end one are counted. A device may have moved its head over
+    descriptors that it has not written back; what is in those only its own count of frames tells.
+    """
     total = 0
     for port in ports:
         for worker in workers:
+            queue = worker.index
             rx, tx = worker.spec.layout.rx[port.index], worker.spec.layout.tx[port.index]
-            total += (port.driver.rx_head(worker.index) - worker.ring_state(rx, 0)) % rx.entries
-            total += (worker.ring_state(tx, 1) - port.driver.tx_head(worker.index)) % tx.entries
+            received = _between(worker.ring_state(rx, 0), port.driver.rx_head(queue), rx)
+            queued = _between(port.driver.tx_head(queue), worker.ring_state(tx, 1), tx)
+            if not worker.spec.segmented:
+                total += len(received) + len(queued)
+                continue
+            total += queued_frames(worker.descriptors(tx), queued)
+            ended = received_frames(worker.descriptors(rx), received)
+            if ended is None:
+                ended = port.driver.statistics.delivered(queue) - worker.port_word(port.index, PortWord.RX_PACKETS)
+            total += ended
     return total
+
+
+def _between(first: int, end: int, ring: RingLayout) -> list[int]:
+    """The slots from `first` to before `end`."""
+    return [(first + i) % ring.entries for i in range((end - first) % ring.entries)]
 
 
 def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[Status]:

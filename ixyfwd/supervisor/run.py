@@ -125,6 +125,7 @@ def _worker_specs(  # noqa: PLR0917
             program=config.forward.program,
             batch=config.forward.batch,
             idle=config.forward.idle,
+            segmented=config.forward.segmented,
             fused=config.forward.fused,
             collect_garbage=config.forward.collect_garbage,
         )

@@ -9,7 +9,7 @@ import psutil
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import RingLayout
+from ixyfwd.memory.layout import DESCRIPTOR_BYTES, RingLayout
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
 from ixyfwd.worker.spec import WorkerSpec
@@ -126,6 +126,10 @@ class Worker:
     def ring_state(self, ring: RingLayout, word: int) -> int:
         """A word of a ring's state: 0 next, 1 tail, 2 clean."""
         return int.from_bytes(self._arena.view[ring.state + 4 * word : ring.state + 4 * word + 4], "little")
+
+    def descriptors(self, ring: RingLayout) -> memoryview:
+        """A ring's descriptors, as bytes."""
+        return self._arena.view[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
 
     def own_memory_mib(self) -> float:
         """Resident memory without the arena and the doorbell pages (which are shared files)."""

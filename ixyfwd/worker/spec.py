@@ -41,6 +41,7 @@ class WorkerSpec:
     batch: int
     idle: IdlePolicy
     fused: bool  # the whole loop in C, where the engine and the program can
+    segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
     collect_garbage: bool = False  # let Python's collector run; only to measure what it costs
 

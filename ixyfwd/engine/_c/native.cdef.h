@@ -35,7 +35,7 @@ struct ring_state {
 	uint32_t next;
 	uint32_t tail;
 	uint32_t clean;
-	uint32_t spanning; /* rx: the last descriptor taken had no EOP */
+	uint32_t spanning; /* rx: the last descriptor taken had no EOP, and its frame is to be dropped */
 	uint32_t reserved[12];
 };
 
@@ -101,5 +101,10 @@ uint32_t rx_burst(struct queue *queue);
 uint32_t tx_burst(struct queue *queue);
 uint32_t tx_clean(struct queue *queue);
 uint32_t touch_burst(struct frames *frames);
+
+uint32_t rx_burst_segmented(struct queue *queue);
+uint32_t tx_burst_segmented(struct queue *queue);
+uint32_t tx_clean_segmented(struct queue *queue);
+uint32_t touch_burst_segmented(struct frames *frames);
 /* Returns the bursts that had frames << 16 | the empty rounds at its end. */
 uint32_t forward(struct forwarder *forwarder);

@@ -13,6 +13,7 @@
 #define RX_EOP (UINT32_C(1) << 1)
 #define RX_RXE (UINT32_C(1) << 29)
 #define TX_DD (UINT64_C(1) << 32)
+#define TX_EOP (UINT64_C(1) << 24)
 #define TX_RS (UINT64_C(1) << 27)
 #define TX_COMMAND UINT64_C(0x23300000) /* DEXT, IFCS, EOP, DTYP = 3 */
 #define TX_PAYLEN_SHIFT (32 + 14)

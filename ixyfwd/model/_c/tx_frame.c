@@ -94,6 +94,8 @@ static bool fetch_frame(struct port *p, struct tx_queue *q, uint32_t count, stru
         if (k == 0 && !bad_type(&copy) && !(copy.q1 & TXD_IFCS))
             bad_frame(p, q, f); /* without a CRC of the MAC or of software no receiver takes the frame */
         f->ended = copy.q1 & TXD_EOP;
+        if ((copy.q1 & TXD_RS) && !f->ended) /* 7.2.3.2.2: RS is permitted only beside EOP */
+            fault(p, FAULT_BAD_DESCRIPTOR, true, q->number, index, copy.q0);
         if (good && (good = check_part(p, q, index, &copy, f)))
             f->length += copy.q1 & TXD_LENGTH;
     }

@@ -13,15 +13,18 @@ from ixyfwd.model.wires.base import Plug, Pointer, check_memory
 
 TUN_DEVICE = "/dev/net/tun"
 TUNSETIFF = 0x400454CA
+SIOCSIFMTU = 0x8922
+DEFAULT_MTU = 1500
 IFF_TAP, IFF_NO_PI, IFF_TUN_EXCL = 0x0002, 0x1000, 0x8000
 NAME_BYTES = 16  # with the terminating zero
 COUNTS = ("received", "received_bytes", "sent", "sent_bytes", "send_errors", "interface_down")
 
 
-def open_tap(name: str) -> int:
+def open_tap(name: str, mtu: int = DEFAULT_MTU) -> int:
     """Make the TAP interface `name`; it exists as long as the descriptor returned is open.
 
-    Raises UsageError (impossible name), RefusedError (the name is taken), IxyfwdError (no permission, no TUN/TAP).
+    Raises UsageError (impossible name), RefusedError (the name is taken), IxyfwdError (no permission, no TUN/TAP, an
+    MTU that the kernel does not take).
     """
     if not 0 < len(name.encode()) < NAME_BYTES or "/" in name or any(c.isspace() or c in "%:" for c in name):
         raise UsageError(f"TAP interface {name!r}: expected a name of 1 to {NAME_BYTES - 1} bytes without space, / : %")
@@ -36,7 +39,19 @@ def open_tap(name: str) -> int:
     except OSError as error:
         os.close(fd)
         raise _refusal(name, error) from None
+    if mtu != DEFAULT_MTU:
+        _set_mtu(fd, name, mtu)
     return fd
+
+
+def _set_mtu(fd: int, name: str, mtu: int) -> None:
+    """Closes `fd` if it fails, so that the interface goes again."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, SIOCSIFMTU, struct.pack("16si20x", name.encode(), mtu))
+    except OSError as error:
+        os.close(fd)
+        raise IxyfwdError(f"TAP interface {name}: the kernel does not take an MTU of {mtu}: {error.strerror}") from None
 
 
 def _exists(name: str) -> bool:
@@ -62,11 +77,11 @@ class TapPlug(Plug):
 
     kind = "tap"
 
-    def __init__(self, port: Pointer, interface: str) -> None:
+    def __init__(self, port: Pointer, interface: str, mtu: int) -> None:
         """Raises what `open_tap` raises."""
         super().__init__(port)
         self._interface = interface
-        self._fd = open_tap(interface)
+        self._fd = open_tap(interface, mtu)
         check_memory(lib.dp_plug_tap(port, self._fd), "a TAP wire")
 
     def stats(self) -> dict[str, Any]:

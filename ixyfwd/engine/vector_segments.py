@@ -1,0 +1,238 @@
+"""Frames over several buffers, in numpy: an entry of the batch is a segment, the last one of a frame has EOP in its
+status. Whole frames only, both ways."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ixyfwd.engine.contract import RS_INTERVAL
+from ixyfwd.engine.vector_rx import DD as RX_DD
+from ixyfwd.engine.vector_rx import EOP, RX_BYTES, RX_ERRORS, RX_NO_BUFFER, RX_PACKETS, RXE
+from ixyfwd.engine.vector_tx import COMMAND, PAYLEN_SHIFT, RS, TX_BYTES, TX_FULL, TX_PACKETS
+from ixyfwd.engine.vector_tx import DD as TX_DD
+from ixyfwd.engine.vector_views import (
+    BatchViews,
+    Closable,
+    Descriptors,
+    Index,
+    PoolViews,
+    RingViews,
+    Words,
+    count_leading,
+    split,
+)
+
+TX_EOP = 1 << 24  # d2
+
+
+def frame_ends(status: Words) -> Index:
+    """The entries that end a frame."""
+    return np.flatnonzero(status & np.uint32(EOP))
+
+
+class SegmentedRxBurst(Closable):
+    """A receive ring and the batch that it fills; `run` is the burst."""
+
+    def __init__(
+        self,
+        ring: RingViews,
+        pool: PoolViews,
+        batch: BatchViews,
+        *,
+        descriptors_by_id: Descriptors,
+        counters: memoryview,
+        rdt: memoryview,
+    ) -> None:
+        """`descriptors_by_id`: the read-format descriptor of each buffer id. `counters`: the port's block."""
+        self.batch = batch
+        self._ring = ring
+        self._state = ring.state
+        self._pool = pool
+        self._descriptors_by_id = descriptors_by_id
+        self._counters = counters
+        self._rdt = rdt
+        self._mask = ring.entries - 1
+        self._limit = min(batch.batch.capacity, self._mask)
+
+    def run(self) -> int:
+        """See `engine.contract.RxQueue.burst`."""
+        next_ = self._state[0]
+        n = self._count_done(next_)
+        if n > self._pool.state[0]:
+            n = self._pool.state[0]
+            self._counters[RX_NO_BUFFER] += 1
+        ends = self._read(next_, n)
+        # Without any EOP: not finished yet, or longer than any burst, and then dropped piece by piece.
+        n = int(ends[-1]) + 1 if ends.size else n if n == self._limit else 0
+        self.batch.words[0] = 0
+        if n == 0:
+            return 0
+        # Together, and before the descriptors are overwritten: see segments.c.
+        self._state[0] = (next_ + n) & self._mask
+        self._counters[RX_PACKETS] += ends.size
+        self._counters[RX_BYTES] += int(self.batch.cells[1, :n].sum())
+        self._refill(next_, n)
+        kept = self._drop_errors(n, ends)
+        self.batch.words[0] = kept
+        return kept
+
+    def _count_done(self, next_: int) -> int:
+        dwords, mask = self._ring.dwords, self._mask
+        return count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & RX_DD, self._limit)
+
+    def _read(self, next_: int, n: int) -> Index:
+        """Copy descriptors into the batch; returns which of them end a frame."""
+        ring, cells = self._ring, self.batch.cells
+        for slot, count, at in split(next_, n, ring.entries):
+            slots, entries = slice(slot, slot + count), slice(at, at + count)
+            cells[0, entries] = ring.ids[slots]
+            cells[1, entries] = ring.lengths[slots]
+            cells[2:4, entries] = ring.hash_and_status[:, slots]
+        return frame_ends(cells[3, :n])
+
+    def _refill(self, next_: int, n: int) -> None:
+        ring, free = self._ring, self._pool.state[0]
+        for slot, count, at in split(next_, n, ring.entries):
+            fresh = self._pool.stack[free - n + at : free - n + at + count]
+            ring.ids[slot : slot + count] = fresh
+            ring.descriptors[slot : slot + count] = self._descriptors_by_id[fresh]
+        self._pool.state[0] = free - n
+        self._state[1] = self._rdt[0] = (next_ + n - 1) & self._mask
+
+    def _drop_errors(self, n: int, ends: Index) -> int:
+        """Free what arrived with an error, and what began in an earlier burst that could not hold it; returns the
+        entries that are left."""
+        cells = self.batch.cells[:, :n]
+        bad: NDArray[np.bool_] = np.ones(ends.size + 1, np.bool_)  # the last stands for what has no EOP
+        bad[:-1] = cells[3, ends] & np.uint32(RXE)
+        if self._state[3] and ends.size:
+            bad[0] = True
+        errors = int(np.count_nonzero(bad[:-1]))
+        self._state[3] = 0 if ends.size else 1  # a burst ends with an EOP if it has one
+        if ends.size and not errors:
+            return n
+        frame_of = np.searchsorted(ends, np.arange(n))
+        unwanted = cells[0, bad[frame_of]]
+        self._pool.push(unwanted)
+        kept: int = n - unwanted.size
+        cells[:, :kept] = cells[:, ~bad[frame_of]]
+        self._counters[RX_ERRORS] += errors
+        return kept
+
+
+class SegmentedTxRing(Closable):
+    """A transmit ring and what comes back from it."""
+
+    def __init__(self, ring: RingViews, pool: PoolViews) -> None:
+        self.views = ring
+        self.state = ring.state
+        self.mask = ring.entries - 1
+        self.pool = pool
+
+    def clean(self) -> int:
+        """See `engine.contract.TxQueue.clean`. RS is in the frame that has an interval's last slot, at its EOP: the
+        first DD from that slot on, if any."""
+        dwords, mask, clean = self.views.dwords, self.mask, self.state[2]
+        pending = (self.state[1] - clean) & mask
+        freed = 0
+        while True:
+            at = freed + RS_INTERVAL - 1 - (clean + freed) % RS_INTERVAL
+            stop = min(at + RS_INTERVAL, pending)
+            while at < stop and not dwords[4 * ((clean + at) & mask) + 3] & TX_DD:
+                at += 1
+            if at >= stop:
+                break
+            freed = at + 1
+        for slot, count, _ in split(clean, freed, mask + 1):
+            self.pool.push(self.views.ids[slot : slot + count])
+        self.state[2] = (clean + freed) & mask
+        return freed
+
+
+class SegmentedTxBurst(Closable):
+    """A transmit ring and the batch that it empties; `run` is the burst."""
+
+    def __init__(
+        self,
+        ring: SegmentedTxRing,
+        batch: BatchViews,
+        *,
+        descriptors_by_id: Descriptors,
+        counters: memoryview,
+        tdt: memoryview,
+    ) -> None:
+        """`descriptors_by_id`: buffer address and zero for each buffer id. `counters`: the port's block."""
+        self.batch = batch
+        self._ring = ring
+        self._state = ring.state
+        self._descriptors_by_id = descriptors_by_id
+        self._counters = counters
+        self._tdt = tdt
+        self._mask = ring.mask
+
+    def run(self) -> int:
+        """See `engine.contract.TxQueue.burst`."""
+        n = self.batch.words[0]
+        if n == 0:
+            return 0
+        room = self._mask - ((self._state[1] - self._state[2]) & self._mask)
+        if room < n or room <= self._mask // 2:
+            room += self._ring.clean()
+        ends = frame_ends(self.batch.cells[3, :n])
+        if not ends.size or ends[-1] != n - 1:
+            ends = np.append(ends, n - 1)  # the end of the batch ends a frame too
+        frames = int(np.searchsorted(ends, room))  # an entry `room` would find none
+        taken = int(ends[frames - 1]) + 1 if frames else 0
+        if taken:
+            frame_bytes = self._post(self._state[1], taken, ends[:frames])
+            self._state[1] = self._tdt[0] = (self._state[1] + taken) & self._mask
+            self._counters[TX_PACKETS] += frames
+            self._counters[TX_BYTES] += frame_bytes
+        if taken < n:
+            self._ring.pool.push(self.batch.cells[0, taken:n])
+            self._counters[TX_FULL] += ends.size - frames
+        self.batch.words[0] = 0
+        return taken
+
+    def _post(self, tail: int, n: int, ends: Index) -> int:
+        """Write the descriptors (datasheet 7.2.3.2.4: PAYLEN is looked at in the first of a frame, RS is permitted only
+        beside EOP). Returns the bytes."""
+        ids, lengths = self.batch.cells[0, :n], self.batch.cells[1, :n]
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1] + 1
+        frame_bytes = np.add.reduceat(lengths, starts)
+        d2 = lengths + np.uint32(COMMAND & ~TX_EOP)
+        d2[ends] |= np.uint32(TX_EOP)
+        last_slots = np.arange(RS_INTERVAL - 1 - tail % RS_INTERVAL, n, RS_INTERVAL)
+        d2[ends[np.searchsorted(ends, last_slots)]] |= np.uint32(RS)
+        d3 = np.zeros(n, np.uint32)
+        d3[starts] = frame_bytes << np.uint32(PAYLEN_SHIFT)
+        ring = self._ring.views
+        for slot, count, at in split(tail, n, self._mask + 1):
+            slots, entries = slice(slot, slot + count), slice(at, at + count)
+            ring.ids[slots] = ids[entries]
+            ring.descriptors[slots] = self._descriptors_by_id[ids[entries]]
+            ring.d2[slots] = d2[entries]
+            ring.d3[slots] = d3[entries]
+        return int(frame_bytes.sum())
+
+
+class SegmentedTouchBurst(Closable):
+    """A batch whose frames are touched, in their first segments; `run` does it."""
+
+    def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
+        """`offsets`: of byte `at` of each buffer id's frame in the arena."""
+        self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
+        self._offsets = offsets
+        self._batch = batch
+        self._at = at
+
+    def run(self) -> int:
+        """Increment the byte of every frame that is long enough to have it; returns the segments looked at."""
+        n = self._batch.words[0]
+        if n == 0:
+            return 0
+        cells = self._batch.cells[:, :n]
+        wanted: NDArray[np.bool_] = cells[1] > self._at
+        wanted[1:] &= (cells[3, :-1] & np.uint32(EOP)) != 0
+        self._bytes[self._offsets[cells[0, wanted]]] += np.uint8(1)
+        return n
