@@ -162,7 +162,8 @@ def scaling(  # noqa: PLR0917
         print(found["note"])
 
 
-app.command()(cli_load.latency)
+for command in (cli_load.latency, cli_load.rfc2544, cli_load.soak):
+    app.command()(command)
 
 
 def _instance() -> str:

@@ -9,6 +9,7 @@ from ixyfwd.bench.options import Columns, CsvOption, FlowsOption, JsonOption, Sv
 from ixyfwd.bench.progress import progress
 from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS, RING_SIZES
 from ixyfwd.errors import UsageError
+from ixyfwd.model.spec import Rate
 
 EngineOption = Annotated[str, typer.Option("--engine", help="engine: native, vector, naive")]
 LoopOption = Annotated[str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused if it can be")]
@@ -54,13 +55,13 @@ def latency(  # noqa: PLR0917
     trial = _trial(engine, loop, program, batch, ring, frame, flows, workers)
     shares = numbers(load, 1, 100, "--load") if load is not None else []
     rates: list[tuple[float, float | None]] = [(value, None) for value in _rates(rate or "1e6")]
-    (policy,) = names(idle, IDLES, "--idle")
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
     collects = [word == "on" for word in names(gc, ("off", "on"), "--gc")]
     with progress() as report:
         if shares:
             from ixyfwd.bench.rfc2544 import find_pdr  # noqa: PLC0415
 
-            highest = find_pdr(trial, _instance(), report)
+            highest = find_pdr(trial, policy, _instance(), report)
             rates = [(highest * share / 100, share / 100) for share in shares]
         plan = bench.Plan(trial, rates, policy, collects, duration, runs)
         found, histograms = bench.measure(plan, _instance(), report)
@@ -68,6 +69,75 @@ def latency(  # noqa: PLR0917
         latency_plot({name: one.line() for name, one in histograms.items()}, "model", svg)
     columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2)}
     show(_with_percentiles(found), {**columns, **PERCENTILE_COLUMNS}, as_json=as_json, csv=csv)
+
+
+def rfc2544(  # noqa: PLR0917
+    frame: Annotated[str, typer.Option(help="frame sizes in bytes with CRC, or imix, comma-separated")] = (
+        "64,128,256,512,1024,1280,1518,imix"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="short trials, 5 % precision: a look")] = False,
+    full: Annotated[bool, typer.Option("--full", help="final trials of 60 s, as RFC 2544 has it: hours")] = False,
+    engine: EngineOption = "native",
+    loop: LoopOption = "auto",
+    program: ProgramOption = "xconnect",
+    batch: BatchOption = 64,
+    ring: RingOption = 512,
+    flows: FlowsOption = 64,
+    workers: WorkersOption = 1,
+    idle: IdleOption = "spin",
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+) -> None:
+    """Highest rates without loss (NDR) and with 0.5 % loss (PDR), and the longest burst at line rate."""
+    from ixyfwd.bench import rfc2544 as bench  # noqa: PLC0415
+
+    if quick and full:
+        raise UsageError("--quick and --full: give one of them")
+    effort = bench.QUICK if quick else bench.FULL if full else bench.NORMAL
+    trials = [_trial(engine, loop, program, batch, ring, size.strip(), flows, workers) for size in frame.split(",")]
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    with progress() as report:
+        found = bench.run(trials, effort, policy, _instance(), report)
+    columns: Columns = {
+        "goal": ("goal", None),
+        "load_mpps": ("load Mpps", 2),
+        "line_rate_share": ("of line rate", 3),
+        "mpps": ("Mpps median (min-max)", 2),
+        "loss_share": ("lost", 5),
+        "back_to_back_frames": ("back to back", None),
+    }
+    show(found, columns, as_json=as_json, csv=csv)
+
+
+def soak(  # noqa: PLR0917
+    duration: Annotated[str, typer.Option(help="how long: 30s, 10m, 8h")] = "30s",
+    rate: Annotated[
+        str, typer.Option(help="frames per second, both directions summed, or max: as fast as the ports take them")
+    ] = "max",
+    engine: EngineOption = "native",
+    loop: LoopOption = "auto",
+    program: ProgramOption = "touch",
+    batch: BatchOption = 64,
+    ring: RingOption = 512,
+    frame: Annotated[str, typer.Option(help="frame size in bytes with CRC, or imix")] = "imix",
+    flows: FlowsOption = 64,
+    workers: WorkersOption = 1,
+    idle: IdleOption = "adaptive",
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+) -> None:
+    """A long run whose account, memory and cost are checked every second; ends at the first violation."""
+    from ixyfwd.bench import soak as bench  # noqa: PLC0415
+    from ixyfwd.bench.loaded import DIRECTIONS, Load  # noqa: PLC0415
+
+    trial = _trial(engine, loop, program, batch, ring, frame, flows, workers)
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    pace: Rate = "max" if rate == "max" else _rate(rate) / DIRECTIONS
+    length_s = seconds(duration, "--duration")
+    with progress() as report:
+        found = bench.run(Load(trial, pace, policy), length_s, _instance(), report)
+    columns: Columns = {"at_s": ("s", 0), "mpps": ("Mpps", 2), "ns_per_packet": ("ns/packet", 1)}
+    show(found, columns, as_json=as_json, csv=csv)
 
 
 PERCENTILE_COLUMNS: Columns = {

@@ -6,7 +6,7 @@ from typing import Any, Final
 from ixyfwd.bench.throughput import DAMAGE, Trial, config_for
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.model.spec import IMIX, Rate
+from ixyfwd.model.spec import IMIX, GeneratorWire, Rate
 from ixyfwd.supervisor.observer import Observer, Silent
 from ixyfwd.supervisor.run import run_forwarder
 
@@ -29,8 +29,11 @@ class Load:
         """What the forwarder is asked for."""
         base = config_for(self.trial, instance)
         forward = replace(base.forward, idle=self.idle, collect_garbage=self.collect_garbage)
-        wires = [replace(port.wire, rate=self.rate, count=self.count) for port in base.ports if port.wire]  # type: ignore[call-arg]
-        ports = tuple(replace(port, wire=wire) for port, wire in zip(base.ports, wires, strict=True))
+        ports = tuple(
+            replace(port, wire=replace(port.wire, rate=self.rate, count=self.count))
+            for port in base.ports
+            if isinstance(port.wire, GeneratorWire)
+        )
         return replace(base, ports=ports, forward=forward)
 
 

@@ -83,7 +83,7 @@ def _check(wire: GeneratorWire) -> None:
         )
 
 
-def _upper_edge(index: int) -> int:
+def upper_edge(index: int) -> int:
     """The largest value that falls into a bucket: 32 steps to each power of two."""
     if index < 32:
         return index
@@ -102,11 +102,11 @@ def _latency(sink: Any) -> dict[str, Any]:
     for index, here in enumerate(buckets):
         seen += here
         while wanted and here and seen >= wanted[0][1]:
-            found[wanted.pop(0)[0]] = min(_upper_edge(index), maximum)
+            found[wanted.pop(0)[0]] = min(upper_edge(index), maximum)
     return {
         **found,
         "max": maximum if count else None,
         "count": count,
         "sampled_every": int(sink.sampled_every),
-        "buckets": [(_upper_edge(index), here) for index, here in enumerate(buckets) if here],
+        "buckets": [(upper_edge(index), here) for index, here in enumerate(buckets) if here],
     }
