@@ -116,7 +116,7 @@ def test_rfc2544_on_the_model() -> None:
 
 def test_soak_samples_and_adds_up(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
-    found = bench("soak", "--duration", "4s", "--csv", str(rows))
+    found = bench("soak", "--duration", "3s", "--csv", str(rows))
     check_schema(found, "soak")
     assert len(found["rows"]) == len(list(csv.DictReader(io.StringIO(rows.read_text())))) >= 1
     final = found["summary"]["final"]

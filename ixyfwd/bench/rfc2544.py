@@ -19,7 +19,7 @@ from ixyfwd.errors import IxyfwdError
 SIZES: Final[tuple[int | str, ...]] = (64, 128, 256, 512, 1024, 1280, 1518, "imix")
 LOWEST_PPS: Final = 10_000.0
 SHORTFALL_ACCEPTED: Final = 0.02  # of the frames asked for; what is reported is what was sent
-ATTEMPTS: Final = 3  # for a trial whose generators fell behind
+ATTEMPTS: Final = 5  # for a trial whose generators fell behind
 SMALLEST_BURST: Final = 64.0
 BURST_PRECISION: Final = 0.05
 
