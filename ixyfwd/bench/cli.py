@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ixyfwd.bench import cli_load
 from ixyfwd.bench.options import (
     BatchOption,
     Columns,
@@ -158,6 +159,10 @@ def scaling(  # noqa: PLR0917
         "rss_imbalance": ("imbalance", 2),
     }
     show(found, columns, as_json=as_json, csv=csv)
+
+
+for command in (cli_load.latency, cli_load.rfc2544, cli_load.soak):
+    app.command()(command)
 
 
 def _instance() -> str:

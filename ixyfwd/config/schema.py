@@ -88,6 +88,7 @@ class ForwardConfig:
     idle: Idle = "adaptive"
     interrupt_interval_us: int = 100
     loop: Loop = "auto"
+    collect_garbage: bool = False  # not a key of the file: `bench latency --gc on` shows what it would cost
     max_frame: int = MIN_MAX_FRAME_BYTES
 
     @property

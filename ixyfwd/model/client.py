@@ -71,6 +71,10 @@ class ModelClient:
         flows: dict[str, list[int]] = self._ask({"do": "flows"})["flows"]
         return flows
 
+    def restart_latency(self) -> None:
+        """Have the sinks forget the latencies so far."""
+        self._ask({"do": "restart_latency"})
+
     def set_link(self, port: str, up: bool) -> None:
         """Plug or pull the cable of a port. The link comes up a moment after it is plugged in."""
         self._ask({"do": "link", "port": port, "up": up})

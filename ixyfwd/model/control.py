@@ -1,6 +1,7 @@
 """The control socket of a model process: one JSON object a line, one line back for each.
 
-Commands: {"do": "start"}, {"do": "stop"}, {"do": "stats"}, {"do": "flows"}, {"do": "link", "port": NAME, "up": BOOL},
+Commands: {"do": "start"}, {"do": "stop"}, {"do": "stats"}, {"do": "flows"},
+{"do": "restart_latency"}, {"do": "link", "port": NAME, "up": BOOL},
 {"do": "inject", "port": NAME, "kind": KIND, "parameters": {KEY: VALUE}},
 {"do": "inject_off", "port": NAME, "kind": KIND} (without a kind: everything), {"do": "quit"}.
 An answer is an object; {"error": "one sentence"} if the command was not carried out.

@@ -241,6 +241,11 @@ class DatapathPort:
         """Let the wire's frames in. What the port sends is always taken."""
         lib.dp_feed(self._handle, True)
 
+    def restart_latency(self) -> None:
+        """A sink forgets the latencies so far, those of warming up."""
+        if self._plug:
+            self._plug.restart_latency()
+
     def stop_feed(self) -> None:
         """Hold the wire's frames back; a capture file is flushed."""
         lib.dp_feed(self._handle, False)
@@ -256,7 +261,8 @@ class DatapathPort:
 
         generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
         duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
-        p9999, max, count, sampled_every}}; tap: interface, received, sent, ... send_errors, interface_down;
+        p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ...
+        send_errors, interface_down;
         pcap: `replay` and `capture`, each a dict or None; cable: sent, received and bytes; none: sent and bytes.
         Sent and received are the wire's view: a generator sends into the port, a TAP has received from the kernel.
         """

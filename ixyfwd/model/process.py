@@ -64,6 +64,7 @@ class Model:
                 "stop": self._stop,
                 "stats": self._stats,
                 "flows": self._flows,
+                "restart_latency": self._restart_latency,
                 "link": self._set_link,
                 "inject": self._inject,
                 "inject_off": self._inject_off,
@@ -143,6 +144,11 @@ class Model:
 
     def _flows(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"flows": {str(flow): list(queues) for flow, queues in self._datapath.flow_queues().items()}}
+
+    def _restart_latency(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        for port in self._datapath.ports:
+            port.restart_latency()
+        return {}
 
     def _set_link(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         up = required(request, "up", bool)

@@ -7,9 +7,12 @@ for generator, both rings and sink together, and is an upper bound of what one c
 import argparse
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from ixyfwd.errors import IxyfwdError
+from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model._datapath import ffi, lib
 from ixyfwd.model.datapath import Datapath, DatapathPort
 from ixyfwd.model.spec import GeneratorWire
@@ -64,8 +67,9 @@ def shared_memory(size: int) -> tuple[int, mmap.mmap]:
     raise IxyfwdError(f"there is not enough memory for {size} bytes of rings and buffers")
 
 
-def turn(wire: GeneratorWire, *, queues: int = 1, ring: int = 512, batch: int = 64, frames: int = 20_000_000) -> Turn:
-    """Forward `frames` frames in all. Raises IxyfwdError if the sinks or the model have anything to complain about."""
+@contextmanager
+def _turning(wire: GeneratorWire, queues: int, ring: int) -> Iterator[tuple[Datapath, Any]]:
+    """A model of two ports with such wires, and its null driver."""
     size = 4 * queues * ring * (RING_BYTES_PER_SLOT + BUFFER_BYTES) + 4096
     fd, memory = shared_memory(-(-size // HUGE_BYTES) * HUGE_BYTES)
     size = len(memory)
@@ -79,16 +83,40 @@ def turn(wire: GeneratorWire, *, queues: int = 1, ring: int = 512, batch: int = 
     turner = lib.dp_turner_new(datapath.handle, ffi.from_buffer(memory), IOVA, ring, queues)
     datapath.run(-1, 0, False)  # takes the configuration over
     try:
+        yield datapath, turner
+    finally:
+        lib.dp_turner_free(turner)
+        datapath.close()
+
+
+def turn(wire: GeneratorWire, *, queues: int = 1, ring: int = 512, batch: int = 64, frames: int = 20_000_000) -> Turn:
+    """Forward `frames` frames in all. Raises IxyfwdError if the sinks or the model have anything to complain about."""
+    with _turning(wire, queues, ring) as (datapath, turner):
         lib.dp_turner_run(turner, frames // 10, batch)  # caches, predictors, pages
         before, before_ns = lib.dp_turner_frames(turner), lib.dp_turner_model_ns(turner)
         total_ns = lib.dp_turner_run(turner, frames, batch)
         done = lib.dp_turner_frames(turner) - before
         model_ns = lib.dp_turner_model_ns(turner) - before_ns
         _check(datapath)
-    finally:
-        lib.dp_turner_free(turner)
-        datapath.close()
     return Turn(done, total_ns / done, model_ns / done)
+
+
+def idle_latency(wire: GeneratorWire, *, duration_s: float, ring: int, batch: int) -> list[dict[str, Any]]:
+    """The wires' accounts, a port each, after `duration_s` of frames at the wires' own pace (frames per second) with
+    nobody but the null driver between generator and sink: the latencies are the model's own share.
+
+    Raises IxyfwdError if the sinks or the model have anything to complain about.
+    """
+    if isinstance(wire.rate, str):
+        raise UsageError(f"a rate of {wire.rate!r}: expected frames per second")
+    with _turning(wire, 1, ring) as (datapath, turner):
+        frames = max(1, int(2 * wire.rate * duration_s))
+        lib.dp_turner_run(turner, frames // 10, batch)
+        for port in datapath.ports:
+            port.restart_latency()
+        lib.dp_turner_run(turner, frames, batch)
+        _check(datapath)
+        return [port.wire_stats() for port in datapath.ports]
 
 
 def _check(datapath: Datapath) -> None:

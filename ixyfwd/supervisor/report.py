@@ -141,6 +141,7 @@ def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Sta
                 "tx_packets": totals.tx_packets,
                 "tx_full": totals.tx_full,
                 "rx_no_buffer": _over_ports(worker, PortWord.RX_NO_BUFFER),
+                "busy_ns": busy_ns,
                 "busy_ns_per_packet": round(busy_ns / totals.rx_packets, 2) if totals.rx_packets else None,
                 "packets_per_burst": round(totals.rx_packets / bursts, 1) if bursts else None,
                 "empty_poll_share": round(empty / polls, 4) if polls else None,

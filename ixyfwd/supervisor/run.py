@@ -134,6 +134,7 @@ def _worker_specs(  # noqa: PLR0917
             idle=config.forward.idle,
             segmented=config.forward.segmented,
             fused=config.forward.fused,
+            collect_garbage=config.forward.collect_garbage,
         )
         for run in layout.workers
     ]

@@ -59,7 +59,8 @@ def run(spec: WorkerSpec) -> None:
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
             loop = PollLoop(work, page, idle, spec.shared_cpu)
-            freeze_gc()
+            if not spec.collect_garbage:
+                freeze_gc()
             loop.run()
         except BaseException:
             page[Word.STATE] = State.FAILED

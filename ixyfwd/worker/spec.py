@@ -45,6 +45,7 @@ class WorkerSpec:
     segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
     traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
+    collect_garbage: bool = False  # let Python's collector run; only to measure what it costs
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""

@@ -14,6 +14,8 @@ enum {
     YIELD_NS = 200000,        /* how long it is only offered before the loop sleeps */
     SLEEP_SHORTEST_NS = 50000,
     SLEEP_LONGEST_NS = 1000000,
+    SETTLE_NS = 2000, /* about twice what a frame takes from ring to ring */
+    SETTLE_LONGEST_NS = 10000,
     MAX_FDS = 34,
 };
 
@@ -27,11 +29,11 @@ static void prefetch_doorbells(const struct port *p)
         __builtin_prefetch((const void *)p->tx[p->tx_active[k]].tail_register);
 }
 
-/* Every port once. Transmit before feeding: what is fed in a round is seen again in a later one, so stamps are never
- * ahead. The rx tails are looked at before both: a buffer that came back between the two looks would be taken for room,
- * while the frame that was in it is still on its way to a transmit ring (see pause_threshold). All looks come first, so
- * that doorbells and descriptors travel from the driver's core together. */
-unsigned dp_round(struct dp *dp)
+/* Every port once, but for what the wires would send. Transmit before feeding: what is fed in a round is seen again in
+ * a later one, so stamps are never ahead. The rx tails are looked at before both: a buffer that came back between the
+ * two looks would be taken for room, while the frame that was in it is still on its way to a transmit ring (see
+ * pause_threshold). All looks come first, so that doorbells and descriptors travel from the driver's core together. */
+static unsigned round_without_feed(struct dp *dp)
 {
     unsigned moved = 0;
     for (unsigned i = 0; i < dp->port_count; i++)
@@ -50,6 +52,12 @@ unsigned dp_round(struct dp *dp)
     }
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += tx_poll_all(dp->ports[i]);
+    return moved;
+}
+
+unsigned dp_round(struct dp *dp)
+{
+    unsigned moved = round_without_feed(dp);
     for (unsigned i = 0; i < dp->port_count; i++)
         moved += wire_feed(dp->ports[i]);
     return moved;
@@ -134,6 +142,22 @@ static int run_until(struct dp *dp, int epoll_fd, uint64_t budget_ns, bool share
     }
 }
 
+/* Python works between two runs, for tens of microseconds, and frames on their way to a sink would seem to take as long.
+ * So the wires pause until nothing has come for a moment. Only where they send by the clock: at rate "max" rings are
+ * full all the time and latencies tell nothing. */
+static void settle(struct dp *dp)
+{
+    bool paced = false;
+    for (unsigned i = 0; i < dp->port_count; i++)
+        paced |= wire_due_ps(dp->ports[i]) != UINT64_MAX;
+    uint64_t begun_ns = dp->now_ns = clock_ns(), moved_ns = begun_ns;
+    while (paced && dp->now_ns - moved_ns < SETTLE_NS && dp->now_ns - begun_ns < SETTLE_LONGEST_NS) {
+        if (round_without_feed(dp))
+            moved_ns = dp->now_ns;
+        dp->now_ns = clock_ns();
+    }
+}
+
 /* What a reader of the store finds between runs: heads up to date, every posted descriptor looked at. */
 static void publish(struct port *p)
 {
@@ -154,6 +178,8 @@ int dp_run(dp_t *dp, int epoll_fd, uint64_t budget_ns, int share_cpu)
             config_load(dp->ports[i]);
     lost_begin(dp);
     int why = run_until(dp, epoll_fd, budget_ns, share_cpu);
+    if (!share_cpu && budget_ns && why != RUN_CAUSED && why != RUN_CAPTURE_FULL)
+        settle(dp);
     for (unsigned i = 0; i < dp->port_count; i++)
         publish(dp->ports[i]);
     lost_end(dp);

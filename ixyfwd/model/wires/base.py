@@ -28,6 +28,9 @@ class Plug:
         """JSON-ready, without `kind`."""
         return {}
 
+    def restart_latency(self) -> None:
+        """Forget the latencies so far, if this wire takes any."""
+
     def close(self) -> None:
         """Let go of files and interfaces; harmless when called twice."""
 

@@ -11,7 +11,7 @@ from ixyfwd.model.wires.flows import FLOWS_MAX, make_schedule, template
 
 ENDLESS = 2**64 - 1
 SINK_COUNTS = ("received", "bytes", "lost", "reordered", "duplicated", "corrupted", "foreign", "touched")
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999, "p99999": 0.99999}
 
 
 class GeneratorPlug(Plug):
@@ -63,6 +63,14 @@ class GeneratorPlug(Plug):
             },
         }
 
+    def restart_latency(self) -> None:
+        """Forget the latencies so far; the other counts go on."""
+        sink = lib.dp_port_sink(self._port)
+        sink.latency_count = sink.latency_max = 0
+        sink.sampled_every = 1
+        histogram = ffi.buffer(sink.latency)
+        histogram[:] = bytes(len(histogram))
+
 
 def _check(wire: GeneratorWire) -> None:
     if not 1 <= wire.flows <= FLOWS_MAX:
@@ -75,7 +83,7 @@ def _check(wire: GeneratorWire) -> None:
         )
 
 
-def _upper_edge(index: int) -> int:
+def upper_edge(index: int) -> int:
     """The largest value that falls into a bucket: 32 steps to each power of two."""
     if index < 32:
         return index
@@ -83,15 +91,22 @@ def _upper_edge(index: int) -> int:
     return (32 + step + 1 << (exponent - 1)) - 1
 
 
-def _latency(sink: Any) -> dict[str, int | None]:
-    """Percentiles with at most 3.1 % error; None while nothing was measured."""
+def _latency(sink: Any) -> dict[str, Any]:
+    """Percentiles with at most 3.1 % error; None while nothing was measured. `buckets` are the histogram itself, as
+    pairs of the largest value that falls into one and how many did; empty ones are left out."""
     count, maximum = int(sink.latency_count), int(sink.latency_max)
-    found: dict[str, int | None] = dict.fromkeys(PERCENTILES)
+    found: dict[str, Any] = dict.fromkeys(PERCENTILES)
     buckets = array("Q", bytes(ffi.buffer(sink.latency)))
     wanted = [(name, share * count) for name, share in PERCENTILES.items()] if count else []
     seen = 0
     for index, here in enumerate(buckets):
         seen += here
         while wanted and here and seen >= wanted[0][1]:
-            found[wanted.pop(0)[0]] = min(_upper_edge(index), maximum)
-    return {**found, "max": maximum if count else None, "count": count, "sampled_every": int(sink.sampled_every)}
+            found[wanted.pop(0)[0]] = min(upper_edge(index), maximum)
+    return {
+        **found,
+        "max": maximum if count else None,
+        "count": count,
+        "sampled_every": int(sink.sampled_every),
+        "buckets": [(upper_edge(index), here) for index, here in enumerate(buckets) if here],
+    }

@@ -1,0 +1,208 @@
+"""`ixyfwd bench latency`, `rfc2544` and `soak`: the tests at a given load."""
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from ixyfwd.bench.options import Columns, CsvOption, FlowsOption, JsonOption, SvgOption, frames, names, numbers, show
+from ixyfwd.bench.progress import progress
+from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS, RING_SIZES
+from ixyfwd.errors import UsageError
+from ixyfwd.model.spec import Rate
+
+EngineOption = Annotated[str, typer.Option("--engine", help="engine: native, vector, naive")]
+LoopOption = Annotated[str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused if it can be")]
+ProgramOption = Annotated[str, typer.Option("--program", help="program: xconnect, touch")]
+BatchOption = Annotated[int, typer.Option("--batch", help="frames a burst", min=1, max=2048)]
+RingOption = Annotated[int, typer.Option("--ring", help="descriptors per ring, a power of two from 64 to 4096")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="worker processes", min=1, max=MAX_WORKERS)]
+IdleOption = Annotated[str, typer.Option("--idle", help="when nothing comes: spin, adaptive, sleep, interrupt")]
+
+LOWEST_RATE_PPS = 1000
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def latency(  # noqa: PLR0917
+    rate: Annotated[
+        str | None, typer.Option(help="frames per second, both directions summed, comma-separated [default: 1e6]")
+    ] = None,
+    load: Annotated[
+        str | None, typer.Option(help="per cent of the rate with at most 0.5 % loss, which is searched first")
+    ] = None,
+    engine: EngineOption = "native",
+    loop: LoopOption = "auto",
+    program: ProgramOption = "xconnect",
+    batch: BatchOption = 64,
+    ring: RingOption = 512,
+    frame: Annotated[str, typer.Option(help="frame size in bytes with CRC, or imix")] = "64",
+    flows: FlowsOption = 64,
+    workers: WorkersOption = 1,
+    idle: IdleOption = "spin",
+    gc: Annotated[str, typer.Option(help="Python's collector in the workers: off, on, or both: off,on")] = "off",
+    duration: Annotated[float, typer.Option(help="seconds per run, after one of warming up", min=0.1)] = 5.0,
+    runs: Annotated[int, typer.Option(help="runs of each row", min=1)] = 3,
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+    svg: SvgOption = None,
+) -> None:
+    """Latency of every frame at given loads: percentiles, by direction, beside the model's own share."""
+    from ixyfwd.bench import latency as bench  # noqa: PLC0415 - the model is not for --help
+    from ixyfwd.bench.plots import latency_plot  # noqa: PLC0415
+
+    if rate is not None and load is not None:
+        raise UsageError("--rate and --load: give one of them")
+    trial = _trial(engine, loop, program, batch, ring, frame, flows, workers)
+    shares = numbers(load, 1, 100, "--load") if load is not None else []
+    rates: list[tuple[float, float | None]] = [(value, None) for value in _rates(rate or "1e6")]
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    collects = [word == "on" for word in names(gc, ("off", "on"), "--gc")]
+    with progress() as report:
+        if shares:
+            from ixyfwd.bench.rfc2544 import find_pdr  # noqa: PLC0415
+
+            highest = find_pdr(trial, policy, _instance(), report)
+            rates = [(highest * share / 100, share / 100) for share in shares]
+        plan = bench.Plan(trial, rates, policy, collects, duration, runs)
+        found, histograms = bench.measure(plan, _instance(), report)
+    if svg is not None:
+        latency_plot({name: one.line() for name, one in histograms.items()}, "model", svg)
+    columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2)}
+    show(_with_percentiles(found), {**columns, **PERCENTILE_COLUMNS}, as_json=as_json, csv=csv)
+
+
+def rfc2544(  # noqa: PLR0917
+    frame: Annotated[str, typer.Option(help="frame sizes in bytes with CRC, or imix, comma-separated")] = (
+        "64,128,256,512,1024,1280,1518,imix"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="short trials, 5 % precision: a look")] = False,
+    full: Annotated[bool, typer.Option("--full", help="final trials of 60 s, as RFC 2544 has it: hours")] = False,
+    engine: EngineOption = "native",
+    loop: LoopOption = "auto",
+    program: ProgramOption = "xconnect",
+    batch: BatchOption = 64,
+    ring: RingOption = 512,
+    flows: FlowsOption = 64,
+    workers: WorkersOption = 1,
+    idle: IdleOption = "spin",
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+) -> None:
+    """Highest rates without loss (NDR) and with 0.5 % loss (PDR), and the longest burst at line rate."""
+    from ixyfwd.bench import rfc2544 as bench  # noqa: PLC0415
+
+    if quick and full:
+        raise UsageError("--quick and --full: give one of them")
+    effort = bench.QUICK if quick else bench.FULL if full else bench.NORMAL
+    trials = [_trial(engine, loop, program, batch, ring, size.strip(), flows, workers) for size in frame.split(",")]
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    with progress() as report:
+        found = bench.run(trials, effort, policy, _instance(), report)
+    columns: Columns = {
+        "goal": ("goal", None),
+        "load_mpps": ("load Mpps", 2),
+        "line_rate_share": ("of line rate", 3),
+        "mpps": ("Mpps median (min-max)", 2),
+        "loss_share": ("lost", 5),
+        "back_to_back_frames": ("back to back", None),
+    }
+    show(found, columns, as_json=as_json, csv=csv)
+
+
+def soak(  # noqa: PLR0917
+    duration: Annotated[str, typer.Option(help="how long: 30s, 10m, 8h")] = "30s",
+    rate: Annotated[
+        str, typer.Option(help="frames per second, both directions summed, or max: as fast as the ports take them")
+    ] = "max",
+    engine: EngineOption = "native",
+    loop: LoopOption = "auto",
+    program: ProgramOption = "touch",
+    batch: BatchOption = 64,
+    ring: RingOption = 512,
+    frame: Annotated[str, typer.Option(help="frame size in bytes with CRC, or imix")] = "imix",
+    flows: FlowsOption = 64,
+    workers: WorkersOption = 1,
+    idle: IdleOption = "adaptive",
+    as_json: JsonOption = False,
+    csv: CsvOption = None,
+) -> None:
+    """A long run whose account, memory and cost are checked every second; ends at the first violation."""
+    from ixyfwd.bench import soak as bench  # noqa: PLC0415
+    from ixyfwd.bench.loaded import DIRECTIONS, Load  # noqa: PLC0415
+
+    trial = _trial(engine, loop, program, batch, ring, frame, flows, workers)
+    (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    pace: Rate = "max" if rate == "max" else _rate(rate) / DIRECTIONS
+    length_s = seconds(duration, "--duration")
+    with progress() as report:
+        found = bench.run(Load(trial, pace, policy), length_s, _instance(), report)
+    columns: Columns = {"at_s": ("s", 0), "mpps": ("Mpps", 2), "ns_per_packet": ("ns/packet", 1)}
+    show(found, columns, as_json=as_json, csv=csv)
+
+
+PERCENTILE_COLUMNS: Columns = {
+    f"{name}_us": (f"{heading} us", 1)
+    for name, heading in (("p50", "p50"), ("p99", "p99"), ("p99_99", "p99.99"), ("max", "max"))
+}
+
+
+def _with_percentiles(found: dict[str, Any]) -> dict[str, Any]:
+    """The percentiles of the table's columns beside the rows' other keys."""
+    for row in found["rows"]:
+        row |= {f"{name}_us": row["latency_us"][name] for name in ("p50", "p99", "p99_99", "max")}
+    return found
+
+
+def _trial(  # noqa: PLR0917
+    engine: str, loop: str, program: str, batch: int, ring: int, frame: str, flows: int, workers: int
+) -> Any:
+    from ixyfwd.bench.throughput import Trial  # noqa: PLC0415
+
+    (engine_name,) = _one(names(engine, ENGINES, "--engine"), "--engine")
+    (loop_name,) = _one(names(loop, LOOPS, "--loop"), "--loop")
+    (program_name,) = _one(names(program, PROGRAMS, "--program"), "--program")
+    (size,) = _one(frames(frame), "--frame")
+    if ring not in RING_SIZES:
+        raise UsageError(f"--ring: {ring} is not a power of two from 64 to 4096")
+    if batch > ring // 2:
+        raise UsageError(f"--batch: {batch} does not fit a ring of {ring}: at most half of it; use --ring")
+    fused = engine_name == "native" and loop_name != "python"
+    if loop_name == "fused" and not fused:
+        raise UsageError(f"--loop: the engine {engine_name} has no fused loop; use --loop python")
+    return Trial(engine_name, "fused" if fused else "python", program_name, batch, ring, size, flows, workers)
+
+
+def _one(found: list[Any], option: str) -> list[Any]:
+    if len(found) != 1:
+        raise UsageError(f"{option}: {len(found)} values, expected one")
+    return found
+
+
+def _rates(text: str) -> list[float]:
+    return [_rate(part.strip()) for part in text.split(",")]
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not LOWEST_RATE_PPS <= rate <= 1e9:
+        raise UsageError(f"--rate: {text!r} is not a number of frames per second from {LOWEST_RATE_PPS} to 1e9")
+    return rate
+
+
+def seconds(text: str, option: str) -> float:
+    """A time such as 30s, 10m or 8h in seconds. Raises UsageError."""
+    number, unit = (text[:-1], SECONDS[text[-1]]) if text[-1:] in SECONDS else (text, 1)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 1e8:
+        raise UsageError(f"{option}: {text!r} is not a time of at least a second such as 30s, 10m or 8h")
+    return value
+
+
+def _instance() -> str:
+    return f"bench-{os.getpid()}"

@@ -1,0 +1,145 @@
+"""Latency at given loads: frames are stamped when they are composed in a receive buffer, and the sink takes the time
+when it finds them in a transmit ring.
+
+Every frame is measured up to 2 Mpps a direction, every 16th above. The first second of a run warms up and does not
+count. The model's own share is measured by the same wires with nobody between: a loop in the model's own thread moves
+each frame from the rx to the tx ring as soon as it is there (`model/turn.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ixyfwd.bench.histogram import Histogram, of_sink
+from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, head_of_row, run_load, worker_costs
+from ixyfwd.bench.result import Row, result, spread
+from ixyfwd.bench.throughput import Trial
+from ixyfwd.config.schema import Idle
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.model.client import ModelClient
+from ixyfwd.model.spec import IMIX, GeneratorWire
+from ixyfwd.model.turn import idle_latency
+from ixyfwd.supervisor.instance import runtime_dir
+from ixyfwd.supervisor.observer import Silent, Status
+
+WARM_UP_S: Final = 1.0  # a tick of the supervisor
+MODEL_ALONE_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. `rates_pps`: frames per second, both directions summed, with the share of PDR that each is."""
+
+    trial: Trial
+    rates_pps: Sequence[tuple[float, float | None]]
+    idle: Idle
+    collect_garbage: Sequence[bool]
+    duration_s: float
+    runs: int
+
+
+class _Warm(Silent):
+    """Has the sinks forget what they measured until the first tick."""
+
+    def __init__(self, instance: str) -> None:
+        self._socket = str(runtime_dir(instance) / "model.sock")
+        self.warm = False
+
+    def tick(self, status: Status) -> None:
+        """The first one ends the warm-up."""
+        if not self.warm:
+            with closing(ModelClient(self._socket)) as client:
+                client.restart_latency()
+            self.warm = True
+
+
+def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Histogram]]:
+    """The result, and a histogram for each row by a name for a plot."""
+    cases = [(rate, share, gc) for rate, share in plan.rates_pps for gc in plan.collect_garbage]
+    found: dict[tuple[float, float | None, bool], list[dict[str, Any]]] = {case: [] for case in cases}
+    problems: list[str] = []
+    try:
+        for number in range(1, plan.runs + 1):
+            for case in cases:
+                rate, _, gc = case
+                progress(f"run {number}/{plan.runs}: {rate / 1e6:g} Mpps, idle {plan.idle}, gc {_on(gc)}")
+                load = Load(plan.trial, rate / DIRECTIONS, plan.idle, gc)
+                observer = _Warm(instance)
+                try:
+                    found[case].append(run_load(load, WARM_UP_S + plan.duration_s, instance, observer))
+                except Interrupted:
+                    raise
+                except IxyfwdError as error:
+                    problems.append(f"run {number}: {error}")
+    except Interrupted as stop:
+        problems.append(f"the measurement was stopped: {stop}")
+    rows, histograms = [], {}
+    for case, reports in found.items():
+        if reports:
+            rate, _, gc = case
+            histograms[f"{rate / 1e6:g} Mpps, gc {_on(gc)}"] = _merged(reports)
+            rows.append(_row(plan, case, reports, model_alone(plan.trial, rate)))
+    return result("latency", rows, problems, duration_s=plan.duration_s), histograms
+
+
+def _on(collects: bool) -> str:
+    return "on" if collects else "off"
+
+
+def model_alone(trial: Trial, rate_pps: float) -> Histogram:
+    """The model's own share of the latencies at this rate."""
+    sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
+    wire = GeneratorWire(flows=trial.flows, frames=sizes, rate=rate_pps / DIRECTIONS)
+    alone = Histogram()
+    for stats in idle_latency(wire, duration_s=MODEL_ALONE_S, ring=trial.ring, batch=trial.batch):
+        alone.add(of_sink(stats["sink"]))
+    return alone
+
+
+def _sinks(report: dict[str, Any]) -> dict[str, Histogram]:
+    """By direction: a sink at a port sees what came in at the other."""
+    names = [port["name"] for port in report["ports"]]
+    return {
+        f"{other}-{port['name']}": of_sink(port["wire"]["sink"])
+        for port, other in zip(report["ports"], reversed(names), strict=True)
+    }
+
+
+def _merged(reports: Sequence[dict[str, Any]]) -> Histogram:
+    together = Histogram()
+    for report in reports:
+        for histogram in _sinks(report).values():
+            together.add(histogram)
+    return together
+
+
+def _spreads(histograms: Sequence[Histogram]) -> dict[str, dict[str, float]]:
+    summaries = [histogram.summary_us() for histogram in histograms]
+    return {key: spread([summary[key] for summary in summaries]) for key in summaries[0]}
+
+
+def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[str, Any]], alone: Histogram) -> Row:
+    rate, share, gc = case
+    directions = {name: [_sinks(report)[name] for report in reports] for name in _sinks(reports[0])}
+    sinks = [report["sink"] for report in reports]
+    return {
+        **head_of_row(plan.trial, reports[0]["device"]),
+        "idle": plan.idle,
+        "gc": _on(gc),
+        "rate_pps": rate,
+        "pdr_share": share,
+        "runs": len(reports),
+        "mpps": spread([report["rate_mpps"] for report in reports]),
+        "ns_per_packet": spread(worker_costs(reports)),
+        "latency_us": _spreads([_merged([report]) for report in reports]),
+        "directions": {name: _spreads(histograms) for name, histograms in directions.items()},
+        "model_alone_us": alone.summary_us(),
+        "frames": _merged(reports).count,
+        "sampled_every": max(p["wire"]["sink"]["latency_ns"]["sampled_every"] for r in reports for p in r["ports"]),
+        "lost": sum(sink["lost"] for sink in sinks),
+        "shortfall_share": round(
+            sum(sink["shortfall"] for sink in sinks) / max(1, sum(sink["sent"] + sink["shortfall"] for sink in sinks)),
+            6,
+        ),
+    }

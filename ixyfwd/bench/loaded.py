@@ -1,0 +1,100 @@
+"""One run at a given load: what `latency`, `rfc2544` and `soak` have in common."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from ixyfwd.bench.throughput import DAMAGE, Trial, config_for
+from ixyfwd.config.schema import Config, Idle
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.model.spec import IMIX, GeneratorWire, Rate
+from ixyfwd.supervisor.observer import Observer, Silent
+from ixyfwd.supervisor.run import run_forwarder
+
+LINE_BITS_PER_S: Final = 10_000_000_000
+GAP_BYTES: Final = 20  # preamble, start of frame and gap; the CRC is in the frame's size
+DIRECTIONS: Final = 2
+
+
+@dataclass(frozen=True)
+class Load:
+    """A trial with its wires' pace. `rate` in frames per second and direction, or as in a configuration."""
+
+    trial: Trial
+    rate: Rate
+    idle: Idle = "spin"
+    collect_garbage: bool = False
+    count: int | None = None  # frames of each direction; None: for as long as it runs
+
+    def config(self, instance: str) -> Config:
+        """What the forwarder is asked for."""
+        base = config_for(self.trial, instance)
+        forward = replace(base.forward, idle=self.idle, collect_garbage=self.collect_garbage)
+        ports = tuple(
+            replace(port, wire=replace(port.wire, rate=self.rate, count=self.count))
+            for port in base.ports
+            if isinstance(port.wire, GeneratorWire)
+        )
+        return replace(base, ports=ports, forward=forward)
+
+
+def run_load(load: Load, duration_s: float | None, instance: str, observer: Observer | None = None) -> dict[str, Any]:
+    """Run to the end of `duration_s`, or until all frames are sent (None); returns the final report.
+
+    Raises IxyfwdError if it failed, if a frame was damaged, duplicated or overtaken, if the account does not close, or
+    if it was interrupted. Lost frames are the caller's business.
+    """
+    report = run_forwarder(
+        load.config(instance), duration_s=duration_s, until_done=duration_s is None, observer=observer or Silent()
+    )
+    if report["reason"].endswith(" received"):
+        raise Interrupted(report["reason"])
+    if report["error"]:
+        raise IxyfwdError(f"{load.trial}: {report['error']}")
+    damage = {key: report["sink"][key] for key in DAMAGE if key != "lost" and report["sink"][key]}
+    if damage:
+        raise IxyfwdError(f"{load.trial}: the sinks report {', '.join(f'{key} {n}' for key, n in damage.items())}")
+    check_account(report, str(load.trial))
+    return report
+
+
+class Interrupted(IxyfwdError):
+    """Somebody asked to stop; what was measured before counts."""
+
+
+def check_account(report: dict[str, Any], what: str) -> None:
+    """Raises IxyfwdError if a frame is missing from a final report."""
+    left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
+    if left:
+        raise IxyfwdError(f"{what}: {left} frames are missing from the account rx = tx + drops + in flight")
+
+
+def mean_frame_bytes(frame: int | str) -> float:
+    """With CRC; `frame` as in a trial."""
+    if isinstance(frame, int):
+        return float(frame)
+    return sum(size * weight for size, weight in IMIX) / sum(weight for _, weight in IMIX)
+
+
+def line_rate(frame: int | str) -> float:
+    """Frames per second and direction that 10 GbE carries."""
+    return LINE_BITS_PER_S / (8 * (mean_frame_bytes(frame) + GAP_BYTES))
+
+
+def head_of_row(trial: Trial, device: str) -> dict[str, Any]:
+    """The keys by which a row says what it is of."""
+    return {
+        "engine": trial.engine,
+        "loop": trial.loop,
+        "program": trial.program,
+        "batch": trial.batch,
+        "ring": trial.ring,
+        "frame_bytes": trial.frame,
+        "flows": trial.flows,
+        "workers": trial.workers,
+        "device": device,
+    }
+
+
+def worker_costs(reports: list[dict[str, Any]]) -> list[float]:
+    """Busy ns per packet of every worker that had packets."""
+    return [worker["busy_ns_per_packet"] for report in reports for worker in report["workers"] if worker["rx_packets"]]

@@ -1,0 +1,178 @@
+"""RFC 2544 on the model: throughput without loss (NDR) and with at most 0.5 % loss (PDR), and back-to-back frames.
+
+Loads are frames per second and direction; both directions are loaded alike. A trial counts only if the generators
+reached what they were asked for and every frame is accounted for: sequence numbers tell lost, duplicated and overtaken
+frames apart, and the last two end the test of that frame size with a sentence.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, head_of_row, line_rate, run_load, worker_costs
+from ixyfwd.bench.result import Row, result, spread
+from ixyfwd.bench.search import NDR, PDR, Goal, Search
+from ixyfwd.bench.throughput import Trial
+from ixyfwd.config.schema import Idle
+from ixyfwd.errors import IxyfwdError
+
+SIZES: Final[tuple[int | str, ...]] = (64, 128, 256, 512, 1024, 1280, 1518, "imix")
+LOWEST_PPS: Final = 10_000.0
+SHORTFALL_ACCEPTED: Final = 0.02  # of the frames asked for; what is reported is what was sent
+BURST_SHORTFALL_ACCEPTED: Final = 0.05  # of a burst: the model's wires pause each time its Python works
+STARTING_FRAMES: Final = 2000  # counted as not sent in time before the first one: the model takes 100 us to begin
+ATTEMPTS: Final = 5  # for a trial whose generators fell behind
+SMALLEST_BURST: Final = 64.0
+BURST_PRECISION: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long trials take and how close the search goes. `burst_s`: longest burst, in seconds at line rate."""
+
+    durations_s: tuple[float, ...]
+    precision: float
+    trials: int
+    burst_s: float
+
+
+QUICK: Final = Effort((0.2, 0.5), 0.05, 3, 0.2)
+NORMAL: Final = Effort((1.0, 5.0), 0.005, 3, 2.0)
+FULL: Final = Effort((1.0, 10.0, 60.0), 0.005, 1, 2.0)  # RFC 2544, section 24: 60 seconds, and none is repeated
+
+
+@dataclass
+class Bench:
+    """Measures one trial's forwarder at loads; keeps the reports by duration and load."""
+
+    trial: Trial
+    idle: Idle
+    instance: str
+    progress: Callable[[str], None]
+    reports: dict[tuple[float, float], list[dict[str, Any]]] = field(default_factory=dict)
+
+    def measure(self, duration_s: float, load_pps: float) -> tuple[int, int]:
+        """Offered and forwarded frames. Raises IxyfwdError if the generators do not reach the load."""
+        short = 1.0
+        for _ in range(ATTEMPTS):
+            report, short = self._run(duration_s, load_pps)
+            if short <= SHORTFALL_ACCEPTED:
+                self.reports.setdefault((duration_s, load_pps), []).append(report)
+                return report["sink"]["sent"], report["sink"]["received"]
+        raise IxyfwdError(
+            f"{self.trial}: the generators sent {short:.1%} less than {load_pps / 1e6:.2f} Mpps a direction, at most "
+            f"{SHORTFALL_ACCEPTED:.0%} is accepted; the model's CPU is too slow or not its own"
+        )
+
+    def reachable(self, duration_s: float) -> float:
+        """The highest load up to line rate that the generators reach."""
+        load = line_rate(self.trial.frame)
+        for _ in range(2 * ATTEMPTS):
+            _, short = self._run(duration_s, load)
+            if short <= SHORTFALL_ACCEPTED / 2:
+                break
+            load *= 1 - short
+        return load
+
+    def burst(self, _: float, frames: float) -> tuple[int, int]:
+        """So many frames each way, back to back at line rate."""
+        count = round(frames)
+        self.progress(f"{self.trial}: {count} frames back to back")
+        sink = run_load(Load(self.trial, "line", self.idle, count=count), None, self.instance)["sink"]
+        # What was sent late was no longer back to back: only a burst without longer gaps shows anything.
+        accepted = BURST_SHORTFALL_ACCEPTED * sink["sent"] + STARTING_FRAMES
+        return (sink["sent"], sink["received"]) if sink["shortfall"] <= accepted else (1, 0)
+
+    def _run(self, duration_s: float, load_pps: float) -> tuple[dict[str, Any], float]:
+        self.progress(f"{self.trial}: {load_pps / 1e6:.3f} Mpps a direction for {duration_s:g} s")
+        report = run_load(Load(self.trial, load_pps, self.idle), duration_s, self.instance)
+        sink = report["sink"]
+        return report, sink["shortfall"] / max(1, sink["sent"] + sink["shortfall"])
+
+
+def run(
+    trials: Sequence[Trial], effort: Effort, idle: Idle, instance: str, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """NDR, PDR and back-to-back of each trial (one for each frame size)."""
+    rows: list[Row] = []
+    problems: list[str] = []
+    try:
+        for trial in trials:
+            try:
+                rows += _rows(Bench(trial, idle, instance, progress), effort, problems)
+            except Interrupted:
+                raise
+            except IxyfwdError as error:
+                problems.append(str(error))
+    except Interrupted as stop:
+        problems.append(f"the measurement was stopped: {stop}")
+    return result("rfc2544", rows, problems, duration_s=effort.durations_s[-1])
+
+
+def find_pdr(trial: Trial, idle: Idle, instance: str, progress: Callable[[str], None]) -> float:
+    """Frames per second, both directions summed, with at most 0.5 % loss, by a quick search. Raises IxyfwdError."""
+    bench = Bench(trial, idle, instance, progress)
+    found = _search(bench, QUICK).find(PDR)
+    if found is None:
+        raise IxyfwdError(_nothing(trial, PDR))
+    return found * DIRECTIONS
+
+
+def _nothing(trial: Trial, goal: Goal) -> str:
+    return f"{trial}: more than {goal.loss:.1%} of the frames were lost even at {LOWEST_PPS:g} a second"
+
+
+def _search(bench: Bench, effort: Effort) -> Search:
+    highest = bench.reachable(effort.durations_s[0])
+    return Search(bench.measure, LOWEST_PPS, highest, effort.precision, effort.durations_s, effort.trials)
+
+
+def _rows(bench: Bench, effort: Effort, problems: list[str]) -> list[Row]:
+    search = _search(bench, effort)
+    found = {goal: search.find(goal) for goal in (NDR, PDR)}
+    burst = _back_to_back(bench, effort)
+    rows: list[Row] = []
+    for goal, load in found.items():
+        if load is None:
+            problems.append(_nothing(bench.trial, goal))
+            continue
+        reports = bench.reports[effort.durations_s[-1], load]
+        passed = [r for r, loss in zip(reports, search.losses(load), strict=True) if loss <= goal.loss]
+        line = line_rate(bench.trial.frame)
+        rows.append(
+            {
+                **head_of_row(bench.trial, reports[0]["device"]),
+                "idle": bench.idle,
+                "goal": goal.name,
+                "runs": len(passed),
+                "load_mpps": round(load * DIRECTIONS / 1e6, 4),
+                "line_rate_share": round(load / line, 4),
+                "limited_by": "generator" if load >= search.highest and load < line else None,
+                "mpps": spread([report["rate_mpps"] for report in passed]),
+                "ns_per_packet": spread(worker_costs(passed)),
+                "loss_share": round(max(_loss(report) for report in passed), 6),
+                "trials_failed": len(reports) - len(passed),
+                "shortfall_share": round(max(_shortfall(report) for report in passed), 6),
+                "back_to_back_frames": burst,
+            }
+        )
+    return rows
+
+
+def _back_to_back(bench: Bench, effort: Effort) -> int | None:
+    """The longest burst at line rate, in frames of each direction, without loss; None if there is none. As long as
+    `burst_s`: it was not tried longer."""
+    longest = line_rate(bench.trial.frame) * effort.burst_s
+    search = Search(bench.burst, SMALLEST_BURST, longest, BURST_PRECISION, (0.0,), trials=effort.trials)
+    found = search.find(replace(NDR, name="back-to-back"))
+    return None if found is None else round(found)
+
+
+def _loss(report: dict[str, Any]) -> float:
+    sink = report["sink"]
+    return float(max(0.0, 1 - sink["received"] / sink["sent"]))
+
+
+def _shortfall(report: dict[str, Any]) -> float:
+    sink = report["sink"]
+    return float(sink["shortfall"] / max(1, sink["sent"] + sink["shortfall"]))

@@ -1,0 +1,102 @@
+"""Search for the highest load at which no more than a given share of frames is lost.
+
+The interface to what is measured is that of RFC 2544 tests in general: `measure(duration, load) -> offered, forwarded`.
+Trials are short at first, to find the region, and long at the end, to be believed: each phase narrows the interval that
+the one before has found, and widens it again if its longer trials do not confirm it (the idea of MLRsearch).
+One trial that loses because the machine was busy with something else must not decide: a load is judged by the majority
+of up to `trials` trials.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+Measure = Callable[[float, float], tuple[int, int]]
+"""Takes seconds and a load in frames per second; returns how many frames were offered and how many came back."""
+
+SLIGHTLY: Final = 1e-9
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`name` for rows; at most `loss` of the offered frames may be lost."""
+
+    name: str
+    loss: float
+
+
+NDR: Final = Goal("ndr", 0.0)
+PDR: Final = Goal("pdr", 0.005)
+
+
+@dataclass
+class Search:
+    """A search between two loads, `precision` relative to the result. Trials are shared by all goals."""
+
+    measure: Measure
+    lowest: float
+    highest: float
+    precision: float = 0.005
+    durations_s: Sequence[float] = (1.0, 5.0)
+    trials: int = 3
+    _losses: dict[tuple[float, float], list[float]] = field(default_factory=dict)
+
+    def find(self, goal: Goal) -> float | None:
+        """The highest load found good, by trials of the longest duration; None if the lowest one is not."""
+        guess = self._first_guess()
+        found: float | None = None
+        for phase, duration_s in enumerate(self.durations_s):
+            width = min(0.5, self.precision * 4.0 ** (len(self.durations_s) - 1 - phase))
+            found = self._narrow(goal, duration_s, guess, width)
+            guess = self.lowest if found is None else found
+        return found
+
+    def losses(self, load: float) -> list[float]:
+        """Shares lost in the longest trials at this load."""
+        return list(self._losses.get((self.durations_s[-1], load), ()))
+
+    def _first_guess(self) -> float:
+        """What comes back at full load."""
+        loss = self._trial(self.durations_s[0], self.highest, 0)
+        return max(self.lowest, self.highest * (1 - loss))
+
+    def _narrow(self, goal: Goal, duration_s: float, guess: float, width: float) -> float | None:
+        """Outwards from `guess` in steps that double, then halving, until good and bad are `width` apart."""
+        if self._good(goal, duration_s, self.highest):
+            return self.highest
+        good: float | None = None
+        bad, step, load = self.highest, width, min(guess, self.highest * (1 - width))
+        while good is None or bad > good * (1 + width) * (1 + SLIGHTLY):
+            load = max(load, self.lowest)
+            if self._good(goal, duration_s, load):
+                good = load
+            else:
+                bad = load
+                if load <= self.lowest:
+                    return None
+            if good is None:
+                load = bad * (1 - min(step, 0.5))
+            elif bad == self.highest and good * (1 + step) < bad:
+                load = good * (1 + step)
+            else:
+                load = (good * bad) ** 0.5
+            step *= 2
+        return good
+
+    def _good(self, goal: Goal, duration_s: float, load: float) -> bool:
+        """By majority: as many trials as it takes until one side has it."""
+        needed = self.trials // 2 + 1
+        verdicts = {True: 0, False: 0}
+        number = 0
+        while max(verdicts.values()) < needed:
+            verdicts[self._trial(duration_s, load, number) <= goal.loss] += 1
+            number += 1
+        return verdicts[True] >= needed
+
+    def _trial(self, duration_s: float, load: float, number: int) -> float:
+        """The share lost in the trial of that number; measured once, however many goals ask."""
+        losses = self._losses.setdefault((duration_s, load), [])
+        while len(losses) <= number:
+            offered, forwarded = self.measure(duration_s, load)
+            losses.append(max(0.0, 1 - forwarded / offered) if offered else 1.0)
+        return losses[number]
