@@ -137,8 +137,9 @@ def _read_cpu(table: Table) -> CpuConfig:
     model = table.integer("model", None, 0, 8191)
     workers = _read_workers(table)
     share = table.flag("share", False)
+    nice = table.integer("nice", 0, -20, 19)
     table.finish()
-    return CpuConfig(main, workers, model, share)
+    return CpuConfig(main, workers, model, share, nice)
 
 
 def _read_workers(table: Table) -> tuple[int, ...] | int | None:

@@ -43,12 +43,14 @@ class CpuConfig:
     """Who runs where, as asked for; `placement.place` turns it into CPUs.
 
     `workers`: CPUs in the order of the workers, or how many workers, or None for as many as cores allow.
+    `nice`: of the workers and the model, -20 to 19.
     """
 
     main: int | None = None
     workers: tuple[int, ...] | int | None = None
     model: int | None = None
     share: bool = False
+    nice: int = 0
 
 
 @dataclass(frozen=True)

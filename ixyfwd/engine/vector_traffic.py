@@ -134,9 +134,7 @@ class VectorRecorder(Closable):
         stamp = time.time_ns()
         for id_, length in zip(batch.ids[:n].tolist(), batch.lengths[:n].tolist(), strict=True):
             self._take(self._offsets[id_], length, stamp)
-        free = pool.state[0]
-        pool.stack[free : free + n] = self._batch.cells[0, :n]
-        pool.state[0] = free + n
+        pool.push(self._batch.cells[0, :n])
         batch.count = 0
         if not self._left:
             page[Word.DONE] = 1

@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     words = _Words(ready_fd)
     try:
         spec = _read_spec(spec_fd)
-        _settle_process(spec.cpu, parent)
+        _settle_process(spec.cpu, spec.nice, parent)
         _serve(spec, words)
     except IxyfwdError as error:
         return _report_failure(words, str(error), error.exit_code)
@@ -265,13 +265,18 @@ def _read_spec(fd: int) -> ModelSpec:
         ) from None
 
 
-def _settle_process(cpu: int | None, parent: int) -> None:
+def _settle_process(cpu: int | None, nice: int, parent: int) -> None:
     """CPU before memory, so that pages come from the right node; and never outlive the supervisor."""
     if cpu is not None:
         try:
             os.sched_setaffinity(0, {cpu})
         except OSError as error:
             raise UsageError(f"the model cannot run on CPU {cpu}: {error.strerror}") from None
+    if nice:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except PermissionError:
+            raise UsageError(f"the model: [cpu] nice = {nice} needs root or CAP_SYS_NICE") from None
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise IxyfwdError(f"prctl(PR_SET_PDEATHSIG) failed: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:

@@ -106,6 +106,7 @@ class ModelSpec:
     cpu: int | None = None
     share_cpu: bool = False
     feed_by_itself: bool = False
+    nice: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the model process."""

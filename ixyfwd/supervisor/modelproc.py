@@ -24,7 +24,7 @@ def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: b
     )
     if not ports:
         return None
-    return ModelSpec(ports, str(instance.socket("model")), cpu, share_cpu)
+    return ModelSpec(ports, str(instance.socket("model")), cpu, share_cpu, nice=config.cpu.nice)
 
 
 def _port_spec(port: PortConfig, instance: Instance, mac: str, wire: Wire) -> PortSpec:

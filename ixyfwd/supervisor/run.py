@@ -121,6 +121,7 @@ def _worker_specs(  # noqa: PLR0917
         WorkerSpec(
             index=run.index,
             cpu=placement.workers[run.index],
+            nice=config.cpu.nice,
             shared_cpu=placement.shared,
             arena_fd=arena.fd,
             arena_bytes=arena.size,

@@ -77,6 +77,7 @@ class PollLoop:
                 # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
                 # overflow within tens of microseconds.
                 self._idle.give_way()
+                self._busy_since = self._clock()  # changing turns is not forwarding
             if draining and not moved:
                 page[Word.STATE] = State.DRAINED
                 self._wait_for_quit()

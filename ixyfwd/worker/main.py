@@ -28,8 +28,8 @@ def main() -> None:
     tie_to_parent(parent_pid)
     with open(spec_fd, encoding="utf-8") as file:
         spec = WorkerSpec.from_json(json.load(file))
-    settle(f"ixyfwd-w{spec.index}", spec.cpu)
     try:
+        settle(f"ixyfwd-w{spec.index}", spec.cpu, spec.nice)
         run(spec)
     except (IxyfwdError, OSError, MemoryError) as error:
         os.write(error_fd, str(error).encode())

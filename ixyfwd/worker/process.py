@@ -5,6 +5,8 @@ import gc
 import os
 import signal
 
+from ixyfwd.errors import IxyfwdError
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_TIMERSLACK = 29
@@ -17,8 +19,16 @@ def tie_to_parent(parent_pid: int) -> None:
         raise SystemExit(1)
 
 
-def settle(name: str, cpu: int | None) -> None:
-    """Pin, name the process for `ps` and `top`, take short sleeps at their word, leave signals to the supervisor."""
+def settle(name: str, cpu: int | None, nice: int) -> None:
+    """Pin, name the process for `ps` and `top`, take short sleeps at their word, leave signals to the supervisor.
+
+    Raises IxyfwdError if it may not have the nice value.
+    """
+    if nice:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+        except PermissionError:
+            raise IxyfwdError(f"{name}: [cpu] nice = {nice} needs root or CAP_SYS_NICE") from None
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))

@@ -30,6 +30,7 @@ class WorkerSpec:
 
     index: int
     cpu: int | None
+    nice: int
     shared_cpu: bool  # other busy processes run there: never spin
     arena_fd: int
     arena_bytes: int

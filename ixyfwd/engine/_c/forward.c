@@ -59,13 +59,13 @@ static inline uint64_t move(const struct direction *direction, uint32_t from, ui
 	const uint32_t at = touches ? direction->touch->at : 0;
 	uint8_t *restrict byte = touches ? direction->touch->arena + at : NULL;
 	uint64_t bytes = 0;
+	copy_ids(tx_ids, rx_ids, n);
+	copy_ids(rx_ids, fresh, n);
 	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t id = rx_ids[i], new = fresh[i];
+		const uint32_t id = tx_ids[i], new = fresh[i];
 		const uint64_t length = (rx[i].q1 >> 32) & 0xffff;
-		if (touches && length > at)
-			byte[offsets[id]]++;
-		tx_ids[i] = id;
-		rx_ids[i] = new;
+		if (touches)
+			byte[offsets[id]] += length > at;
 		tx[i].q0 = addresses[id];
 		tx[i].q1 = tx_command(length);
 		put_descriptor(&rx[i], addresses[new], 0);
