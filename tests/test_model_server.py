@@ -480,7 +480,8 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         (b"[" * 50_000, "no JSON object"),
         (
             b'{"do": "fly"}',
-            "unknown command 'fly', expected one of start, stop, stats, flows, restart_latency, link, inject, inject_off",
+            "unknown command 'fly', expected one of start, stop, stats, flows, restart_latency, "
+            "link, inject, inject_off",
         ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
