@@ -44,6 +44,8 @@ BEHIND: list[tuple[str, str]] = [
     ('[cpu]\nmain = "0"\n', '10: cpu.main: found "0", expected a whole number from 0 to 8191'),
     ("[cpu]\nmain = -1\n", "10: cpu.main: found -1, expected a whole number from 0 to 8191"),
     ("[cpu]\nmodel = true\n", "10: cpu.model: found true, expected a whole number from 0 to 8191"),
+    ("[cpu]\nnice = -21\n", "10: cpu.nice: found -21, expected a whole number from -20 to 19"),
+    ('[forward]\nloop = "c"\n', '10: forward.loop: found "c", expected "auto", "python" or "fused"'),
     ("[cpu]\nshare = 1\n", "10: cpu.share: found 1, expected true or false"),
     ("[cpu]\nworkers = 0\n", '10: cpu.workers: found 0, expected a CPU list such as "1-3", or how many workers (1 to 16)'),
     ("[cpu]\nworkers = 17\n", '10: cpu.workers: found 17, expected a CPU list such as "1-3", or how many workers (1 to 16)'),
@@ -173,6 +175,7 @@ name = "edge-1"
 main = 0
 workers = "3,1-2"
 model = 4
+nice = -5
 [[port]]
 name = "gen"
 device = "sim:gen"
@@ -234,6 +237,7 @@ batch = 2048
 buffers = 200000
 idle = "spin"
 interrupt_interval_us = 1022
+loop = "python"
 [rss]
 key = "%s"
 fields = ["tcp4", "ipv4"]

@@ -43,6 +43,8 @@ def test_latency_has_percentiles_by_direction_and_the_models_own_share(tmp_path:
             assert medians == sorted(medians) and medians[0] > 0
         alone = list(row["model_alone_us"].values())
         assert alone == sorted(alone) and 0 < alone[0] < row["latency_us"]["p50"]["median"]
+        machine = row["machine_alone_us"]
+        assert list(machine) == PERCENTILES and list(machine.values()) == sorted(machine.values())
         assert row["sampled_every"] == 1 and row["rate_pps"] == 1e5
         # Those of the first second, which warms up, do not count.
         assert 0 < row["frames"] < 1.2 * 0.3 * 1e5 + 1000

@@ -61,6 +61,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     }
     assert config.instance == "edge-1"
     assert (config.cpu.main, config.cpu.workers, config.cpu.model, config.cpu.share) == (0, (3, 1, 2), 4, False)
+    assert config.cpu.nice == -5
     assert config.links[2] == ("real", "qemu")
     tap, real = config.ports[1], config.ports[4]
     assert (tap.promiscuous, tap.mac_filters, tap.simulated) == (False, ("02:ab:00:00:00:01",), True)
@@ -69,7 +70,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     forward = config.forward
     assert (forward.program, forward.engine, forward.idle) == ("touch", "vector", "spin")
     assert (forward.ring_size, forward.batch, forward.buffers) == (4096, 2048, 200000)
-    assert forward.interrupt_interval_us == 1022
+    assert (forward.interrupt_interval_us, forward.loop) == (1022, "python")
     assert (config.rss.key, config.rss.fields) == ("6d5a" * 20, ("tcp4", "ipv4"))
     assert config.memory.backing == "hugetlbfs:/dev/hugepages"
     assert config.start.link_timeout_s == 1.0
@@ -290,6 +291,7 @@ KEYS = [
     "workers",
     "model",
     "share",
+    "nice",
     "program",
     "engine",
     "ring_size",

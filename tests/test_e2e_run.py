@@ -4,6 +4,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from scapy.all import Ether, PcapReader, Raw, wrpcap
 
@@ -199,3 +200,14 @@ def test_the_model_plays_an_x550(tmp_path: Path, instance: Instance, workers: in
     assert_flows_kept_their_worker(report)
     assert [(port["chip"], port["reta_entries"]) for port in report["ports"]] == [("X550-T2", 512)] * 2
     assert all(worker["rx_packets"] for worker in report["workers"]) and len(report["workers"]) == workers
+
+
+def test_workers_and_the_model_have_the_nice_value(tmp_path: Path, instance: Instance) -> None:
+    wire = '{ kind = "generator", rate = 1000 }'
+    path = write_config(tmp_path / "c.toml", config_text([wire, wire], cpu="nice = 7"))
+    supervisor = psutil.Process(instance.start("-c", path).pid)
+    polling = supervisor.children()
+    assert len(polling) == len(instance.status()["workers"]) + 1, "the workers and the model"
+    assert {process.nice() for process in polling} == {7}
+    assert supervisor.nice() == psutil.Process().nice()
+    assert instance.command("stop").returncode == 0

@@ -1,5 +1,6 @@
 """The fused loop: what the burst functions do, without Python between them; judged by the same strict fake device."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -33,12 +34,14 @@ OPERATIONS = st.one_of(
 class Fused:
     """A rig of two ports with the fused loop over both directions."""
 
-    def __init__(self, batch: int, *, touches: bool = False, rounds: int = 4, **rig: int) -> None:
+    def __init__(
+        self, batch: int, *, touches: bool = False, rounds: int = 4, shared_cpu: bool = False, **rig: int
+    ) -> None:
         self.rig = Rig("native", ports=2, **rig)
         self.rig.start()
         assert isinstance(self.rig.engine, FusingEngine)
         self.forward: Callable[[], int] = self.rig.engine.bind_forward(
-            LINKS, batch, TOUCHED_BYTE if touches else None, rounds
+            LINKS, batch, TOUCHED_BYTE if touches else None, rounds, shared_cpu=shared_cpu
         )
         self.page = self.rig.arena[self.rig.layout.counters : self.rig.layout.counters + 4096].cast("Q")
 
@@ -187,3 +190,26 @@ def test_a_full_ring_drops_and_counts() -> None:
     assert totals[0]["RX_PACKETS"] == received == totals[1]["TX_PACKETS"] + totals[1]["TX_FULL"]
     assert totals[1]["TX_PACKETS"] == 63
     assert totals[1]["TX_FULL"] == received - 63
+
+
+@pytest.mark.parametrize("shared_cpu", [False, True])
+def test_busy_time_is_that_of_rounds_with_frames(shared_cpu: bool) -> None:
+    fused = Fused(16, buffers=400, shared_cpu=shared_cpu)
+    fused.run()
+    assert fused.page[Word.BUSY_NS] == 0, "nothing came"
+    for _ in range(60):
+        assert fused.rig.nic[0].receive(Frame((60,)))
+    began = time.monotonic_ns()
+    bursts, _ = fused.run()
+    took = time.monotonic_ns() - began
+    assert bursts > 0 and 0 < fused.page[Word.BUSY_NS] < took
+    busy = fused.page[Word.BUSY_NS]
+    while fused.run()[0]:
+        busy = fused.page[Word.BUSY_NS]
+    fused.run()
+    assert fused.page[Word.BUSY_NS] == busy
+
+
+def test_one_empty_round_is_enough_where_others_wait_for_the_cpu() -> None:
+    fused = Fused(4, rounds=1000, shared_cpu=True)
+    assert fused.run() == (0, 1)

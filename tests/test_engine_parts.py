@@ -25,6 +25,7 @@ def test_c_and_python_count_in_the_same_words() -> None:
     assert lib.PORT_BLOCK_WORDS == PORT_BLOCK_WORDS
     assert lib.RS_INTERVAL == RS_INTERVAL
     assert (lib.WORD_POLLS, lib.WORD_EMPTY_POLLS, lib.WORD_BURSTS) == (Word.POLLS, Word.EMPTY_POLLS, Word.BURSTS)
+    assert lib.WORD_BUSY_NS == Word.BUSY_NS
 
 
 def test_c_structures_are_where_the_layout_says() -> None:

@@ -3,9 +3,11 @@ when it finds them in a transmit ring.
 
 Every frame is measured up to 2 Mpps a direction, every 16th above. The first second of a run warms up and does not
 count. The model's own share is measured by the same wires with nobody between: a loop in the model's own thread moves
-each frame from the rx to the tx ring as soon as it is there (`model/turn.py`).
+each frame from the rx to the tx ring as soon as it is there (`model/turn.py`). The machine's share are the pauses of
+the CPUs in use (`pauses.py`).
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from typing import Any, Final
 
 from ixyfwd.bench.histogram import Histogram, of_sink
 from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, head_of_row, run_load, worker_costs
+from ixyfwd.bench.pauses import machine_alone_us
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.throughput import Trial
+from ixyfwd.config.placement import place
 from ixyfwd.config.schema import Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.client import ModelClient
@@ -25,6 +29,7 @@ from ixyfwd.supervisor.observer import Silent, Status
 
 WARM_UP_S: Final = 1.0  # a tick of the supervisor
 MODEL_ALONE_S: Final = 1.0
+MACHINE_ALONE_S: Final = 5.0  # pauses of milliseconds come a few times a second at most
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,21 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
     except Interrupted as stop:
         problems.append(f"the measurement was stopped: {stop}")
     rows, histograms = [], {}
+    progress("the machine alone")
+    machine = machine_alone_us(_cpus(plan, instance), MACHINE_ALONE_S)
     for case, reports in found.items():
         if reports:
             rate, _, gc = case
             histograms[f"{rate / 1e6:g} Mpps, gc {_on(gc)}"] = _merged(reports)
-            rows.append(_row(plan, case, reports, model_alone(plan.trial, rate)))
+            alone = {"model_alone_us": model_alone(plan.trial, rate).summary_us(), "machine_alone_us": machine}
+            rows.append({**_row(plan, case, reports), **alone})
     return result("latency", rows, problems, duration_s=plan.duration_s), histograms
+
+
+def _cpus(plan: Plan, instance: str) -> set[int]:
+    """Those that a run polls on."""
+    placement = place(Load(plan.trial, plan.rates_pps[0][0], plan.idle).config(instance), os.sched_getaffinity(0))
+    return {cpu for cpu in (*placement.workers, placement.model) if cpu is not None}
 
 
 def _on(collects: bool) -> str:
@@ -119,7 +133,7 @@ def _spreads(histograms: Sequence[Histogram]) -> dict[str, dict[str, float]]:
     return {key: spread([summary[key] for summary in summaries]) for key in summaries[0]}
 
 
-def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[str, Any]], alone: Histogram) -> Row:
+def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[str, Any]]) -> Row:
     rate, share, gc = case
     directions = {name: [_sinks(report)[name] for report in reports] for name in _sinks(reports[0])}
     sinks = [report["sink"] for report in reports]
@@ -134,7 +148,6 @@ def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[
         "ns_per_packet": spread(worker_costs(reports)),
         "latency_us": _spreads([_merged([report]) for report in reports]),
         "directions": {name: _spreads(histograms) for name, histograms in directions.items()},
-        "model_alone_us": alone.summary_us(),
         "frames": _merged(reports).count,
         "sampled_every": max(p["wire"]["sink"]["latency_ns"]["sampled_every"] for r in reports for p in r["ports"]),
         "lost": sum(sink["lost"] for sink in sinks),

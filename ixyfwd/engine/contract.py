@@ -86,13 +86,19 @@ class FusingEngine(Protocol):
     """An engine that can run rx, a simple program and tx over all links by itself, burst after burst."""
 
     def bind_forward(
-        self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
+        self,
+        links: Sequence[tuple[int, int]],
+        batch: int,
+        touched_byte: int | None,
+        rounds: int,
+        *,
+        shared_cpu: bool = False,
     ) -> Callable[[], int]:
         """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
 
         `touched_byte`: which byte of each frame is incremented, or None. It returns after `rounds` rounds over all
-        links, at the first empty round after a busy one, or after some empty rounds: bursts that had frames << 16 |
-        empty rounds at the end. POLLS, EMPTY_POLLS and BURSTS of the counters page are kept by it.
+        links or after some empty rounds in a row (where others wait for the CPU, after one): bursts that had frames
+        << 16 | empty rounds at the end. POLLS, EMPTY_POLLS, BURSTS and BUSY_NS of the counters page are kept by it.
         """
 
 

@@ -3,6 +3,7 @@
 Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -17,6 +18,8 @@ from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
+
+IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round takes tens of ns, going there a hundred
 
 CData = Any  # a C object of cffi's
 Burst = Callable[[CData], int]
@@ -100,7 +103,13 @@ class NativeEngine:
         return self._bound(self._touch_burst, self._frames(at), batch)
 
     def bind_forward(
-        self, links: Sequence[tuple[int, int]], batch: int, touched_byte: int | None, rounds: int
+        self,
+        links: Sequence[tuple[int, int]],
+        batch: int,
+        touched_byte: int | None,
+        rounds: int,
+        *,
+        shared_cpu: bool = False,
     ) -> Callable[[], int]:
         """See `engine.contract.FusingEngine`."""
         self._check_open()
@@ -119,6 +128,9 @@ class NativeEngine:
         forwarder.count = len(links)
         forwarder.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
         forwarder.rounds = min(rounds, lib.MAX_BURSTS // (len(links) * lib.SINGLES))
+        forwarder.patience = 1 if shared_cpu else IDLE_ROUNDS
+        # Where the CPU is shared, wall time would charge this worker for the others' turns.
+        forwarder.clock = time.CLOCK_THREAD_CPUTIME_ID if shared_cpu else time.CLOCK_MONOTONIC
         call = partial(lib.forward, forwarder)
         call.__dict__["keeps"] = kept
         return call

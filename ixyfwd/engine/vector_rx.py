@@ -5,6 +5,8 @@ from typing import Final
 import numpy as np
 
 from ixyfwd.engine.vector_views import (
+    LENGTH_SHIFT,
+    MAX_SLOTS,
     MAX_STAGES,
     BatchViews,
     Closable,
@@ -90,8 +92,10 @@ class RxBurst(Closable):
         self._rdt = rdt
         self._mask = ring.entries - 1
         self._limit = min(batch.batch.capacity, self._mask)
-        self._full: dict[int, Slots] = {}  # of full bursts, which recur, by first slot
-        self._around: dict[int, tuple[RxRun, ...]] = {}  # the same of those that go around the end of the ring
+        # Of earlier bursts: lengths that recur bring a ring's slots back sooner or later.
+        self._straight: dict[int, Slots] = {}
+        self._around: dict[int, tuple[RxRun, ...]] = {}  # those that go around the end of the ring
+        self._last = 1  # length of the burst before: where a device fills in steps, this one has as many
         self._stages: dict[int, RxStage] = {}  # by number of descriptors
         self._space = RxSpace(self._limit)
 
@@ -104,7 +108,10 @@ class RxBurst(Closable):
             return 0
         n = self._limit
         if not dwords[4 * ((next_ + n - 1) & mask) + 2] & DD:
-            n = count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, n)
+            n = self._last
+            if not dwords[4 * ((next_ + n - 1) & mask) + 2] & DD or dwords[4 * ((next_ + n) & mask) + 2] & DD:
+                n = count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & DD, self._limit)
+            self._last = n
         free = self._free[0]
         if n > free:
             n = free
@@ -117,7 +124,7 @@ class RxBurst(Closable):
         fresh_ids = self._free_ids[free : free + n]
         fresh = self._fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * (free + n)]
         if end <= mask + 1:
-            descriptors, ids = self._full.get(next_ if n == self._limit else -1) or self._slots(next_, n)
+            descriptors, ids = self._straight.get(next_ | n << LENGTH_SHIFT) or self._slots(next_, n)
             stage.found[:] = descriptors
             descriptors[:] = fresh
             stage.ids[:] = ids
@@ -181,7 +188,7 @@ class RxBurst(Closable):
     def _exchange_around(self, stage: RxStage, next_: int, fresh_ids: memoryview, fresh: memoryview) -> None:
         """Take descriptors and ids out of the slots and put fresh ones in, around the end of the ring."""
         n = len(fresh_ids)
-        runs = self._around.get(next_ if n == self._limit else -1) or self._runs(stage, next_, n)
+        runs = self._around.get(next_ | n << LENGTH_SHIFT) or self._runs(stage, next_, n)
         for descriptors, ids, found, found_ids, raw, entries in runs:
             found[:] = descriptors
             descriptors[:] = fresh[raw]
@@ -189,25 +196,27 @@ class RxBurst(Closable):
             ids[:] = fresh_ids[entries]
 
     def _runs(self, stage: RxStage, next_: int, n: int) -> tuple[RxRun, ...]:
-        """The two runs of `n` slots from `next_` on. As with `_slots`, those of full bursts are kept."""
+        """The two runs of `n` slots from `next_` on."""
         runs: list[RxRun] = []
         for slot, count, at in split(next_, n, self._mask + 1):
             entries = slice(at, at + count)
             raw = slice(DESCRIPTOR_BYTES * at, DESCRIPTOR_BYTES * (at + count))
             runs.append((*self._ring.slots(slot, count), stage.found[raw], stage.ids[entries], raw, entries))
-        if n == self._limit:
-            self._around[next_] = tuple(runs)
-        return tuple(runs)
+        if len(self._around) >= MAX_SLOTS:
+            self._around.clear()
+        kept = self._around[next_ | n << LENGTH_SHIFT] = tuple(runs)
+        return kept
 
     def _slots(self, slot: int, n: int) -> Slots:
-        """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
-        slots = self._ring.slots(slot, n)
-        if n == self._limit:
-            self._full[slot] = slots
+        """`n` slots from `slot` on, which do not go around the end."""
+        if len(self._straight) >= MAX_SLOTS:
+            self._straight.clear()
+        slots = self._straight[slot | n << LENGTH_SHIFT] = self._ring.slots(slot, n)
         return slots
 
     def _new_stage(self, n: int) -> RxStage:
         if len(self._stages) >= MAX_STAGES:
             self._stages.clear()
+            self._around.clear()  # which has views of stages
         stage = self._stages[n] = RxStage(self._space, self.batch, n)
         return stage

@@ -8,6 +8,8 @@ from numpy import add, multiply
 from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.vector_views import (
     DESCRIPTOR,
+    LENGTH_SHIFT,
+    MAX_SLOTS,
     MAX_STAGES,
     BatchViews,
     Closable,
@@ -126,8 +128,9 @@ class TxBurst(Closable):
         self._mask = ring.mask
         self._half = ring.mask // 2
         self._limit = batch.batch.capacity
-        self._full: dict[int, TxSlots] = {}  # of full bursts, which recur, by first slot
-        self._around: dict[int, tuple[TxRun, ...]] = {}  # the same of those that go around the end of the ring
+        # Of earlier bursts: lengths that recur bring a ring's slots back sooner or later.
+        self._straight: dict[int, TxSlots] = {}
+        self._around: dict[int, tuple[TxRun, ...]] = {}  # those that go around the end of the ring
         self._stages: dict[int, TxStage] = {}  # by number of descriptors
         self._space = TxSpace(self._limit)
         self._commands = constant(COMMAND, RS_INTERVAL + self._limit)  # d2 but for the length, from slot 0 on
@@ -165,7 +168,7 @@ class TxBurst(Closable):
         if lengths != stage.last_lengths or phase != stage.last_phase:
             self._order(stage, lengths, phase)
         if tail + n <= self._mask + 1:
-            descriptors, ids, fresh = self._full.get(tail if n == self._limit else -1) or self._slots(tail, n)
+            descriptors, ids, fresh = self._straight.get(tail | n << LENGTH_SHIFT) or self._slots(tail, n)
             fresh[:] = stage.made_bytes
             stage.second_half[...] = stage.order_words
             descriptors[:] = stage.made_bytes
@@ -183,7 +186,7 @@ class TxBurst(Closable):
 
     def _put_around(self, stage: TxStage, tail: int, n: int) -> None:
         """Put descriptors and ids into the slots, around the end of the ring."""
-        runs = self._around.get(tail if n == self._limit else -1) or self._runs(stage, tail, n)
+        runs = self._around.get(tail | n << LENGTH_SHIFT) or self._runs(stage, tail, n)
         for _, ids, fresh, made, sent_ids in runs:
             fresh[:] = made
             ids[:] = sent_ids
@@ -192,24 +195,26 @@ class TxBurst(Closable):
             descriptors[:] = made
 
     def _runs(self, stage: TxStage, tail: int, n: int) -> tuple[TxRun, ...]:
-        """The two runs of `n` slots from `tail` on. As with `_slots`, those of full bursts are kept."""
+        """The two runs of `n` slots from `tail` on."""
         runs: list[TxRun] = []
         for slot, count, at in split(tail, n, self._mask + 1):
             made = stage.made_bytes[DESCRIPTOR_BYTES * at : DESCRIPTOR_BYTES * (at + count)]
             runs.append((*self._ring.slots(slot, count), made, stage.ids[at : at + count]))
-        if n == self._limit:
-            self._around[tail] = tuple(runs)
-        return tuple(runs)
+        if len(self._around) >= MAX_SLOTS:
+            self._around.clear()
+        kept = self._around[tail | n << LENGTH_SHIFT] = tuple(runs)
+        return kept
 
     def _slots(self, slot: int, n: int) -> TxSlots:
-        """`n` slots from `slot` on. Those of partial bursts hardly ever recur and are not kept."""
-        slots = self._ring.slots(slot, n)
-        if n == self._limit:
-            self._full[slot] = slots
+        """`n` slots from `slot` on, which do not go around the end."""
+        if len(self._straight) >= MAX_SLOTS:
+            self._straight.clear()
+        slots = self._straight[slot | n << LENGTH_SHIFT] = self._ring.slots(slot, n)
         return slots
 
     def _new_stage(self, n: int) -> TxStage:
         if len(self._stages) >= MAX_STAGES:
             self._stages.clear()
+            self._around.clear()  # which has views of stages
         stage = self._stages[n] = TxStage(self._space, self.batch, n)
         return stage

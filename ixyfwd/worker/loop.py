@@ -112,26 +112,19 @@ class PollLoop:
         return bursts
 
     def _calls(self, forward: Callable[[], int], calls: int, rest: Rest) -> int:
-        """Up to `calls` calls of the fused loop, which counts rounds and bursts itself; the first one that ends in the
-        middle of traffic is the last, and so is a long rest. Returns the number of bursts that had frames."""
-        clock, page = self._clock, self._page
+        """Up to `calls` calls of the fused loop, which counts rounds, bursts and busy time itself. The last one is that
+        which ends in the middle of traffic, or before a turn of others, or a long rest. Returns the number of bursts
+        that had frames."""
         bursts = 0
         for _ in range(calls):
             done = forward()
             if done >> 16:
                 bursts += done >> 16
-                self._busy = True
                 self._empty_rounds = 0
-            if not done & 0xFFFF:
+            if not done & 0xFFFF or (bursts and self._shared_cpu):
                 break
-            now = clock()
-            if self._busy:
-                page[Word.BUSY_NS] += now - self._busy_since
-                self._busy = False
             self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
-            long = rest(self._empty_rounds)
-            self._busy_since = clock()
-            if long:
+            if rest(self._empty_rounds):
                 break
         return bursts
 

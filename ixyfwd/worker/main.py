@@ -72,7 +72,10 @@ def _fuse(spec: WorkerSpec, engine: Engine, program: Program) -> Fused | None:
     if not (spec.fused and isinstance(engine, FusingEngine) and isinstance(program, Fusible)):
         return None
     rounds = SHARED_CPU_ROUNDS if spec.shared_cpu else fused_rounds(len(spec.links), spec.batch)
-    forward, once = (engine.bind_forward(spec.links, spec.batch, program.touched_byte, n) for n in (rounds, 1))
+    forward, once = (
+        engine.bind_forward(spec.links, spec.batch, program.touched_byte, n, shared_cpu=spec.shared_cpu)
+        for n in (rounds, 1)
+    )
     return Fused(forward, once)
 
 

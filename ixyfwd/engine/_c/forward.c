@@ -4,9 +4,7 @@
  */
 #include "descriptor.h"
 
-enum {
-	IDLE_ROUNDS = 16, /* empty rounds before Python looks around; a round costs a few ns, going there a hundred */
-};
+#include <time.h>
 
 /* Bursts are short: what the vectoriser puts before and after its loops would cost more than it saves. */
 #pragma GCC optimize("no-tree-vectorize")
@@ -189,27 +187,44 @@ static inline uint32_t forward_bursts(const struct direction *direction, const i
 	return 1;
 }
 
+static uint64_t clock_ns(const struct forwarder *forwarder)
+{
+	struct timespec now;
+	clock_gettime(forwarder->clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* The clock is read in empty rounds only, where there is time for it: a busy spell lasts from the last empty round before
+ * it (or the start of the call) to the first one after it. */
 static inline __attribute__((always_inline)) uint32_t forward_rounds(struct forwarder *forwarder, const int touches)
 {
 	const struct direction *const directions = forwarder->directions, *const end = directions + forwarder->count;
-	const uint32_t limit = forwarder->rounds;
-	uint32_t bursts = 0, empty = 0, rounds = 0, silent = 0;
-	while (rounds < limit) {
+	const uint32_t limit = forwarder->rounds, patience = forwarder->patience;
+	uint32_t bursts = 0, empty = 0, rounds = 0, silent = 0, idle_bursts = 0;
+	uint64_t since = clock_ns(forwarder), busy_ns = 0;
+	while (rounds < limit && silent < patience) {
 		const uint32_t before = bursts;
 		for (const struct direction *direction = directions; direction < end; direction++)
 			bursts += forward_bursts(direction, touches);
 		rounds++;
-		if (bursts == before) {
-			empty++;
-			if (++silent == IDLE_ROUNDS || bursts)
-				break;
-		} else {
+		if (bursts != before) {
 			silent = 0;
+			continue;
 		}
+		const uint64_t now = clock_ns(forwarder);
+		if (bursts != idle_bursts)
+			busy_ns += now - since;
+		idle_bursts = bursts;
+		since = now;
+		empty++;
+		silent++;
 	}
+	if (bursts != idle_bursts)
+		busy_ns += clock_ns(forwarder) - since;
 	forwarder->page[WORD_POLLS] += rounds;
 	forwarder->page[WORD_EMPTY_POLLS] += empty;
 	forwarder->page[WORD_BURSTS] += bursts;
+	forwarder->page[WORD_BUSY_NS] += busy_ns;
 	return bursts << 16 | silent;
 }
 

@@ -26,6 +26,7 @@ enum { /* of the counters page */
 	WORD_POLLS = 16,
 	WORD_EMPTY_POLLS = 17,
 	WORD_BURSTS = 18,
+	WORD_BUSY_NS = 19,
 	WORD_ASKED = 23,
 	WORD_SHORTFALL = 24,
 	WORD_WRITTEN = 25,
@@ -103,7 +104,9 @@ struct forwarder {
 	const struct direction *directions;
 	uint64_t *page; /* the worker's counters page */
 	uint32_t count;
-	uint32_t rounds; /* over all directions, at most, before it returns */
+	uint32_t rounds;   /* over all directions, at most, before it returns */
+	uint32_t patience; /* empty rounds in a row after which it returns */
+	int32_t clock;     /* that busy time is counted by */
 };
 
 /* What fills a batch with numbered frames: frame k belongs to flow k modulo flows and is its (k / flows)-th. */
