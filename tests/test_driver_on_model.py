@@ -187,7 +187,7 @@ def receive_all(bench: Bench) -> None:
         bench.fill(queue)
     bench.driver.start_receive()
     bench.client.start()
-    eventually(lambda: bench.client.stats()["feeds_done"], "the generator has sent its frames")
+    eventually(bench.client.feeds_done, "the generator has sent its frames")
 
     def all_counted() -> bool:
         bench.driver.read_statistics()
@@ -242,7 +242,7 @@ def test_a_stopped_receiver_takes_nothing(fed: Bench) -> None:
     fed.driver.start_receive()
     fed.driver.stop_receive()
     fed.client.start()
-    eventually(lambda: fed.client.stats()["feeds_done"], "the generator has sent its frames")
+    eventually(fed.client.feeds_done, "the generator has sent its frames")
     fed.driver.read_statistics()
     assert fed.driver.statistics.rx_packets == 0
     assert not any(fed.received(queue) for queue in range(QUEUES))
@@ -256,7 +256,7 @@ def test_a_filtered_port_takes_only_its_own(fed: Bench) -> None:
         fed.fill(queue)
     fed.driver.start_receive()
     fed.client.start()
-    eventually(lambda: fed.client.stats()["feeds_done"], "the generator has sent its frames")
+    eventually(fed.client.feeds_done, "the generator has sent its frames")
     fed.driver.read_statistics()
     assert fed.driver.statistics.rx_packets == 0
     assert fed.driver.statistics.rx_filtered == FRAMES

@@ -437,10 +437,10 @@ def test_control_commands(control: ModelClient, model: tuple[FakeDatapath, Model
     assert stats["ports"][0]["wire"] == {"kind": "none"}
     assert stats["ports"][0]["faults"] == {"total": 0, "by_kind": {}, "recent": []}
     assert control.flows() == {"3": [1, 2]}
-    assert stats["feeds_done"]
+    assert control.feeds_done()
     control.start()
     assert all(port.feeding for port in model[0].ports)
-    assert not control.stats()["feeds_done"]
+    assert not control.feeds_done()
     control.stop()
     assert not any(port.feeding for port in model[0].ports)
 
@@ -480,8 +480,8 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         (b"[" * 50_000, "no JSON object"),
         (
             b'{"do": "fly"}',
-            "unknown command 'fly', expected one of start, stop, stats, flows, restart_latency, "
-            "link, inject, inject_off",
+            "unknown command 'fly', expected one of start, stop, stats, feeds_done, flows, "
+            "restart_latency, link, inject, inject_off",
         ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),

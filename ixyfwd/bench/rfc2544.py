@@ -1,8 +1,8 @@
 """RFC 2544 on the model: throughput without loss (NDR) and with at most 0.5 % loss (PDR), and back-to-back frames.
 
-Loads are frames per second and direction; both directions are loaded alike. A trial counts only if the generators
-reached what they were asked for and every frame is accounted for: sequence numbers tell lost, duplicated and overtaken
-frames apart, and the last two end the test of that frame size with a sentence.
+Loads are frames per second and direction; both directions are loaded alike. Of a trial whose generators fell behind
+the best of some attempts counts, for what was really offered. Every frame is accounted for: sequence numbers tell lost,
+duplicated and overtaken frames apart, and the last two end the test of that frame size with a sentence.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,24 +19,28 @@ from ixyfwd.errors import IxyfwdError
 SIZES: Final[tuple[int | str, ...]] = (64, 128, 256, 512, 1024, 1280, 1518, "imix")
 LOWEST_PPS: Final = 10_000.0
 SHORTFALL_ACCEPTED: Final = 0.02  # of the frames asked for; what is reported is what was sent
+SHORTFALL_TOLERATED: Final = 0.25  # if it is not better at any attempt: a machine that takes the model's CPU away
 BURST_SHORTFALL_ACCEPTED: Final = 0.05  # of a burst: the model's wires pause each time its Python works
 STARTING_FRAMES: Final = 2000  # counted as not sent in time before the first one: the model takes 100 us to begin
-ATTEMPTS: Final = 5  # for a trial whose generators fell behind
 SMALLEST_BURST: Final = 64.0
 BURST_PRECISION: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long trials take and how close the search goes. `burst_s`: longest burst, in seconds at line rate."""
+    """How long trials take and how close the search goes. `burst_s`: longest burst, in seconds at line rate.
+
+    `attempts`: for a trial whose generators fell behind.
+    """
 
     durations_s: tuple[float, ...]
     precision: float
     trials: int
     burst_s: float
+    attempts: int = 5
 
 
-QUICK: Final = Effort((0.2, 0.5), 0.05, 3, 0.2)
+QUICK: Final = Effort((0.2, 0.5), 0.05, 3, 0.2, attempts=2)
 NORMAL: Final = Effort((1.0, 5.0), 0.005, 3, 2.0)
 FULL: Final = Effort((1.0, 10.0, 60.0), 0.005, 1, 2.0)  # RFC 2544, section 24: 60 seconds, and none is repeated
 
@@ -49,25 +53,30 @@ class Bench:
     idle: Idle
     instance: str
     progress: Callable[[str], None]
+    attempts: int = 5
     reports: dict[tuple[float, float], list[dict[str, Any]]] = field(default_factory=dict)
 
     def measure(self, duration_s: float, load_pps: float) -> tuple[int, int]:
-        """Offered and forwarded frames. Raises IxyfwdError if the generators do not reach the load."""
-        short = 1.0
-        for _ in range(ATTEMPTS):
-            report, short = self._run(duration_s, load_pps)
+        """Offered and forwarded frames. Raises IxyfwdError if the generators do not come near the load."""
+        short, best = 1.0, None
+        for _ in range(self.attempts):
+            report, behind = self._run(duration_s, load_pps)
+            if best is None or behind < short:
+                short, best = behind, report
             if short <= SHORTFALL_ACCEPTED:
-                self.reports.setdefault((duration_s, load_pps), []).append(report)
-                return report["sink"]["sent"], report["sink"]["received"]
-        raise IxyfwdError(
-            f"{self.trial}: the generators sent {short:.1%} less than {load_pps / 1e6:.2f} Mpps a direction, at most "
-            f"{SHORTFALL_ACCEPTED:.0%} is accepted; the model's CPU is too slow or not its own"
-        )
+                break
+        if best is None or short > SHORTFALL_TOLERATED:
+            raise IxyfwdError(
+                f"{self.trial}: the generators sent {short:.1%} less than {load_pps / 1e6:.2f} Mpps a direction, at "
+                f"most {SHORTFALL_TOLERATED:.0%} is accepted; the model's CPU is too slow or not its own"
+            )
+        self.reports.setdefault((duration_s, load_pps), []).append(best)
+        return best["sink"]["sent"], best["sink"]["received"]
 
     def reachable(self, duration_s: float) -> float:
         """The highest load up to line rate that the generators reach."""
         load = line_rate(self.trial.frame)
-        for _ in range(2 * ATTEMPTS):
+        for _ in range(2 * self.attempts):
             _, short = self._run(duration_s, load)
             if short <= SHORTFALL_ACCEPTED / 2:
                 break
@@ -99,7 +108,7 @@ def run(
     try:
         for trial in trials:
             try:
-                rows += _rows(Bench(trial, idle, instance, progress), effort, problems)
+                rows += _rows(Bench(trial, idle, instance, progress, effort.attempts), effort, problems)
             except Interrupted:
                 raise
             except IxyfwdError as error:
@@ -111,7 +120,7 @@ def run(
 
 def find_pdr(trial: Trial, idle: Idle, instance: str, progress: Callable[[str], None]) -> float:
     """Frames per second, both directions summed, with at most 0.5 % loss, by a quick search. Raises IxyfwdError."""
-    bench = Bench(trial, idle, instance, progress)
+    bench = Bench(trial, idle, instance, progress, QUICK.attempts)
     found = _search(bench, QUICK).find(PDR)
     if found is None:
         raise IxyfwdError(_nothing(trial, PDR))
@@ -139,20 +148,24 @@ def _rows(bench: Bench, effort: Effort, problems: list[str]) -> list[Row]:
         reports = bench.reports[effort.durations_s[-1], load]
         passed = [r for r, loss in zip(reports, search.losses(load), strict=True) if loss <= goal.loss]
         line = line_rate(bench.trial.frame)
+        behind = max(_shortfall(report) for report in passed)
+        offered = load * (1 - behind)
         rows.append(
             {
                 **head_of_row(bench.trial, reports[0]["device"]),
                 "idle": bench.idle,
                 "goal": goal.name,
                 "runs": len(passed),
-                "load_mpps": round(load * DIRECTIONS / 1e6, 4),
-                "line_rate_share": round(load / line, 4),
-                "limited_by": "generator" if load >= search.highest and load < line else None,
+                "load_mpps": round(offered * DIRECTIONS / 1e6, 4),
+                "line_rate_share": round(offered / line, 4),
+                "limited_by": "generator"
+                if load >= search.highest and offered < (1 - SHORTFALL_ACCEPTED) * line
+                else None,
                 "mpps": spread([report["rate_mpps"] for report in passed]),
                 "ns_per_packet": spread(worker_costs(passed)),
                 "loss_share": round(max(_loss(report) for report in passed), 6),
                 "trials_failed": len(reports) - len(passed),
-                "shortfall_share": round(max(_shortfall(report) for report in passed), 6),
+                "shortfall_share": round(behind, 6),
                 "back_to_back_frames": burst,
             }
         )

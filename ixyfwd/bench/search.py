@@ -3,8 +3,8 @@
 The interface to what is measured is that of RFC 2544 tests in general: `measure(duration, load) -> offered, forwarded`.
 Trials are short at first, to find the region, and long at the end, to be believed: each phase narrows the interval that
 the one before has found, and widens it again if its longer trials do not confirm it (the idea of MLRsearch).
-One trial that loses because the machine was busy with something else must not decide: a load is judged by the majority
-of up to `trials` trials.
+One trial that loses because the machine was busy with something else must not decide: in the last phase a load is
+judged by the majority of up to `trials` trials. The phases before only say where to look, by a trial each.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ class Search:
 
     def _good(self, goal: Goal, duration_s: float, load: float) -> bool:
         """By majority: as many trials as it takes until one side has it."""
-        needed = self.trials // 2 + 1
+        needed = self.trials // 2 + 1 if duration_s == self.durations_s[-1] else 1
         verdicts = {True: 0, False: 0}
         number = 0
         while max(verdicts.values()) < needed:

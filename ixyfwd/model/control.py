@@ -1,6 +1,6 @@
 """The control socket of a model process: one JSON object a line, one line back for each.
 
-Commands: {"do": "start"}, {"do": "stop"}, {"do": "stats"}, {"do": "flows"},
+Commands: {"do": "start"}, {"do": "stop"}, {"do": "stats"}, {"do": "feeds_done"}, {"do": "flows"},
 {"do": "restart_latency"}, {"do": "link", "port": NAME, "up": BOOL},
 {"do": "inject", "port": NAME, "kind": KIND, "parameters": {KEY: VALUE}},
 {"do": "inject_off", "port": NAME, "kind": KIND} (without a kind: everything), {"do": "quit"}.

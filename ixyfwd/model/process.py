@@ -63,6 +63,7 @@ class Model:
                 "start": self._start,
                 "stop": self._stop,
                 "stats": self._stats,
+                "feeds_done": self._feeds_done,
                 "flows": self._flows,
                 "restart_latency": self._restart_latency,
                 "link": self._set_link,
@@ -139,8 +140,10 @@ class Model:
                 }
                 for port, server, feed in zip(self._ports, self._servers, feeds, strict=True)
             ],
-            "feeds_done": all(feed.feed_done() for feed in feeds),
         }
+
+    def _feeds_done(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"feeds_done": all(feed.feed_done() for feed in self._datapath.ports)}
 
     def _flows(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"flows": {str(flow): list(queues) for flow, queues in self._datapath.flow_queues().items()}}

@@ -158,10 +158,10 @@ def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> Non
         for port in forwarder.ports:
             port.driver.start_receive()
     forwarder.begin()
+    status = forwarder.status()  # now: the model's wires would wait while it answers
+    forwarder.link_changes(status)  # from here on changes are told
     if forwarder.model is not None:
         forwarder.model.client.start()
-    status = forwarder.status()
-    forwarder.link_changes(status)  # from here on changes are told
     observer.started(status)
 
 

@@ -110,19 +110,20 @@ class Server:
         """Until a signal, the stop command, the end of the duration or of the finite wires, or a death."""
         begun = time.monotonic()
         end = begun + duration_s if duration_s is not None else float("inf")
-        next_tick = begun + TICK_S
+        next_tick, next_check = begun + TICK_S, begun + DONE_CHECK_S if until_done else end
         try:
             while self._reason is None:
                 now = time.monotonic()
                 if now >= end:
                     return Reason("duration over")
-                if until_done and self._done():
-                    return Reason("all wires done")
+                if until_done and now >= next_check:
+                    if self._done():
+                        return Reason("all wires done")
+                    next_check = time.monotonic() + DONE_CHECK_S
                 if now >= next_tick:
                     self._tick(observer)
                     next_tick = max(next_tick + TICK_S, now)
-                wait = min(next_tick, end, now + DONE_CHECK_S if until_done else end) - now
-                self.dispatch(max(wait, 0))
+                self.dispatch(max(min(next_tick, end, next_check) - now, 0))
         except IxyfwdError as error:
             self.dispatch(0.1)  # a death explains more than its consequence
             gone = self._forwarder.lost_port() if isinstance(error, DeviceGoneError) else None  # names the port too
@@ -150,8 +151,7 @@ class Server:
         ended = self._forwarder.traffic_done()
         if ended is not None:
             return ended
-        stats = self._forwarder.model_stats()
-        if stats is None or not stats["feeds_done"]:
+        if not self._forwarder.feeds_done():
             return False
         time.sleep(SETTLE_S)
         return True

@@ -48,7 +48,7 @@ class _Serving:
         self._signals = signals
         self._begun = time.monotonic()
         self._end = self._begun + duration_s if duration_s is not None else float("inf")
-        self._stats: ModelStats = {"ports": [], "feeds_done": False}
+        self._stats: ModelStats = {"ports": []}
 
     def until_the_end(self, tick: Callable[[Report], None]) -> tuple[str, str | None]:
         """Reason and error. The last statistics are taken at the end, or were at the last tick if the model died."""

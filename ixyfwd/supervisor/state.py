@@ -151,6 +151,10 @@ class Forwarder:
         """What the model says of its wires and faults; None without a model."""
         return None if self.model is None else self.model.client.stats()
 
+    def feeds_done(self) -> bool:
+        """Whether every finite wire of the model has fed all that it has; False without a model."""
+        return self.model is not None and self.model.client.feeds_done()
+
     def model_flows(self) -> Mapping[str, Sequence[int]]:
         """Which queues each generator flow came out of; empty without a model."""
         return {} if self.model is None else self.model.client.flows()

@@ -289,6 +289,10 @@ unsigned generator_feed(struct port *p, struct generator *g)
 {
     dp_pace *pace = &g->public.pace;
     uint64_t now_ps = clock_ps(p->dp);
+    if (__builtin_expect(g->starts, 0)) { /* what Python does between "start" and here is no shortfall */
+        pace->due_ps = pace->due_ps < now_ps ? now_ps : pace->due_ps;
+        g->starts = false;
+    }
     if (!g->left || !pace_group_due(pace, now_ps, g->min_frame_ps))
         return 0;
     if (pace->max && waits_for_group(p, g))

@@ -35,6 +35,7 @@ struct generator {
     uint32_t order_generation; /* of the configuration that the lanes are in order for */
     uint32_t burst;         /* most frames at once */
     uint32_t rounds_waited; /* for room for a group */
+    bool starts;            /* no frame was due yet */
     uint64_t left; /* frames still to send; UINT64_MAX: no end */
     uint64_t mean_frame_ps, min_frame_ps;
     uint16_t sizes[NO_SIZE];

@@ -102,6 +102,8 @@ void wire_restart_clock(struct port *p)
     if (!pace)
         return;
     p->dp->now_ns = clock_ns();
+    if (p->wire == WIRE_GENERATOR)
+        p->generator->starts = true;
     if (pace->due_ps < clock_ps(p->dp) && !pace->recorded)
         pace->due_ps = clock_ps(p->dp);
 }
