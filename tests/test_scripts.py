@@ -72,7 +72,6 @@ def test_no_network(tmp_path: Path) -> None:
         "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
         "PIP_FIND_LINKS": "",
         "PIP_CONFIG_FILE": "/dev/null",
-        "PIP_RETRIES": "0",
     }
     code, said = script(tmp_path, "test", **nowhere)
     assert code == 1
