@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -176,4 +177,17 @@ def test_the_time_stamp_counters_frequency_is_plausible() -> None:
 def test_the_script_explains_itself() -> None:
     done = run(str(ROOT / "scripts" / "bench"), "--help")
     assert done.returncode == 2
-    assert "./scripts/bench [DIRECTORY]" in done.stderr
+    assert "./scripts/bench [DIRECTORY [COMMAND...]]" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_script_leaves_json_csv_and_a_plot(tmp_path: Path) -> None:
+    script, results = str(ROOT / "scripts" / "bench"), tmp_path / "results"
+    environment = os.environ | {"IXYFWD_BENCH_ARGS": "--engine native --loop fused --batch 32,64 --runs 1"}
+    done = run(script, str(results), "cost", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in results.iterdir()) == ["cost.csv", "cost.json", "cost.svg"]
+    assert [row["batch"] for row in json.loads((results / "cost.json").read_text())["rows"]] == [32, 64]
+    refused = run(script, str(results), env=environment)
+    assert refused.returncode == 1
+    assert "IXYFWD_BENCH_ARGS are options of one COMMAND" in refused.stderr
