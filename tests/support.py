@@ -98,6 +98,17 @@ def start_for_report(*arguments: str, instance: str, exit_code: int = 0) -> dict
     return report_of(done.stdout)
 
 
+def terminated_for_report(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """SIGTERM to an `ixyfwd start --json`; its report, which must be that of a run without faults or missing frames."""
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    report = report_of(out)
+    assert report["faults"] == 0
+    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    return report
+
+
 def assert_exact(report: dict[str, Any]) -> None:
     """Every frame is in one place, the model has nothing to complain of, and the flows arrived as they left."""
     assert report["faults"] == 0, [port["faults"] for port in report["ports"]]

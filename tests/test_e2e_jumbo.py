@@ -21,6 +21,7 @@ from tests.support import (
     eventually,
     report_of,
     start_for_report,
+    terminated_for_report,
     worker_pids,
     write_config,
 )
@@ -227,10 +228,5 @@ def test_the_kernels_jumbo_frames(tmp_path: Path, instance: Instance, hosts: Hos
     refused = hosts.on(0, *ping, "8973", "-c1", ADDRESSES[1])
     assert refused.returncode != 0 and "too long" in (refused.stdout + refused.stderr).lower()
     assert_iperf3_completes(hosts)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
-    report = report_of(out)
-    assert process.returncode == 0, err
-    assert report["faults"] == 0
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    report = terminated_for_report(process)
     assert report["ports"][0]["rx_bytes"] / report["ports"][0]["rx_packets"] > 1514

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +12,15 @@ import pytest
 from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, PcapReader, Raw, wrpcap
 
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
-from tests.support import Instance, config_text, eventually, report_of, run, start_for_report, write_config
+from tests.support import (
+    Instance,
+    config_text,
+    eventually,
+    run,
+    start_for_report,
+    terminated_for_report,
+    write_config,
+)
 
 
 @pytest.fixture
@@ -50,12 +57,7 @@ def test_the_kernels_own_traffic(tmp_path: Path, instance: Instance, hosts: Host
 
     assert_tagged_frames_pass_untouched(hosts, tmp_path)
     assert_iperf3_completes(hosts)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
-    report = report_of(out)
-    assert process.returncode == 0, err
-    assert report["faults"] == 0
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    report = terminated_for_report(process)
     assert report["tx_packets"] > 20_000
 
 

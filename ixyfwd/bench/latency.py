@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ixyfwd.bench.histogram import Histogram, of_sink
-from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, head_of_row, run_load, worker_costs
+from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, run_load, worker_costs
 from ixyfwd.bench.pauses import machine_alone_us
 from ixyfwd.bench.result import Row, result, spread
-from ixyfwd.bench.throughput import Trial
+from ixyfwd.bench.throughput import Trial, head_of_row
 from ixyfwd.config.placement import place
 from ixyfwd.config.schema import Idle
 from ixyfwd.errors import IxyfwdError

@@ -80,21 +80,6 @@ def line_rate(frame: int | str) -> float:
     return LINE_BITS_PER_S / (8 * (mean_frame_bytes(frame) + GAP_BYTES))
 
 
-def head_of_row(trial: Trial, device: str) -> dict[str, Any]:
-    """The keys by which a row says what it is of."""
-    return {
-        "engine": trial.engine,
-        "loop": trial.loop,
-        "program": trial.program,
-        "batch": trial.batch,
-        "ring": trial.ring,
-        "frame_bytes": trial.frame,
-        "flows": trial.flows,
-        "workers": trial.workers,
-        "device": device,
-    }
-
-
 def worker_costs(reports: list[dict[str, Any]]) -> list[float]:
     """Busy ns per packet of every worker that had packets."""
     return [worker["busy_ns_per_packet"] for report in reports for worker in report["workers"] if worker["rx_packets"]]

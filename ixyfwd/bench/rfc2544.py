@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, head_of_row, line_rate, run_load, worker_costs
+from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, line_rate, run_load, worker_costs
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.search import NDR, PDR, Goal, Search
-from ixyfwd.bench.throughput import Trial
+from ixyfwd.bench.throughput import Trial, head_of_row
 from ixyfwd.config.schema import Idle
 from ixyfwd.errors import IxyfwdError
 

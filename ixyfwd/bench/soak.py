@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import psutil
 
-from ixyfwd.bench.loaded import Interrupted, Load, head_of_row, run_load
+from ixyfwd.bench.loaded import Interrupted, Load, run_load
 from ixyfwd.bench.result import Row, result, spread
-from ixyfwd.bench.throughput import Trial
+from ixyfwd.bench.throughput import Trial, head_of_row
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.supervisor.observer import Silent, Status
 

@@ -159,11 +159,8 @@ def run_plan(
     return result(command, rows, problems, duration_s=plan.duration_s, interrupted=interrupted)
 
 
-def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
-    """The row of a trial's runs."""
-    workers = [worker for report in reports for worker in report["workers"] if worker["rx_packets"]]
-    costs = [worker["busy_ns_per_packet"] for worker in workers]
-    mhz = tsc_mhz()
+def head_of_row(trial: Trial, device: str) -> dict[str, Any]:
+    """The keys by which a row says what it is of."""
     return {
         "engine": trial.engine,
         "loop": trial.loop,
@@ -173,7 +170,17 @@ def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
         "frame_bytes": trial.frame,
         "flows": trial.flows,
         "workers": trial.workers,
-        "device": reports[0]["device"],
+        "device": device,
+    }
+
+
+def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
+    """The row of a trial's runs."""
+    workers = [worker for report in reports for worker in report["workers"] if worker["rx_packets"]]
+    costs = [worker["busy_ns_per_packet"] for worker in workers]
+    mhz = tsc_mhz()
+    return {
+        **head_of_row(trial, reports[0]["device"]),
         "runs": len(reports),
         "mpps": spread([report["rate_mpps"] for report in reports]),
         "ns_per_packet": spread(costs),
