@@ -29,7 +29,7 @@ from ixyfwd.supervisor.observer import Silent, Status
 
 WARM_UP_S: Final = 1.0  # a tick of the supervisor
 MODEL_ALONE_S: Final = 1.0
-MACHINE_ALONE_S: Final = 5.0  # pauses of milliseconds come a few times a second at most
+MACHINE_ALONE_S: Final = 5.0  # at most: pauses of milliseconds come a few times a second
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
     cases = [(rate, share, gc) for rate, share in plan.rates_pps for gc in plan.collect_garbage]
     found: dict[tuple[float, float | None, bool], list[dict[str, Any]]] = {case: [] for case in cases}
     problems: list[str] = []
+    machine: dict[str, float] = {}
     try:
+        progress("the machine alone")
+        machine = machine_alone_us(_cpus(plan, instance), min(MACHINE_ALONE_S, plan.duration_s))
         for number in range(1, plan.runs + 1):
             for case in cases:
                 rate, _, gc = case
@@ -79,9 +82,9 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
                     problems.append(f"run {number}: {error}")
     except Interrupted as stop:
         problems.append(f"the measurement was stopped: {stop}")
+    except KeyboardInterrupt:  # before a run took signals over
+        problems.append("the measurement was stopped: SIGINT received")
     rows, histograms = [], {}
-    progress("the machine alone")
-    machine = machine_alone_us(_cpus(plan, instance), MACHINE_ALONE_S)
     for case, reports in found.items():
         if reports:
             rate, _, gc = case

@@ -7,6 +7,7 @@ arrives anywhere in a gap waits for its end. No forwarder on these CPUs can do b
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
@@ -81,4 +82,5 @@ def _exceeded_by(longest_first: Sequence[int], sums: Sequence[int], time_ns: flo
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the terminal's whole group; the bench ends its children
     print(json.dumps(watch(int(sys.argv[1]), float(sys.argv[2]))))
