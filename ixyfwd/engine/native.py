@@ -107,7 +107,7 @@ class NativeEngine:
         links: Sequence[tuple[int, int]],
         batch: int,
         touched_byte: int | None,
-        rounds: int,
+        limit: int,
         *,
         shared_cpu: bool = False,
     ) -> Callable[[], int]:
@@ -127,7 +127,7 @@ class NativeEngine:
         forwarder.directions = directions
         forwarder.count = len(links)
         forwarder.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
-        forwarder.rounds = min(rounds, lib.MAX_BURSTS // (len(links) * lib.SINGLES))
+        forwarder.limit = min(limit, lib.MAX_BURSTS - len(links) * lib.SINGLES)
         forwarder.patience = 1 if shared_cpu else IDLE_ROUNDS
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         forwarder.clock = time.CLOCK_THREAD_CPUTIME_ID if shared_cpu else time.CLOCK_MONOTONIC

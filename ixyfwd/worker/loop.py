@@ -11,7 +11,7 @@ from ixyfwd.worker.idle import Idle, Rest
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
 FUSED_FRAMES: Final = 1 << 16  # in one call at most: a few hundred microseconds
-FUSED_ROUNDS: Final = 1024
+FUSED_BURSTS: Final = 4096
 FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; each is some empty rounds
 
 
@@ -32,9 +32,9 @@ class Fused:
     once: Callable[[], int]
 
 
-def fused_rounds(links: int, batch: int) -> int:
-    """Rounds of one call of `Fused.forward`."""
-    return max(1, min(FUSED_ROUNDS, FUSED_FRAMES // (links * batch)))
+def fused_bursts(batch: int) -> int:
+    """The limit of one call of `Fused.forward`."""
+    return max(1, min(FUSED_BURSTS, FUSED_FRAMES // batch))
 
 
 class PollLoop:

@@ -15,7 +15,7 @@ from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
-from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_rounds
+from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
@@ -71,10 +71,10 @@ def _fuse(spec: WorkerSpec, engine: Engine, program: Program) -> Fused | None:
     """The loop in C, if that is asked for and can be done."""
     if not (spec.fused and isinstance(engine, FusingEngine) and isinstance(program, Fusible)):
         return None
-    rounds = SHARED_CPU_ROUNDS if spec.shared_cpu else fused_rounds(len(spec.links), spec.batch)
+    limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
     forward, once = (
         engine.bind_forward(spec.links, spec.batch, program.touched_byte, n, shared_cpu=spec.shared_cpu)
-        for n in (rounds, 1)
+        for n in (limit, 1)
     )
     return Fused(forward, once)
 

@@ -199,10 +199,10 @@ static uint64_t clock_ns(const struct forwarder *forwarder)
 static inline __attribute__((always_inline)) uint32_t forward_rounds(struct forwarder *forwarder, const int touches)
 {
 	const struct direction *const directions = forwarder->directions, *const end = directions + forwarder->count;
-	const uint32_t limit = forwarder->rounds, patience = forwarder->patience;
+	const uint32_t limit = forwarder->limit, patience = forwarder->patience;
 	uint32_t bursts = 0, empty = 0, rounds = 0, silent = 0, idle_bursts = 0;
 	uint64_t since = clock_ns(forwarder), busy_ns = 0;
-	while (rounds < limit && silent < patience) {
+	while (bursts + empty < limit && silent < patience) {
 		const uint32_t before = bursts;
 		for (const struct direction *direction = directions; direction < end; direction++)
 			bursts += forward_bursts(direction, touches);

@@ -104,7 +104,7 @@ struct forwarder {
 	const struct direction *directions;
 	uint64_t *page; /* the worker's counters page */
 	uint32_t count;
-	uint32_t rounds;   /* over all directions, at most, before it returns */
+	uint32_t limit;    /* bursts and empty rounds after which it returns; the round that gets there is finished */
 	uint32_t patience; /* empty rounds in a row after which it returns */
 	int32_t clock;     /* that busy time is counted by */
 };
