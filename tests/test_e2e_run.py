@@ -202,6 +202,16 @@ def test_the_model_plays_an_x550(tmp_path: Path, instance: Instance, workers: in
     assert all(worker["rx_packets"] for worker in report["workers"]) and len(report["workers"]) == workers
 
 
+@pytest.mark.slow
+def test_bursts_of_all_lengths_do_not_fill_the_memory(tmp_path: Path, instance: Instance) -> None:
+    """The vector engine keeps views of bursts; how many is limited."""
+    wires = ['{ kind = "generator", frame = "imix", rate = 400_000 }', '{ kind = "generator", rate = 1_100_000 }']
+    forward = 'engine = "vector"\nbatch = 256\nprogram = "touch"'
+    report = run_config(tmp_path, instance, "--duration", "3", wires=wires, cpu="workers = 1", forward=forward)
+    assert_exact(report)
+    assert report["workers"][0]["rss_mib"] < 40
+
+
 def test_workers_and_the_model_have_the_nice_value(tmp_path: Path, instance: Instance) -> None:
     wire = '{ kind = "generator", rate = 1000 }'
     path = write_config(tmp_path / "c.toml", config_text([wire, wire], cpu="nice = 7"))

@@ -27,8 +27,8 @@ Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as wor
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
 
 DESCRIPTOR = np.dtype(f"V{DESCRIPTOR_BYTES}")  # opaque: `take` moves both halves at once
-MAX_STAGES: Final = 1024  # kept per queue and batch; each is about 2 KiB of views
-MAX_SLOTS: Final = 2048  # runs of slots kept per queue and batch; each is about 0.5 KiB of views
+MAX_STAGES: Final = 256  # kept per queue and batch; each is about 2 KiB of views
+MAX_SLOTS: Final = 128  # runs of slots kept per queue and batch; each is 0.5 to 2.5 KiB of views
 LENGTH_SHIFT: Final = 12  # runs of slots are kept under first slot | length << 12: rings have at most 4096
 
 
