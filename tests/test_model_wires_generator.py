@@ -11,7 +11,7 @@ from scapy.all import IP, UDP, Ether
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import IMIX, GeneratorWire
-from ixyfwd.model.turn import turn
+from ixyfwd.model.turn import idle_latency, turn
 from ixyfwd.model.wires.flows import end_points, make_schedule, template
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, Hand
 
@@ -509,3 +509,10 @@ def test_a_hundred_thousand_frames_turned_by_hand_arrive_whole():
     wire = GeneratorWire(flows=100, frames=IMIX, rate="max")
     done = turn(wire, queues=3, ring=128, batch=48, frames=100_000)  # raises if sinks or model complain
     assert done.frames >= 100_000
+
+
+def test_the_models_own_latency_is_measured_though_frames_are_lost():
+    """A null driver that is too slow on purpose: one frame at a time, and a new one every 5 ns."""
+    wire = GeneratorWire(flows=4, frames=((64, 1),), rate=2e8)
+    for stats in idle_latency(wire, duration_s=0.001, ring=64, batch=1):
+        assert stats["sink"]["lost"] > 0 and stats["sink"]["latency_ns"]["buckets"]

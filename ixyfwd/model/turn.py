@@ -105,7 +105,8 @@ def idle_latency(wire: GeneratorWire, *, duration_s: float, ring: int, batch: in
     """The wires' accounts, a port each, after `duration_s` of frames at the wires' own pace (frames per second) with
     nobody but the null driver between generator and sink: the latencies are the model's own share.
 
-    Raises IxyfwdError if the sinks or the model have anything to complain about.
+    Frames may be lost, where the CPU is taken away for longer than a ring lasts. Raises IxyfwdError if the sinks or the
+    model have anything else to complain about.
     """
     if isinstance(wire.rate, str):
         raise UsageError(f"a rate of {wire.rate!r}: expected frames per second")
@@ -115,14 +116,15 @@ def idle_latency(wire: GeneratorWire, *, duration_s: float, ring: int, batch: in
         for port in datapath.ports:
             port.restart_latency()
         lib.dp_turner_run(turner, frames, batch)
-        _check(datapath)
+        _check(datapath, may_lose=True)
         return [port.wire_stats() for port in datapath.ports]
 
 
-def _check(datapath: Datapath) -> None:
+def _check(datapath: Datapath, *, may_lose: bool = False) -> None:
+    damage = ("reordered", "duplicated", "corrupted", "foreign", *(() if may_lose else ("lost",)))
     for port in datapath.ports:
         sink, faults = port.wire_stats()["sink"], port.faults()
-        wrong = {key: sink[key] for key in ("lost", "reordered", "duplicated", "corrupted", "foreign") if sink[key]}
+        wrong = {key: sink[key] for key in damage if sink[key]}
         if wrong or faults.total or not sink["received"]:
             raise IxyfwdError(f"port {port.name}: the turn went wrong: {wrong}, faults {dict(faults.by_kind)}")
 
