@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from ixyfwd.bench import rfc2544, soak
-from ixyfwd.bench.cli_load import seconds
+from ixyfwd.bench.cli_load import _trial, seconds
 from ixyfwd.bench.loaded import Load, line_rate
 from ixyfwd.bench.throughput import Trial
 from ixyfwd.errors import IxyfwdError, UsageError
@@ -188,6 +188,24 @@ def test_times() -> None:
 def test_wrong_options_are_refused_with_a_sentence(arguments: list[str], words: str) -> None:
     done = run(*IXYFWD, "bench", *arguments)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["latency", "rfc2544", "soak"])
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_measured(command: str, tmp_path: Path) -> None:
+    done = run(*IXYFWD, "bench", command, "--csv", str(tmp_path / "nowhere" / "x.csv"), timeout_s=10)
+    assert done.returncode == 1 and not done.stdout
+    assert "the rows cannot be written: there is no directory" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_long_frames_are_measured_in_the_loop_that_takes_them() -> None:
+    def loop(engine: str, wanted: str, frame: str) -> str:
+        return _trial(engine, wanted, "xconnect", 64, 512, frame, 64, 1).loop
+
+    assert [loop("native", "auto", frame) for frame in ("64", "imix", "9018")] == ["fused", "fused", "python"]
+    assert loop("vector", "auto", "9018") == "python"
+    for engine, wanted in (("native", "fused"), ("naive", "auto")):
+        with pytest.raises(UsageError, match="9018 bytes fill several buffers"):
+            loop(engine, wanted, "9018")
 
 
 @pytest.mark.parametrize("command", ["latency", "rfc2544", "soak"])

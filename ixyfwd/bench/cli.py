@@ -1,6 +1,5 @@
 """`ixyfwd bench ...`: the scripted tests. Progress on standard error, the result on standard output."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from ixyfwd.bench.options import (
     SvgOption,
     check_outputs,
     frames,
+    instance_name,
     names,
     numbers,
     rings,
@@ -76,7 +76,7 @@ def throughput(  # noqa: PLR0917
     plan.trials()  # says what is wrong with them
     check_outputs(csv, svg)
     with progress() as report:
-        found = bench.run_plan("throughput", plan, _instance(), report)
+        found = bench.run_plan("throughput", plan, instance_name(), report)
     show(found, {**RATE, **BURSTS}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
@@ -150,7 +150,7 @@ def scaling(  # noqa: PLR0917
     plan.trials()
     check_outputs(csv, None)
     with progress() as report:
-        found = bench.measure(plan, _instance(), report)
+        found = bench.measure(plan, instance_name(), report)
     columns: Columns = {
         **RATE,
         "efficiency": ("efficiency", 3),
@@ -163,7 +163,3 @@ def scaling(  # noqa: PLR0917
 
 for command in (cli_load.latency, cli_load.rfc2544, cli_load.soak):
     app.command()(command)
-
-
-def _instance() -> str:
-    return f"bench-{os.getpid()}"

@@ -1,15 +1,30 @@
 """`ixyfwd bench latency`, `rfc2544` and `soak`: the tests at a given load."""
 
-import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ixyfwd.bench.options import Columns, CsvOption, FlowsOption, JsonOption, SvgOption, frames, names, numbers, show
+from ixyfwd.bench.options import (
+    Columns,
+    CsvOption,
+    FlowsOption,
+    JsonOption,
+    SvgOption,
+    check_outputs,
+    frames,
+    instance_name,
+    names,
+    numbers,
+    rings,
+    show,
+)
 from ixyfwd.bench.progress import progress
-from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS, RING_SIZES
+from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import Rate
+
+if TYPE_CHECKING:
+    from ixyfwd.bench.throughput import Trial
 
 EngineOption = Annotated[str, typer.Option("--engine", help="engine: native, vector, naive")]
 LoopOption = Annotated[str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused if it can be")]
@@ -57,18 +72,25 @@ def latency(  # noqa: PLR0917
     rates: list[tuple[float, float | None]] = [(value, None) for value in _rates(rate or "1e6")]
     (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
     collects = [word == "on" for word in names(gc, ("off", "on"), "--gc")]
+    check_outputs(csv, svg)
     with progress() as report:
         if shares:
             from ixyfwd.bench.rfc2544 import find_pdr  # noqa: PLC0415
 
-            highest = find_pdr(trial, policy, _instance(), report)
+            highest = find_pdr(trial, policy, instance_name(), report)
             rates = [(highest * share / 100, share / 100) for share in shares]
         plan = bench.Plan(trial, rates, policy, collects, duration, runs)
-        found, histograms = bench.measure(plan, _instance(), report)
-    if svg is not None:
-        latency_plot({name: one.line() for name, one in histograms.items()}, "model", svg)
-    columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2)}
-    show(_with_percentiles(found), {**columns, **PERCENTILE_COLUMNS}, as_json=as_json, csv=csv)
+        found, histograms = bench.measure(plan, instance_name(), report)
+    lines = {name: one.line() for name, one in histograms.items()}
+    columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2), **PERCENTILE_COLUMNS}
+    show(
+        _with_percentiles(found),
+        columns,
+        as_json=as_json,
+        csv=csv,
+        svg=svg,
+        draw=lambda _, path: latency_plot(lines, "model", path),
+    )
 
 
 def rfc2544(  # noqa: PLR0917
@@ -96,8 +118,9 @@ def rfc2544(  # noqa: PLR0917
     effort = bench.QUICK if quick else bench.FULL if full else bench.NORMAL
     trials = [_trial(engine, loop, program, batch, ring, size.strip(), flows, workers) for size in frame.split(",")]
     (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
+    check_outputs(csv, None)
     with progress() as report:
-        found = bench.run(trials, effort, policy, _instance(), report)
+        found = bench.run(trials, effort, policy, instance_name(), report)
     columns: Columns = {
         "goal": ("goal", None),
         "load_mpps": ("load Mpps", 2),
@@ -134,8 +157,9 @@ def soak(  # noqa: PLR0917
     (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
     pace: Rate = "max" if rate == "max" else _rate(rate) / DIRECTIONS
     length_s = seconds(duration, "--duration")
+    check_outputs(csv, None)
     with progress() as report:
-        found = bench.run(Load(trial, pace, policy), length_s, _instance(), report)
+        found = bench.run(Load(trial, pace, policy), length_s, instance_name(), report)
     columns: Columns = {"at_s": ("s", 0), "mpps": ("Mpps", 2), "ns_per_packet": ("ns/packet", 1)}
     show(found, columns, as_json=as_json, csv=csv)
 
@@ -156,21 +180,34 @@ def _with_percentiles(found: dict[str, Any]) -> dict[str, Any]:
 
 def _trial(  # noqa: PLR0917
     engine: str, loop: str, program: str, batch: int, ring: int, frame: str, flows: int, workers: int
-) -> Any:
-    from ixyfwd.bench.throughput import Trial  # noqa: PLC0415
+) -> "Trial":
+    """The one trial that these options describe; of "auto" the fused loop, if there is one for such frames."""
+    from ixyfwd.bench.throughput import Plan  # noqa: PLC0415
 
     (engine_name,) = _one(names(engine, ENGINES, "--engine"), "--engine")
     (loop_name,) = _one(names(loop, LOOPS, "--loop"), "--loop")
-    (program_name,) = _one(names(program, PROGRAMS, "--program"), "--program")
     (size,) = _one(frames(frame), "--frame")
-    if ring not in RING_SIZES:
-        raise UsageError(f"--ring: {ring} is not a power of two from 64 to 4096")
-    if batch > ring // 2:
-        raise UsageError(f"--batch: {batch} does not fit a ring of {ring}: at most half of it; use --ring")
-    fused = engine_name == "native" and loop_name != "python"
-    if loop_name == "fused" and not fused:
+    plan = Plan(
+        engines=[engine_name],
+        loops=["fused", "python"] if loop_name == "auto" else [loop_name],
+        programs=_one(names(program, PROGRAMS, "--program"), "--program"),
+        batches=[batch],
+        rings=rings(str(ring)),
+        frames=[size],
+        flows=flows,
+        workers=[workers],
+        duration_s=0.0,
+        runs=1,
+    )
+    trials = plan.trials()
+    if not trials and loop_name == "fused" and engine_name != "native":
         raise UsageError(f"--loop: the engine {engine_name} has no fused loop; use --loop python")
-    return Trial(engine_name, "fused" if fused else "python", program_name, batch, ring, size, flows, workers)
+    if not trials:
+        raise UsageError(
+            f"--frame: {size} bytes fill several buffers, which the engine {engine_name} does not take in its "
+            f"{loop_name} loop; use --engine native or vector and --loop python"
+        )
+    return trials[0]
 
 
 def _one(found: list[Any], option: str) -> list[Any]:
@@ -203,7 +240,3 @@ def seconds(text: str, option: str) -> float:
     if not 1 <= value <= 1e8:
         raise UsageError(f"{option}: {text!r} is not a time of at least a second such as 30s, 10m or 8h")
     return value
-
-
-def _instance() -> str:
-    return f"bench-{os.getpid()}"

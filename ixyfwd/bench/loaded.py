@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ixyfwd.bench.throughput import DAMAGE, Trial, config_for
+from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.spec import IMIX, GeneratorWire, Rate
@@ -53,19 +53,12 @@ def run_load(load: Load, duration_s: float | None, instance: str, observer: Obse
     damage = {key: report["sink"][key] for key in DAMAGE if key != "lost" and report["sink"][key]}
     if damage:
         raise IxyfwdError(f"{load.trial}: the sinks report {', '.join(f'{key} {n}' for key, n in damage.items())}")
-    check_account(report, str(load.trial))
+    check_account(report, load.trial)
     return report
 
 
 class Interrupted(IxyfwdError):
     """Somebody asked to stop; what was measured before counts."""
-
-
-def check_account(report: dict[str, Any], what: str) -> None:
-    """Raises IxyfwdError if a frame is missing from a final report."""
-    left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
-    if left:
-        raise IxyfwdError(f"{what}: {left} frames are missing from the account rx = tx + drops + in flight")
 
 
 def mean_frame_bytes(frame: int | str) -> float:

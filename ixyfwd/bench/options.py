@@ -36,6 +36,13 @@ CsvOption = Annotated[
 SvgOption = Annotated[Path | None, typer.Option("--svg", help="draw the rows to this SVG file, too (needs matplotlib)")]
 
 
+def instance_name() -> str:
+    """Of the runs that are measured."""
+    from ixyfwd.config.single import own_instance  # noqa: PLC0415 - not for --help
+
+    return own_instance("bench")
+
+
 def names(text: str, known: tuple[Name, ...], option: str) -> list[Name]:
     """A list of known names. Raises UsageError."""
     return [_one_of(part.strip(), known, option) for part in text.split(",")]

@@ -123,10 +123,15 @@ def measure(trial: Trial, duration_s: float, instance: str) -> dict[str, Any]:
         raise IxyfwdError(f"{trial}: the sinks report {', '.join(f'{key} {sink[key]}' for key in damage)}")
     if not report["rx_packets"] and not report["reason"].endswith(" received"):
         raise IxyfwdError(f"{trial}: no frame came in {duration_s:g} s; use a longer --duration")
+    check_account(report, trial)
+    return report
+
+
+def check_account(report: dict[str, Any], trial: Trial) -> None:
+    """rx = tx + drops + in flight. Raises IxyfwdError if a frame is missing from a final report."""
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")
-    return report
 
 
 def run_plan(
