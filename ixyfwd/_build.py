@@ -1,4 +1,8 @@
-"""Build glue: cffi turns `_c/NAME.cdef.h` (declarations) and `_c/NAME_source.c` into the C that setuptools compiles.
+"""Build glue: every folder named `_c` below the package is one extension module of the folder above it.
+
+`_c/NAME.cdef.h` makes it a cffi module `_NAME`: cffi turns the declarations and `_c/NAME.h` into C, which is compiled
+with all other `.c` files of the folder. Without a `.cdef.h` it is a module written for Python's limited API in
+`_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
 """
@@ -8,27 +12,63 @@ from pathlib import Path
 from typing import Any
 
 from cffi import FFI
+from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
-HERE = Path(__file__).resolve().parent
-MODULES = {
-    "ixyfwd.engine._native": HERE / "engine" / "_c",
-    "ixyfwd.model._datapath": HERE / "model" / "_c",
-}
+PACKAGE = Path(__file__).resolve().parent
+FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
+ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
+CDEF = ".cdef.h"
+MODULE = "module.c"
+
+
+def extensions(package: Path = PACKAGE) -> list[Any]:
+    """The extension modules below `package`, by the name that Python imports them under."""
+    return [_extension(folder, package.parent) for folder in sorted(package.rglob("_c")) if folder.is_dir()]
+
+
+def _extension(folder: Path, top: Path) -> Extension:
+    stem = _stem(folder)
+    generated = {folder / f"_{stem}.c"} if _is_cffi(folder, stem) else set()
+    return Extension(
+        ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
+        [os.path.relpath(source) for source in sorted(generated | set(folder.glob("*.c")))],
+        include_dirs=[str(folder)],
+        depends=[str(header) for header in sorted(folder.glob("*.h"))],
+        define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
+        extra_compile_args=list(FLAGS),
+        py_limited_api=True,
+    )
+
+
+def _stem(folder: Path) -> str:
+    """NAME of the one file in `folder` that makes it a module. Raises ValueError if there is none, or are several."""
+    found = [path.name.removesuffix(CDEF) for path in folder.glob(f"*{CDEF}")]
+    found = found or [path.name.removesuffix(MODULE) for path in folder.glob(f"*{MODULE}")]
+    if len(found) != 1:
+        raise ValueError(f"{folder}: expected one file named NAME{CDEF} or NAME{MODULE}, found {len(found)}")
+    return found[0]
+
+
+def _is_cffi(folder: Path, stem: str) -> bool:
+    return (folder / f"{stem}{CDEF}").exists()
 
 
 class BuildExt(build_ext):
-    """`build_ext` that first generates the C source of each cffi module."""
+    """`build_ext` of all extension modules; first generates the C source of each cffi module."""
+
+    def finalize_options(self) -> None:
+        """The list in pyproject.toml only tells setuptools that there is something to compile."""
+        self.distribution.ext_modules = extensions()
+        super().finalize_options()
 
     def build_extension(self, ext: Any) -> None:
-        folder = MODULES[ext.name]
-        stem = ext.name.rsplit(".", 1)[1].lstrip("_")
-        ffi = FFI()
-        ffi.cdef((folder / f"{stem}.cdef.h").read_text())
-        ffi.set_source(ext.name, f'#include "{stem}.h"\n')
-        generated = folder / f"_{stem}.c"
-        ffi.emit_c_code(str(generated))
-        ext.include_dirs.append(str(folder))
-        ext.depends.extend(str(header) for header in folder.glob("*.h"))
-        ext.sources[:] = [os.path.relpath(source) for source in sorted(folder.glob("*.c"))]
+        """Generate what cffi has to generate, then compile."""
+        folder = Path(ext.include_dirs[0])
+        stem = _stem(folder)
+        if _is_cffi(folder, stem):
+            ffi = FFI()
+            ffi.cdef((folder / f"{stem}{CDEF}").read_text())
+            ffi.set_source(ext.name, f'#include "{stem}.h"\n')
+            ffi.emit_c_code(str(folder / f"_{stem}.c"))
         super().build_extension(ext)

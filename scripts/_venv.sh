@@ -52,7 +52,10 @@ install_into_venv() {
 ensure_venv() {
     local extras=$1 python stamp want
     stamp=$venv/ixyfwd.stamp
-    want="$extras $(cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/*/_c/[!_]* | cksum)"
+    want="$extras $(
+        shopt -s globstar
+        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/**/_c/[!_]* | cksum
+    )"
     # The test installation serves run and bench as well, the bench installation run.
     if [ -r "$stamp" ]; then
         case "$(cat "$stamp")" in
