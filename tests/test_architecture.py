@@ -16,6 +16,7 @@ MAX_FUNCTION_LINES = 60
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
 MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": set(),
+    "probe": set(),
     "vfiouser": set(),
     "memory": {"telemetry"},
     "pci": {"vfiouser"},
@@ -24,10 +25,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"pci", "memory", "telemetry"},
     "program": {"engine", "memory", "telemetry"},
     "config": {"model", "memory", "driver", "telemetry"},
-    "host": {"pci", "config", "memory"},
+    "host": {"pci", "config", "memory", "probe"},
     "worker": {"program", "engine", "memory", "pci", "telemetry"},
-    "supervisor": {"config", "worker", "driver", "pci", "memory", "telemetry", "model"},
-    "bench": {"supervisor", "config", "worker", "engine", "program", "driver", "memory", "telemetry", "model", "pci"},
+    "supervisor": {"config", "worker", "driver", "pci", "memory", "telemetry", "model", "probe"},
+    "bench": {
+        "probe",
+        "supervisor",
+        "config",
+        "worker",
+        "engine",
+        "program",
+        "driver",
+        "memory",
+        "telemetry",
+        "model",
+        "pci",
+    },
     "cli": {"bench", "supervisor", "host", "config", "driver", "telemetry", "model"},
 }
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.

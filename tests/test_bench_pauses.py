@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixyfwd.bench.pauses import machine_alone_us, waits_us, watch
+from ixyfwd.bench.pauses import machine_alone_us, waits_us
+from ixyfwd.probe.pauses import watch
 
 
 def test_one_pause_of_a_hundredth() -> None:

@@ -18,6 +18,8 @@ from typing import Any
 from ixyfwd.config.schema import Config
 from ixyfwd.driver.frames import queued_frames, received_frames
 from ixyfwd.memory.layout import RingLayout
+from ixyfwd.probe.stolen import StolenWatch
+from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.workers import Worker
@@ -124,7 +126,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
     return rows
 
 
-def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Status]:
+def worker_rows(workers: Sequence[Worker], stolen: StolenWatch) -> list[Status]:
     """A row per worker. `busy_ns_per_packet` is time in rounds that found frames, over frames received."""
     rows: list[Status] = []
     for worker in workers:
@@ -149,10 +151,24 @@ def worker_rows(workers: Sequence[Worker], with_memory: bool = True) -> list[Sta
                 "sleeps": worker.word(Word.SLEEPS),
                 "wakeups": worker.word(Word.WAKEUPS),
                 "traffic": traffic_words(worker),
-                "rss_mib": round(worker.own_memory_mib(), 1) if with_memory else None,
+                "rss_mib": round(worker.own_memory_mib(), 1),
+                **stolen_shares(stolen, worker.pid),
             }
         )
     return rows
+
+
+def model_row(model: ModelProcess | None, stolen: StolenWatch) -> Status | None:
+    """The process that plays the ports; None if no port is simulated."""
+    if model is None:
+        return None
+    return {"cpu": model.spec.cpu, "pid": model.child.pid, **stolen_shares(stolen, model.child.pid)}
+
+
+def stolen_shares(stolen: StolenWatch, pid: int) -> Status:
+    """Of the time since frames flow: the wait behind other processes, and what the hypervisor says it took."""
+    found = stolen.shares(pid)
+    return {"run_delay_share": found.run_delay, "steal_share": found.steal}
 
 
 def traffic_words(worker: Worker) -> Status | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import DeviceGoneError
+from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
@@ -15,6 +16,7 @@ from ixyfwd.supervisor.report import (
     device_kind,
     drops_by_cause,
     fault_count,
+    model_row,
     port_rows,
     sink_sums,
     worker_rows,
@@ -45,12 +47,23 @@ class Forwarder:
     begun: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
+    stolen: StolenWatch = field(init=False)
     links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
     link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
+
+    def __post_init__(self) -> None:
+        self._watch_cpus()
+
+    def _watch_cpus(self) -> None:
+        cpus = {worker.pid: worker.spec.cpu for worker in self.workers}
+        if self.model is not None:
+            cpus[self.model.child.pid] = self.model.spec.cpu
+        self.stolen = StolenWatch(cpus)
 
     def begin(self) -> None:
         """Frames flow from now on."""
         self.state = "running"
+        self._watch_cpus()
         self.begun = self.last = Moment(time.monotonic(), 0, 0)
         for worker in self.workers:
             worker.go()
@@ -129,7 +142,8 @@ class Forwarder:
             "faults": fault_count(model),
             "rate_mpps": round(self.rates[1], 3),
             "rate_rx_mpps": round(self.rates[0], 3),
-            "workers": worker_rows(self.workers),
+            "workers": worker_rows(self.workers, self.stolen),
+            "model_process": model_row(self.model, self.stolen),
             "ports": port_rows(self.ports, model),
             "sink": sink_sums(model, final=False),
             "notices": self.notices,

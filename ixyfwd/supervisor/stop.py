@@ -15,6 +15,7 @@ from ixyfwd.supervisor.report import (
     fault_count,
     flow_summary,
     in_rings,
+    model_row,
     port_rows,
     sink_sums,
     worker_rows,
@@ -152,7 +153,8 @@ def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callab
         "drops": drops_by_cause(forwarder.ports, forwarder.workers),
         "rate_mpps": round(totals.tx_packets / seconds / 1e6, 3),
         "rate_rx_mpps": round(totals.rx_packets / seconds / 1e6, 3),
-        "workers": worker_rows(forwarder.workers),
+        "workers": worker_rows(forwarder.workers, forwarder.stolen),
+        "model_process": model_row(forwarder.model, forwarder.stolen),
         "notices": forwarder.notices,
         **found,
     }

@@ -1,0 +1,73 @@
+"""The share of time in which a process wanted its CPU and did not have it.
+
+Two sources: run delay, the time on the run queue behind other processes of this system (`/proc/PID/schedstat`, see
+Documentation/scheduler/sched-stats.rst in Linux), and steal, the time that a hypervisor says it gave to others
+(`/proc/stat`, in ticks). A host that does not report steal takes CPUs away unseen; only a clock shows that
+(`probe.pauses`).
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+NS_PER_S: Final = 1_000_000_000
+_PROC: Final = Path("/proc")
+_STEAL_FIELD: Final = 8  # of a line "cpuN user nice system idle iowait irq softirq steal ..."
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the time since a watch began, 0 to 1; None is what could not be read."""
+
+    run_delay: float | None
+    steal: float | None
+
+
+class StolenWatch:
+    """Watches some processes, each on a CPU of its own or on any (None), from its construction on."""
+
+    def __init__(self, cpus: Mapping[int, int | None], proc: Path = _PROC) -> None:
+        """`cpus` by process id. Only the main thread of a process is watched: the one that polls."""
+        self._cpus = dict(cpus)
+        self._proc = proc
+        self._since_ns = time.monotonic_ns()
+        self._delays = {pid: run_delay_ns(pid, proc) for pid in cpus}
+        self._steal = steal_ns(proc)
+
+    def shares(self, pid: int) -> Shares:
+        """From the construction to now. Raises KeyError for a process that is not watched."""
+        cpu = self._cpus[pid]
+        elapsed_ns = max(1, time.monotonic_ns() - self._since_ns)
+        delay, stolen = run_delay_ns(pid, self._proc), steal_ns(self._proc)
+        return Shares(
+            _share(self._delays[pid], delay, elapsed_ns),
+            None if cpu is None else _share(self._steal.get(cpu), stolen.get(cpu), elapsed_ns),
+        )
+
+
+def run_delay_ns(pid: int, proc: Path = _PROC) -> int | None:
+    """Time that a process's main thread has waited on a run queue; None if it is gone or the kernel does not say."""
+    try:
+        return int((proc / str(pid) / "schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def steal_ns(proc: Path = _PROC) -> dict[int, int]:
+    """By CPU, what a hypervisor has taken since boot, to a tick (mostly 10 ms); empty if it cannot be read."""
+    try:
+        lines = (proc / "stat").read_text(encoding="ascii", errors="replace").splitlines()
+        tick_ns = NS_PER_S // os.sysconf("SC_CLK_TCK")
+        rows = [line.split() for line in lines if line.startswith("cpu") and line[3:4].isdigit()]
+        return {int(row[0][3:]): int(row[_STEAL_FIELD]) * tick_ns for row in rows}
+    except (OSError, ValueError, IndexError):
+        return {}
+
+
+def _share(before_ns: int | None, now_ns: int | None, elapsed_ns: int) -> float | None:
+    if before_ns is None or now_ns is None:
+        return None
+    return round(max(0, now_ns - before_ns) / elapsed_ns, 6)
