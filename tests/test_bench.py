@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixyfwd.bench import throughput
+from ixyfwd.bench import cores, throughput
 from ixyfwd.bench.cost import Case, cases, count_instructions
 from ixyfwd.bench.plots import latency_plot
 from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turn import turning
 from ixyfwd.errors import IxyfwdError, UsageError
+from tests.bench_cases import GOOD_REPORT
 from tests.support import IXYFWD, ROOT, run
 
 FIELDS = {"engine", "loop", "program", "batch", "ring", "frame_bytes", "workers", "device", "runs"}
@@ -129,14 +130,9 @@ def test_a_csv_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = {
-        "error": None, "sink": {}, "rx_packets": 5, "tx_packets": 5, "drops": {}, "in_flight": 0, "device": "model",
-        "rate_mpps": 1.0, "reason": "duration over",
-        "workers": [{"rx_packets": 5, "busy_ns_per_packet": 10.0, "packets_per_burst": 2.0, "empty_poll_share": 0.5,
-                     "rss_mib": 15.0}],
-    }  # fmt: skip
+    good = GOOD_REPORT
     reports = iter([good, {**good, "sink": {"lost": 3}}, {**good, "rx_packets": 7}, {**good, "error": "it broke"}])
-    monkeypatch.setattr(throughput, "run_forwarder", lambda *_, **__: next(reports))
+    monkeypatch.setattr(cores, "run_forwarder", lambda *_, **__: dict(next(reports)))
     plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 4)
     found = throughput.run_plan("throughput", plan, "x", lambda text: None)
     name = "native (fused), touch, batch 32, ring 512, 64 bytes, 1 worker"

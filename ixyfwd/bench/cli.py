@@ -6,6 +6,7 @@ import typer
 
 from ixyfwd.bench import cli_load
 from ixyfwd.bench.options import (
+    CORES,
     BatchOption,
     Columns,
     CsvOption,
@@ -14,6 +15,7 @@ from ixyfwd.bench.options import (
     FlowsOption,
     JsonOption,
     LoopOption,
+    NearOption,
     ProgramOption,
     RingOption,
     RunsOption,
@@ -53,6 +55,7 @@ def throughput(  # noqa: PLR0917
     workers: Annotated[str, typer.Option(help="numbers of workers, comma-separated, 1 to 16")] = "1",
     duration: DurationOption = 2.0,
     runs: RunsOption = 10,
+    near: NearOption = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
     svg: SvgOption = None,
@@ -72,12 +75,13 @@ def throughput(  # noqa: PLR0917
         workers=numbers(workers, 1, MAX_WORKERS, "--workers"),
         duration_s=duration,
         runs=runs,
+        near=near,
     )
     plan.trials()  # says what is wrong with them
     check_outputs(csv, svg)
     with progress() as report:
         found = bench.run_plan("throughput", plan, instance_name(), report)
-    show(found, {**RATE, **BURSTS}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
+    show(found, {**RATE, **CORES, **BURSTS}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
 @app.command()
@@ -128,6 +132,7 @@ def scaling(  # noqa: PLR0917
     flows: FlowsOption = 1024,
     duration: DurationOption = 2.0,
     runs: RunsOption = 5,
+    near: NearOption = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
 ) -> None:
@@ -146,6 +151,7 @@ def scaling(  # noqa: PLR0917
         workers=numbers(workers, 1, MAX_WORKERS, "--workers"),
         duration_s=duration,
         runs=runs,
+        near=near,
     )
     plan.trials()
     check_outputs(csv, None)
@@ -153,6 +159,7 @@ def scaling(  # noqa: PLR0917
         found = bench.measure(plan, instance_name(), report)
     columns: Columns = {
         **RATE,
+        **CORES,
         "efficiency": ("efficiency", 3),
         "by_hand_ns_per_packet": ("by hand", 2),
         "by_hand_efficiency": ("efficiency", 3),

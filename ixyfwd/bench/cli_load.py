@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ixyfwd.bench.options import (
+    CORES,
     Columns,
     CsvOption,
     FlowsOption,
     JsonOption,
+    NearOption,
     SvgOption,
     check_outputs,
     frames,
@@ -57,6 +59,7 @@ def latency(  # noqa: PLR0917
     gc: Annotated[str, typer.Option(help="Python's collector in the workers: off, on, or both: off,on")] = "off",
     duration: Annotated[float, typer.Option(help="seconds per run, after one of warming up", min=0.1)] = 5.0,
     runs: Annotated[int, typer.Option(help="runs of each row", min=1)] = 3,
+    near: NearOption = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
     svg: SvgOption = None,
@@ -79,10 +82,10 @@ def latency(  # noqa: PLR0917
 
             highest = find_pdr(trial, policy, instance_name(), report)
             rates = [(highest * share / 100, share / 100) for share in shares]
-        plan = bench.Plan(trial, rates, policy, collects, duration, runs)
+        plan = bench.Plan(trial, rates, policy, collects, duration, runs, near)
         found, histograms = bench.measure(plan, instance_name(), report)
     lines = {name: one.line() for name, one in histograms.items()}
-    columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2), **PERCENTILE_COLUMNS}
+    columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2), **CORES, **PERCENTILE_COLUMNS}
     show(
         _with_percentiles(found),
         columns,
@@ -126,6 +129,7 @@ def rfc2544(  # noqa: PLR0917
         "load_mpps": ("load Mpps", 2),
         "line_rate_share": ("of line rate", 3),
         "mpps": ("Mpps median (min-max)", 2),
+        **CORES,
         "loss_share": ("lost", 5),
         "back_to_back_frames": ("back to back", None),
     }
@@ -160,7 +164,7 @@ def soak(  # noqa: PLR0917
     check_outputs(csv, None)
     with progress() as report:
         found = bench.run(Load(trial, pace, policy), length_s, instance_name(), report)
-    columns: Columns = {"at_s": ("s", 0), "mpps": ("Mpps", 2), "ns_per_packet": ("ns/packet", 1)}
+    columns: Columns = {"at_s": ("s", 0), "mpps": ("Mpps", 2), "ns_per_packet": ("ns/packet", 1), **CORES}
     show(found, columns, as_json=as_json, csv=csv)
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ixyfwd.bench.cores import NEAR_PATIENCE_S, Patience, by_distance, core_columns
 from ixyfwd.bench.histogram import Histogram, of_sink
 from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, run_load, worker_costs
 from ixyfwd.bench.pauses import machine_alone_us
@@ -42,6 +43,7 @@ class Plan:
     collect_garbage: Sequence[bool]
     duration_s: float
     runs: int
+    near: bool = False  # see `throughput.Plan`
 
 
 class _Warm(Silent):
@@ -65,6 +67,7 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
     found: dict[tuple[float, float | None, bool], list[dict[str, Any]]] = {case: [] for case in cases}
     problems: list[str] = []
     machine: dict[str, float] = {}
+    patience = Patience(NEAR_PATIENCE_S if plan.near else 0.0)
     try:
         progress("the machine alone")
         machine = machine_alone_us(_cpus(plan, instance), min(MACHINE_ALONE_S, plan.duration_s))
@@ -73,9 +76,9 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
                 rate, _, gc = case
                 progress(f"run {number}/{plan.runs}: {rate / 1e6:g} Mpps, idle {plan.idle}, gc {_on(gc)}")
                 load = Load(plan.trial, rate / DIRECTIONS, plan.idle, gc)
-                observer = _Warm(instance)
+                seconds = WARM_UP_S + plan.duration_s
                 try:
-                    found[case].append(run_load(load, WARM_UP_S + plan.duration_s, instance, observer))
+                    found[case].append(run_load(load, seconds, instance, _Warm(instance), patience))
                 except Interrupted:
                     raise
                 except IxyfwdError as error:
@@ -86,11 +89,13 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
         problems.append("the measurement was stopped: SIGINT received")
     rows, histograms = [], {}
     for case, reports in found.items():
-        if reports:
-            rate, _, gc = case
-            histograms[f"{rate / 1e6:g} Mpps, gc {_on(gc)}"] = _merged(reports)
+        rate, _, gc = case
+        for group in by_distance(reports):
+            row = _row(plan, case, group)
+            apart = f", {row['core_distance']}" if row["core_distance"] else ""
+            histograms[f"{rate / 1e6:g} Mpps, gc {_on(gc)}{apart}"] = _merged(group)
             alone = {"model_alone_us": model_alone(plan.trial, rate).summary_us(), "machine_alone_us": machine}
-            rows.append({**_row(plan, case, reports), **alone})
+            rows.append({**row, **alone})
     return result("latency", rows, problems, duration_s=plan.duration_s), histograms
 
 
@@ -147,6 +152,7 @@ def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[
         "rate_pps": rate,
         "pdr_share": share,
         "runs": len(reports),
+        **core_columns(reports),
         "mpps": spread([report["rate_mpps"] for report in reports]),
         "ns_per_packet": spread(worker_costs(reports)),
         "latency_us": _spreads([_merged([report]) for report in reports]),

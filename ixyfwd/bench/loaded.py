@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from ixyfwd.bench.cores import Patience, run_measured
 from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.spec import IMIX, GeneratorWire, Rate
 from ixyfwd.supervisor.observer import Observer, Silent
-from ixyfwd.supervisor.run import run_forwarder
 
 LINE_BITS_PER_S: Final = 10_000_000_000
 GAP_BYTES: Final = 20  # preamble, start of frame and gap; the CRC is in the frame's size
@@ -37,14 +37,24 @@ class Load:
         return replace(base, ports=ports, forward=forward)
 
 
-def run_load(load: Load, duration_s: float | None, instance: str, observer: Observer | None = None) -> dict[str, Any]:
+def run_load(
+    load: Load,
+    duration_s: float | None,
+    instance: str,
+    observer: Observer | None = None,
+    patience: Patience | None = None,
+) -> dict[str, Any]:
     """Run to the end of `duration_s`, or until all frames are sent (None); returns the final report.
 
     Raises IxyfwdError if it failed, if a frame was damaged, duplicated or overtaken, if the account does not close, or
     if it was interrupted. Lost frames are the caller's business.
     """
-    report = run_forwarder(
-        load.config(instance), duration_s=duration_s, until_done=duration_s is None, observer=observer or Silent()
+    report = run_measured(
+        load.config(instance),
+        duration_s=duration_s,
+        until_done=duration_s is None,
+        observer=observer or Silent(),
+        patience=patience,
     )
     if report["reason"].endswith(" received"):
         raise Interrupted(report["reason"])

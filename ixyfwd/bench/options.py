@@ -29,11 +29,20 @@ RingOption = Annotated[
 FlowsOption = Annotated[int, typer.Option("--flows", help="flows of each generator", min=1, max=65536)]
 RunsOption = Annotated[int, typer.Option("--runs", help="runs of each row", min=1)]
 DurationOption = Annotated[float, typer.Option("--duration", help="seconds per run", min=0.1)]
+NearOption = Annotated[
+    bool, typer.Option("--near", help="wait (two minutes in all) for near CPUs; repeat a run that moved them apart")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
 CsvOption = Annotated[
     Path | None, typer.Option("--csv", help="write the rows as CSV to this file, too; -: instead of the table")
 ]
 SvgOption = Annotated[Path | None, typer.Option("--svg", help="draw the rows to this SVG file, too (needs matplotlib)")]
+
+CORES: Final[Columns] = {  # of a run that two cores take part in
+    "core_distance": ("CPUs", None),
+    "core_distance_ns": ("line ns", 0),
+    "run_delay_share": ("run delay", 4),
+}
 
 
 def instance_name() -> str:

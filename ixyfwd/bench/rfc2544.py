@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ixyfwd.bench.cores import core_columns
 from ixyfwd.bench.loaded import DIRECTIONS, Interrupted, Load, line_rate, run_load, worker_costs
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.search import NDR, PDR, Goal, Search
@@ -156,6 +157,7 @@ def _rows(bench: Bench, effort: Effort, problems: list[str]) -> list[Row]:
                 "idle": bench.idle,
                 "goal": goal.name,
                 "runs": len(passed),
+                **core_columns(passed),
                 "load_mpps": round(offered * DIRECTIONS / 1e6, 4),
                 "line_rate_share": round(offered / line, 4),
                 "limited_by": "generator"

@@ -20,7 +20,7 @@ from ixyfwd.bench.throughput import Plan, run_plan
 from ixyfwd.bench.turn import Turntable, turning
 from ixyfwd.errors import IxyfwdError
 
-SAME = ("engine", "loop", "program", "batch", "ring", "frame_bytes")
+SAME = ("engine", "loop", "program", "batch", "ring", "frame_bytes", "core_distance")
 HAND_ROUNDS = 10
 HAND_TURNS = 40  # of a ring each before it is the next worker's turn: some 100 us
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psutil
 
+from ixyfwd.bench.cores import core_columns
 from ixyfwd.bench.loaded import Interrupted, Load, run_load
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.throughput import Trial, head_of_row
@@ -148,6 +149,7 @@ def run(load: Load, duration_s: float, instance: str, progress: Callable[[str], 
     begun = time.monotonic()
     try:
         final = run_load(load, duration_s, instance, watch)
+        watch.rows = [{**row, **core_columns([final])} for row in watch.rows]
         if watch.lossless and final["sink"]["lost"]:
             problems.append(f"{final['sink']['lost']} frames were sent and did not come back")
     except Interrupted as stop:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from ixyfwd.bench.cores import NEAR_PATIENCE_S, Patience, by_distance, core_columns, run_measured
 from ixyfwd.bench.cost import loops_of
 from ixyfwd.bench.environment import tsc_mhz
 from ixyfwd.bench.result import Row, result, spread
@@ -20,7 +21,6 @@ from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.supervisor.observer import Silent
-from ixyfwd.supervisor.run import run_forwarder
 
 DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 
@@ -46,7 +46,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: every combination, `runs` times, the runs of all trials interleaved."""
+    """What to measure: every combination, `runs` times, the runs of all trials interleaved. `near`: wait for CPUs
+    that are near each other, and repeat runs during which they moved apart."""
 
     engines: Sequence[EngineName]
     loops: Sequence[Loop]
@@ -58,6 +59,7 @@ class Plan:
     workers: Sequence[int]
     duration_s: float
     runs: int
+    near: bool = False
 
     def trials(self) -> list[Trial]:
         """Every combination that exists. Raises UsageError if a batch fits none of the rings or cannot hold a frame."""
@@ -112,9 +114,11 @@ def config_for(trial: Trial, instance: str) -> Config:
     )
 
 
-def measure(trial: Trial, duration_s: float, instance: str) -> dict[str, Any]:
+def measure(trial: Trial, duration_s: float, instance: str, patience: Patience | None = None) -> dict[str, Any]:
     """One run's report. Raises IxyfwdError if its account does not close or a frame was damaged."""
-    report = run_forwarder(config_for(trial, instance), duration_s=duration_s, until_done=False, observer=Silent())
+    report = run_measured(
+        config_for(trial, instance), duration_s=duration_s, until_done=False, observer=Silent(), patience=patience
+    )
     sink = report["sink"] or {}
     if report["error"]:
         raise IxyfwdError(f"{trial}: {report['error']}")
@@ -141,15 +145,17 @@ def run_plan(
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Measure everything. Interleaved, so that drift hits all rows alike. A run that fails is a problem of its row,
-    which then rests on the others. A signal ends the measurement (`interrupted`) with the runs before it."""
+    which then rests on the others. A signal ends the measurement (`interrupted`) with the runs before it. A trial has
+    a row for each distance that its CPUs were apart."""
     trials = plan.trials()
+    patience = Patience(NEAR_PATIENCE_S if plan.near else 0.0)
     reports: dict[Trial, list[dict[str, Any]]] = {trial: [] for trial in trials}
     problems: list[str] = []
     interrupted = False
     for number, trial in product(range(1, plan.runs + 1), trials):
         try:
             progress(f"run {number}/{plan.runs}: {trial}")
-            report = measure(trial, plan.duration_s, instance)
+            report = measure(trial, plan.duration_s, instance, patience)
         except IxyfwdError as error:
             problems.append(f"run {number}: {error}")
             continue
@@ -160,7 +166,7 @@ def run_plan(
             interrupted = True
             break
         reports[trial].append(report)
-    rows = [row_of(trial, found) for trial, found in reports.items() if found]
+    rows = [row_of(trial, group) for trial, found in reports.items() for group in by_distance(found)]
     return result(command, rows, problems, duration_s=plan.duration_s, interrupted=interrupted)
 
 
@@ -187,6 +193,7 @@ def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
     return {
         **head_of_row(trial, reports[0]["device"]),
         "runs": len(reports),
+        **core_columns(reports),
         "mpps": spread([report["rate_mpps"] for report in reports]),
         "ns_per_packet": spread(costs),
         "busy_cycles_per_packet": spread([cost * mhz / 1000 for cost in costs], 1) if mhz else None,
