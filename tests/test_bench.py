@@ -96,7 +96,7 @@ def test_frame_sizes_and_imix() -> None:
 def test_scaling_says_what_it_can_tell() -> None:
     found = bench("scaling", "--workers", "1,3,16", "--duration", "0.5", "--runs", "2")
     check_schema(found, "scaling")
-    assert [row["workers"] for row in found["rows"]] == [1, 3, 16]
+    assert list(dict.fromkeys(row["workers"] for row in found["rows"])) == [1, 3, 16]  # rows are split by distance
     assert found["rows"][0]["efficiency"] == 1
     assert all(row["by_hand_ns_per_packet"]["min"] > 0 for row in found["rows"])
     assert "take turns" in found["note"] or found["cores"] > 16
