@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from ixyfwd.config.placement import Placement
-from ixyfwd.config.schema import PortConfig
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.memory import hugetlbfs
 from ixyfwd.memory.arena import Arena, create_arena
@@ -21,6 +19,7 @@ from ixyfwd.supervisor.backing import make_arena, numa_notices, port_nodes
 from ixyfwd.supervisor.ports import Port
 from tests.driver_fake import FakeFunction
 from tests.pci_fake import MEMORY, A, B, add_device, command_of
+from tests.plans import plan_of, port_plan
 
 MOUNT = "/mnt/huge"
 
@@ -48,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> _Asked:
 
 def _port(name: str, function: Function, address: str) -> Port:
     function.address = address
-    return Port(0, PortConfig(name, address), function)
+    return Port(port_plan(name, address), function)
 
 
 def _sysfs(root: Path, **files: str) -> Port:
@@ -134,14 +133,14 @@ def test_notices_on_what_is_far_from_the_ports(tmp_path: Path) -> None:
     assert pages_by_node("ixyfwd-arena", tmp_path) == {0: 3, 1: 1}
     ports = [_vfio(tmp_path, numa_node="1"), _sim(tmp_path)]
     assert port_nodes(ports, tmp_path) == {"b": 1}
-    placement = Placement(main=None, workers=(1, 2), model=None, shared=False)
+    workers = [replace(plan_of().workers[0], index=index, cpu=cpu) for index, cpu in enumerate((1, 2))]
     with create_arena(ARENA_PAGE_BYTES, "plain") as arena:
-        assert list(numa_notices(ports, placement, arena, tmp_path)) == [
+        assert list(numa_notices(ports, workers, arena, tmp_path)) == [
             "worker 0 runs on CPU 1 of NUMA node 0, port b is on node 1: slower",
             "3 pages of the arena are on NUMA node 0, the ports on 1: slower; as root: "
             "echo N > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
         ]
-        assert not list(numa_notices([_sim(tmp_path)], placement, arena, tmp_path))
+        assert not list(numa_notices([_sim(tmp_path)], workers, arena, tmp_path))
 
 
 def test_nodes(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from ixyfwd.config.schema import Config, ForwardConfig, Idle, PortConfig
 from ixyfwd.errors import DeviceGoneError, RefusedError
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.ports import Port
 from tests.driver_fake import FakeFunction
+from tests.plans import port_plan
 
 EIMS = 0x880
+INTERVAL_US = 20
 
 
 class Msix(FakeFunction):
@@ -33,19 +34,14 @@ class Msix(FakeFunction):
 
 
 def ports_of(*functions: FakeFunction) -> list[Port]:
-    configs = (PortConfig(f"p{n}", f"0000:0{n}:00.0") for n in range(len(functions)))
-    return [Port(n, config, functions[n]) for n, config in enumerate(configs)]
-
-
-def config_of(idle: Idle) -> Config:
-    return Config((), (), forward=ForwardConfig(idle=idle, interrupt_interval_us=20))
+    return [Port(port_plan(f"p{n}", f"0000:0{n}:00.0", n), function) for n, function in enumerate(functions)]
 
 
 def test_an_eventfd_for_every_port_and_worker() -> None:
     functions = [Msix(64), Msix(3)]
     ports = ports_of(*functions)
     with ExitStack() as stack:
-        interrupts = Interrupts(config_of("interrupt"), ports, 3, stack)
+        interrupts = Interrupts(INTERVAL_US, ports, 3, stack)
         every = [fd for worker in range(3) for fd in interrupts.of_worker(worker)]
         assert len(set(every)) == 6
         assert all(not os.get_blocking(fd) for fd in every)
@@ -62,12 +58,11 @@ def test_an_eventfd_for_every_port_and_worker() -> None:
             os.fstat(fd)
 
 
-@pytest.mark.parametrize("idle", ["spin", "adaptive", "sleep"])
-def test_other_policies_touch_nothing(idle: Idle) -> None:
+def test_without_interrupts_nothing_is_touched() -> None:
     function = Msix(0)
     ports = ports_of(function)
     with ExitStack() as stack:
-        interrupts = Interrupts(config_of(idle), ports, 2, stack)
+        interrupts = Interrupts(None, ports, 2, stack)
         interrupts.detach_with(stack, ports[0])
         interrupts.attach(ports[0])
         assert interrupts.of_worker(1) == ()
@@ -90,7 +85,7 @@ def test_ports_that_cannot(vectors: int, says: str) -> None:
         ExitStack() as stack,
         pytest.raises(RefusedError, match=r'^port p1 \(localhost:fake\): idle = "interrupt" is impossible: .*' + says),
     ):
-        Interrupts(config_of("interrupt"), ports_of(*functions), 4, stack)
+        Interrupts(INTERVAL_US, ports_of(*functions), 4, stack)
     assert all(function.given == [] and function.log == [] for function in functions)
 
 
@@ -98,7 +93,7 @@ def test_a_port_that_has_gone_is_no_hindrance() -> None:
     function = Msix(64)
     ports = ports_of(function)
     with ExitStack() as stack:
-        interrupts = Interrupts(config_of("interrupt"), ports, 1, stack)
+        interrupts = Interrupts(INTERVAL_US, ports, 1, stack)
         interrupts.detach_with(stack, ports[0])
         interrupts.attach(ports[0])
         function.broken.no_answer = True

@@ -2,11 +2,13 @@
 
 import pytest
 
-from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor import state
+from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
 from tests.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
+from tests.plans import plan_of
 
 AN_RESTART = 1 << 12
 DAY_S = 86_400
@@ -20,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return found
 
 
-def status_of(forwarder: Forwarder) -> state.Status:
+def status_of(forwarder: Forwarder) -> Status:
     """As far as links go."""
     ports = ((port.name, port.driver.link()) for port in forwarder.ports)
     return {"ports": [{"name": name, "link": {"up": link.up, "reason": link.reason}} for name, link in ports]}
@@ -28,9 +30,9 @@ def status_of(forwarder: Forwarder) -> state.Status:
 
 def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeClock) -> None:
     function = FakeFunction()
-    config = Config((PortConfig("a", function.address),), ())
-    port = Port(0, config.ports[0], function)
-    forwarder = Forwarder(config, [port], [], None, [], 0)
+    plan = plan_of(PortConfig("a", function.address))
+    port = Port(plan.ports[0], function)
+    forwarder = Forwarder(plan, [port], [], None, [], 0)
     port.driver.reset_and_init(OPTIONS)
 
     def tick() -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.ports import Port
@@ -13,6 +13,7 @@ from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from tests.driver_fake import FakeFunction
+from tests.plans import plan_of
 from tests.test_supervisor_parts import runtime
 
 __all__ = ["runtime"]  # a fixture
@@ -28,8 +29,8 @@ def function() -> Iterator[FakeFunction]:
 
 
 def forwarder_of(function: FakeFunction) -> Forwarder:
-    config = Config((PortConfig("a", function.address),), ())
-    return Forwarder(config, [Port(0, config.ports[0], function)], [], None, [], 0)
+    plan = plan_of(PortConfig("a", function.address))
+    return Forwarder(plan, [Port(plan.ports[0], function)], [], None, [], 0)
 
 
 @pytest.mark.usefixtures("runtime")

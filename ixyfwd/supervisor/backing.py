@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ixyfwd.config.placement import Placement
 from ixyfwd.errors import RefusedError
 from ixyfwd.memory.arena import FILE_NAME, Arena, create_arena
 from ixyfwd.memory.hugetlbfs import find_mount
 from ixyfwd.memory.numa import node_of, pages_by_node, running_on
 from ixyfwd.pci.sysfs import SysfsFunction, quiet_orphans
 from ixyfwd.pci.tree import ADDRESS, ROOT, numa_node
+from ixyfwd.plan.plan import WorkerPlan
 from ixyfwd.supervisor.ports import Port
 
 _NAMED = "hugetlbfs:"
@@ -52,15 +52,20 @@ def port_nodes(ports: Sequence[Port], root: Path = ROOT) -> dict[str, int]:
     return {name: node for name, node in nodes.items() if node is not None}
 
 
-def numa_notices(ports: Sequence[Port], placement: Placement, arena: Arena, root: Path = ROOT) -> Iterator[str]:
+def numa_notices(
+    ports: Sequence[Port], workers: Sequence[WorkerPlan], arena: Arena, root: Path = ROOT
+) -> Iterator[str]:
     """A sentence for each thing that is on another node than a port: frames then cross between the sockets."""
     nodes = port_nodes(ports, root)
     homes = set(nodes.values())
     for port, node in nodes.items():
-        for index, cpu in enumerate(placement.workers):
-            found = node_of(cpu, root)
+        for worker in workers:
+            found = None if worker.cpu is None else node_of(worker.cpu, root)
             if found is not None and found != node:
-                yield f"worker {index} runs on CPU {cpu} of NUMA node {found}, port {port} is on node {node}: slower"
+                yield (
+                    f"worker {worker.index} runs on CPU {worker.cpu} of NUMA node {found}, port {port} is on node "
+                    f"{node}: slower"
+                )
     away = {node: pages for node, pages in pages_by_node(arena.path or FILE_NAME, root).items() if node not in homes}
     if homes and away:
         home = min(homes)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from ixyfwd.config.schema import Config
 from ixyfwd.errors import DeviceGoneError, RefusedError
 from ixyfwd.pci.function import Function
 from ixyfwd.supervisor.ports import Port
@@ -13,11 +12,14 @@ from ixyfwd.supervisor.ports import Port
 class Interrupts:
     """`by_port[port][worker]` are eventfds, closed by `stack`; there are none unless the idle policy wants them."""
 
-    def __init__(self, config: Config, ports: Sequence[Port], workers: int, stack: ExitStack) -> None:
-        """Raises RefusedError for a port that cannot interrupt so many workers, before anything was changed."""
-        self._interval_us = config.forward.interrupt_interval_us
+    def __init__(self, interval_us: int | None, ports: Sequence[Port], workers: int, stack: ExitStack) -> None:
+        """`interval_us`: least time between two messages of a queue; None: no interrupts.
+
+        Raises RefusedError for a port that cannot interrupt so many workers, before anything was changed.
+        """
+        self._interval_us = interval_us
         self.by_port: list[tuple[int, ...]] = []
-        if config.forward.idle != "interrupt":
+        if interval_us is None:
             return
         for port in ports:
             _check(port, workers)
@@ -30,7 +32,7 @@ class Interrupts:
 
     def attach(self, port: Port) -> None:
         """Have the port interrupt. Its queues are set up; it does not receive yet."""
-        if self.by_port:
+        if self._interval_us is not None:
             eventfds = self.by_port[port.index]
             port.function.set_interrupts(eventfds)
             port.driver.enable_interrupts(len(eventfds), self._interval_us)
@@ -45,7 +47,7 @@ def _check(port: Port, workers: int) -> None:
     vectors = port.function.interrupt_vectors()
     where = f'port {port.name} ({port.function.address}): idle = "interrupt" is impossible'
     if vectors == 0:
-        device = port.config.device
+        device = port.plan.device
         cure = (
             ""
             if device.startswith("vfio-user:")

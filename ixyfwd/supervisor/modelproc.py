@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ixyfwd.config.schema import Config, PortConfig
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, TapWire, Wire, default_mac
+from ixyfwd.model.spec import ModelSpec, PortSpec, TapWire, Wire
+from ixyfwd.plan.plan import ModelPortPlan, Plan
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
@@ -15,20 +15,18 @@ READY_TIMEOUT_S = 10.0
 _ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
 
 
-def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: bool) -> ModelSpec | None:
+def model_spec(plan: Plan, instance: Instance) -> ModelSpec | None:
     """The one model process that serves all `sim:` ports, or None if there are none."""
-    ports = tuple(
-        _port_spec(port, instance, default_mac(index), _with_mtu(port.wire, config.forward.mtu))
-        for index, port in enumerate(config.ports)
-        if port.wire is not None
-    )
-    if not ports:
+    model = plan.model
+    if model is None:
         return None
-    return ModelSpec(ports, str(instance.socket("model")), cpu, share_cpu, nice=config.cpu.nice)
+    ports = tuple(_port_spec(port, instance, model.mtu) for port in model.ports)
+    return ModelSpec(ports, str(instance.socket("model")), model.cpu, model.shared_cpu, nice=plan.nice)
 
 
-def _port_spec(port: PortConfig, instance: Instance, mac: str, wire: Wire) -> PortSpec:
-    spec = PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=mac, wire=wire)
+def _port_spec(port: ModelPortPlan, instance: Instance, mtu: int) -> PortSpec:
+    wire = _with_mtu(port.wire, mtu)
+    spec = PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=port.mac, wire=wire)
     return spec if port.device_id is None else replace(spec, device_id=port.device_id)
 
 

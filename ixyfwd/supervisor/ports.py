@@ -3,29 +3,27 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
-from ixyfwd.config.schema import Config, PortConfig
-from ixyfwd.driver.device import Ixgbe, PortOptions, rdt_offset, tdt_offset
-from ixyfwd.driver.flow_control import FlowControl
-from ixyfwd.driver.rss import RssOptions
+from ixyfwd.driver.device import Ixgbe, rdt_offset, tdt_offset
 from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout
 from ixyfwd.pci.function import DmaMap, Function, Window
 from ixyfwd.pci.open import Opener
+from ixyfwd.plan.plan import Plan, PortPlan
 from ixyfwd.worker.spec import DoorbellSpec
 
 _PAGE_BYTES = 4096
 
 
 class Port:
-    """One port: its configuration, how it is reached, its driver."""
+    """One port: its part of the plan, how it is reached, its driver."""
 
-    def __init__(self, index: int, config: PortConfig, function: Function) -> None:
-        self.index = index
-        self.config = config
-        self.name = config.name
+    def __init__(self, plan: PortPlan, function: Function) -> None:
+        self.plan = plan
+        self.index = plan.index
+        self.name = plan.name
         self.function = function
-        self.driver = Ixgbe(function, config.name)
+        self.driver = Ixgbe(function, plan.name)
 
     def doorbells(self, queue: int) -> DoorbellSpec:
         """Where worker `queue` finds its tail registers. Raises DeviceError if the device lets nobody map them."""
@@ -44,15 +42,15 @@ class Port:
         return Window(window.fd, window.file_offset + skip, window.bar_offset + skip, _PAGE_BYTES)
 
 
-def open_ports(config: Config, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
+def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
     """Open every port's function; `sockets` says where the `sim:` ports' model listens, by port name."""
     ports: list[Port] = []
     opener = stack.enter_context(Opener())
-    for index, port in enumerate(config.ports):
+    for port in plan.ports:
         address = f"vfio-user:{sockets[port.name]}" if port.name in sockets else port.device
         function = opener.open(address)
         stack.callback(function.close)
-        ports.append(Port(index, port, function))
+        ports.append(Port(port, function))
     return ports
 
 
@@ -77,22 +75,10 @@ def _unmap(function: Function) -> None:
         function.unmap_dma()
 
 
-def port_options(config: Config, port: PortConfig, workers: int) -> PortOptions:
-    """The driver's options for a port of this configuration."""
-    return PortOptions(
-        promiscuous=port.promiscuous,
-        mac_filters=port.mac_filters,
-        mac=port.mac,
-        flow_control=FlowControl(port.flow_control),
-        max_frame_bytes=config.forward.max_frame,
-        rss=RssOptions(queues=workers, key=config.rss.key, fields=config.rss.fields),
-    )
-
-
-def bring_up(port: Port, config: Config, layout: ArenaLayout, dma: DmaMap, arena: Arena) -> None:
+def bring_up(port: Port, layout: ArenaLayout, dma: DmaMap, arena: Arena) -> None:
     """Reset and initialise a port and enable one queue pair per worker. Rings are poisoned first: a descriptor that
     nobody wrote is all ones, not an address that happens to be mapped."""
-    port.driver.reset_and_init(port_options(config, port.config, len(layout.workers)))
+    port.driver.reset_and_init(port.plan.options)
     for worker in layout.workers:
         for ring in (worker.rx[port.index], worker.tx[port.index]):
             arena.view[ring.descriptors : ring.descriptors + 16 * ring.entries] = b"\xff" * (16 * ring.entries)

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ixyfwd.config.schema import Config
 from ixyfwd.driver.frames import queued_frames, received_frames
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.probe.stolen import StolenWatch
@@ -43,12 +42,6 @@ class Moment:
             (self.rx_packets - before.rx_packets) / seconds / 1e6,
             (self.tx_packets - before.tx_packets) / seconds / 1e6,
         )
-
-
-def device_kind(config: Config) -> str:
-    """ "model", "wire" or "mixed": a figure on the model must never look like one on the wire."""
-    kinds = {"model" if p.device.startswith(("sim:", "vfio-user:")) else "wire" for p in config.ports}
-    return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str, int]:
@@ -105,7 +98,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
         rows.append(
             {
                 "name": port.name,
-                "device": port.config.device,
+                "device": port.plan.device,
                 "mac": port.driver.mac,
                 "chip": port.driver.chip,
                 "reta_entries": len(port.driver.reta),
@@ -117,7 +110,7 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
                 "rx_no_descriptor": statistics.rx_no_descriptor,
                 "rx_missed": statistics.rx_missed,
                 "rx_errors": statistics.rx_errors,
-                "flow_control": {"mode": port.config.flow_control, **statistics.pause_frames},
+                "flow_control": {"mode": port.plan.flow_control, **statistics.pause_frames},
                 "wire": wires.get(port.name, {}).get("wire"),
                 "faults": wires.get(port.name, {}).get("faults"),
                 "injected": wires.get(port.name, {}).get("injected"),

@@ -3,13 +3,12 @@
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 
-from ixyfwd.config.placement import Placement, place
 from ixyfwd.config.schema import Config
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
 from ixyfwd.pci.function import DmaMap
+from ixyfwd.plan.make import Machine, make_plan
+from ixyfwd.plan.plan import Plan, WorkerPlan
 from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
@@ -43,15 +42,15 @@ def run_forwarder(
     """
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
-    placement = place(config, allowed)
+    plan = make_plan(config, Machine(allowed), traffic)
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        if placement.main is not None:
-            os.sched_setaffinity(0, {placement.main})
+        if plan.main_cpu is not None:
+            os.sched_setaffinity(0, {plan.main_cpu})
             stack.callback(os.sched_setaffinity, 0, allowed)
-        instance = Instance(config.instance)
+        instance = Instance(plan.instance)
         stack.callback(instance.close)
-        forwarder = _build(config, placement, instance, begun_ns, stack, traffic)
+        forwarder = _build(plan, instance, begun_ns, stack)
         server = stack.enter_context(Server(forwarder, instance, signals))
         for text in forwarder.notices:
             observer.notice(text)
@@ -64,36 +63,28 @@ def run_forwarder(
     return report
 
 
-def _build(  # noqa: PLR0917
-    config: Config, placement: Placement, instance: Instance, begun_ns: int, stack: ExitStack, traffic: Order | None
-) -> Forwarder:
+def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> Forwarder:
     """Model, ports, memory, workers: everything but the frames. What is built is taken down by `stack`."""
-    model, sockets = _start_model(config, placement, instance, stack)
-    ports = open_ports(config, sockets, stack)
-    layout = _layout(config, len(placement.workers))
-    interrupts = Interrupts(config, ports, len(placement.workers), stack)
-    arena = stack.enter_context(make_arena(ports, layout.size, config.memory.backing))
+    model, sockets = _start_model(plan, instance, stack)
+    ports = open_ports(plan, sockets, stack)
+    interrupts = Interrupts(plan.interrupt_interval_us, ports, len(plan.workers), stack)
+    arena = stack.enter_context(make_arena(ports, plan.arena.size, plan.backing))
     dma = map_arena(ports, arena, stack)
     for port in ports:
         interrupts.detach_with(stack, port)  # after the stop, which masks them
         # Harmless at any stage of a half-finished bring-up, and again after an orderly stop. It stands behind the
         # arena on the stack: rings are quiet and bus mastering off before the memory goes.
         stack.callback(port.driver.stop)
-        bring_up(port, config, layout, dma, arena)
+        bring_up(port, plan.arena, dma, arena)
         interrupts.attach(port)
-    specs = _worker_specs(config, placement, ports, layout, dma, arena)
-    workers = [
-        Worker(replace(spec, interrupt_fds=interrupts.of_worker(spec.index), traffic=traffic), arena) for spec in specs
-    ]
+    workers = [Worker(_worker_spec(plan, worker, ports, interrupts, dma, arena), arena) for worker in plan.workers]
     _start_workers(workers, stack)
-    notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, placement, arena)]
-    return Forwarder(config, ports, workers, model, notices, begun_ns)
+    notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, plan.workers, arena)]
+    return Forwarder(plan, ports, workers, model, notices, begun_ns)
 
 
-def _start_model(
-    config: Config, placement: Placement, instance: Instance, stack: ExitStack
-) -> tuple[ModelProcess | None, dict[str, str]]:
-    spec = model_spec(config, instance, placement.model, placement.shared)
+def _start_model(plan: Plan, instance: Instance, stack: ExitStack) -> tuple[ModelProcess | None, dict[str, str]]:
+    spec = model_spec(plan, instance)
     if spec is None:
         return None, {}
     model = ModelProcess(spec)
@@ -101,44 +92,32 @@ def _start_model(
     return model, {port.name: port.socket for port in spec.ports}
 
 
-def _layout(config: Config, workers: int) -> ArenaLayout:
-    forward = config.forward
-    least = minimum_buffers(len(config.ports), forward.ring_size, forward.batch)
-    return compute_layout(
-        ports=len(config.ports),
-        workers=workers,
-        ring_size=forward.ring_size,
-        buffers_per_worker=max(least, forward.buffers),
+def _worker_spec(  # noqa: PLR0917
+    plan: Plan, worker: WorkerPlan, ports: list[Port], interrupts: Interrupts, dma: DmaMap, arena: Arena
+) -> WorkerSpec:
+    """A worker's part of the plan with what it needs of the machine: descriptors, windows, device addresses."""
+    loop = plan.loop
+    return WorkerSpec(
+        index=worker.index,
+        cpu=worker.cpu,
+        nice=plan.nice,
+        shared_cpu=worker.shared_cpu,
+        arena_fd=arena.fd,
+        arena_bytes=arena.size,
+        layout=worker.layout,
+        dma=dma,
+        doorbells=tuple(port.doorbells(worker.index) for port in ports),
+        links=worker.links,
+        engine=loop.engine,
+        program=loop.program,
+        batch=loop.batch,
+        idle=loop.idle,
+        segmented=loop.segmented,
+        fused=loop.fused,
+        interrupt_fds=interrupts.of_worker(worker.index),
+        traffic=loop.traffic,
+        collect_garbage=loop.collect_garbage,
     )
-
-
-def _worker_specs(  # noqa: PLR0917
-    config: Config, placement: Placement, ports: list[Port], layout: ArenaLayout, dma: DmaMap, arena: Arena
-) -> list[WorkerSpec]:
-    index = config.port_index()
-    pairs = [(index[a], index[b]) for a, b in config.links]
-    return [
-        WorkerSpec(
-            index=run.index,
-            cpu=placement.workers[run.index],
-            nice=config.cpu.nice,
-            shared_cpu=placement.shared,
-            arena_fd=arena.fd,
-            arena_bytes=arena.size,
-            layout=run,
-            dma=dma,
-            doorbells=tuple(port.doorbells(run.index) for port in ports),
-            links=tuple(way for a, b in pairs for way in ((a, b), (b, a))),
-            engine=config.forward.engine,
-            program=config.forward.program,
-            batch=config.forward.batch,
-            idle=config.forward.idle,
-            segmented=config.forward.segmented,
-            fused=config.forward.fused,
-            collect_garbage=config.forward.collect_garbage,
-        )
-        for run in layout.workers
-    ]
 
 
 def _start_workers(workers: list[Worker], stack: ExitStack) -> None:
@@ -167,7 +146,7 @@ def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> Non
 
 def _wait_links(forwarder: Forwarder, server: Server, observer: Observer) -> None:
     """A link that stays down is said and not waited for longer: it may come up while we run."""
-    timeout_s = forwarder.config.start.link_timeout_s
+    timeout_s = forwarder.plan.link_timeout_s
     deadline = time.monotonic() + timeout_s
     waiting = list(forwarder.ports)
     while waiting and time.monotonic() < deadline and not server.interrupted():

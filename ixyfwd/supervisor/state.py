@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ixyfwd.config.schema import Config
 from ixyfwd.errors import DeviceGoneError
+from ixyfwd.plan.plan import Plan
 from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.report import (
     Moment,
-    device_kind,
     drops_by_cause,
     fault_count,
     model_row,
@@ -37,7 +36,7 @@ def because(link: Mapping[str, Any]) -> str:
 class Forwarder:
     """The parts of a run between its bring-up and its stop."""
 
-    config: Config
+    plan: Plan
     ports: Sequence[Port]
     workers: Sequence[Worker]
     model: ModelProcess | None
@@ -152,13 +151,13 @@ class Forwarder:
     def head(self) -> Status:
         """What does not change while it runs."""
         return {
-            "instance": self.config.instance,
+            "instance": self.plan.instance,
             "state": self.state,
-            "device": device_kind(self.config),
-            "engine": self.config.forward.engine,
-            "program": self.config.forward.program,
-            "loop": "fused" if self.config.forward.fused else "python",
-            "rss": {"key": self.config.rss.key, "fields": list(self.config.rss.fields)},
+            "device": self.plan.device,
+            "engine": self.plan.loop.engine,
+            "program": self.plan.loop.program,
+            "loop": "fused" if self.plan.loop.fused else "python",
+            "rss": {"key": self.plan.rss.key, "fields": list(self.plan.rss.fields)},
         }
 
     def model_stats(self) -> Mapping[str, Any] | None:

@@ -1,0 +1,111 @@
+"""`make_plan`: from a configuration and a machine to a plan, as a pure function."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ixyfwd.config.placement import Placement, place
+from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.driver.flow_control import FlowControl
+from ixyfwd.driver.options import PortOptions
+from ixyfwd.driver.rss import RssOptions
+from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
+from ixyfwd.model.spec import default_mac
+from ixyfwd.plan.plan import (
+    DeviceKind,
+    LoopPlan,
+    ModelPlan,
+    ModelPortPlan,
+    Plan,
+    PortPlan,
+    RssPlan,
+    WorkerPlan,
+)
+from ixyfwd.worker.order import Order
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a plan depends on besides the configuration. `cpus`: those that this process may use, at least one."""
+
+    cpus: Collection[int]
+
+
+def make_plan(config: Config, machine: Machine, traffic: Order | None = None) -> Plan:
+    """The plan of a run of `config` on `machine`; with `traffic` its only port is an end of the traffic."""
+    placement = place(config, machine.cpus)
+    arena = _arena(config, len(placement.workers))
+    forward = config.forward
+    return Plan(
+        instance=config.instance,
+        device=device_kind(config),
+        main_cpu=placement.main,
+        nice=config.cpu.nice,
+        ports=tuple(_port(config, port, index, len(arena.workers)) for index, port in enumerate(config.ports)),
+        workers=_workers(config, placement, arena),
+        model=_model(config, placement),
+        loop=LoopPlan(
+            engine=forward.engine,
+            program=forward.program,
+            batch=forward.batch,
+            idle=forward.idle,
+            fused=forward.fused,
+            segmented=forward.segmented,
+            collect_garbage=forward.collect_garbage,
+            traffic=traffic,
+        ),
+        rss=RssPlan(config.rss.key, tuple(config.rss.fields)),
+        arena=arena,
+        backing=config.memory.backing,
+        interrupt_interval_us=forward.interrupt_interval_us if forward.idle == "interrupt" else None,
+        link_timeout_s=config.start.link_timeout_s,
+    )
+
+
+def device_kind(config: Config) -> DeviceKind:
+    """ "model", "wire" or "mixed": a figure on the model must never look like one on the wire."""
+    kinds: set[DeviceKind] = {
+        "model" if port.device.startswith(("sim:", "vfio-user:")) else "wire" for port in config.ports
+    }
+    return kinds.pop() if len(kinds) == 1 else "mixed"
+
+
+def _port(config: Config, port: PortConfig, index: int, queues: int) -> PortPlan:
+    options = PortOptions(
+        promiscuous=port.promiscuous,
+        mac_filters=port.mac_filters,
+        mac=port.mac,
+        flow_control=FlowControl(port.flow_control),
+        max_frame_bytes=config.forward.max_frame,
+        rss=RssOptions(queues=queues, key=config.rss.key, fields=config.rss.fields),
+    )
+    return PortPlan(index, port.name, port.device, port.flow_control, options)
+
+
+def _arena(config: Config, workers: int) -> ArenaLayout:
+    forward = config.forward
+    least = minimum_buffers(len(config.ports), forward.ring_size, forward.batch)
+    return compute_layout(
+        ports=len(config.ports),
+        workers=workers,
+        ring_size=forward.ring_size,
+        buffers_per_worker=max(least, forward.buffers),
+    )
+
+
+def _workers(config: Config, placement: Placement, arena: ArenaLayout) -> tuple[WorkerPlan, ...]:
+    index = config.port_index()
+    pairs = [(index[a], index[b]) for a, b in config.links]
+    links = tuple(way for a, b in pairs for way in ((a, b), (b, a)))
+    return tuple(
+        WorkerPlan(layout.index, placement.workers[layout.index], placement.shared, layout, links)
+        for layout in arena.workers
+    )
+
+
+def _model(config: Config, placement: Placement) -> ModelPlan | None:
+    ports = tuple(
+        ModelPortPlan(port.name, default_mac(index), port.wire, port.device_id)
+        for index, port in enumerate(config.ports)
+        if port.wire is not None
+    )
+    return ModelPlan(placement.model, placement.shared, config.forward.mtu, ports) if ports else None

@@ -1,0 +1,102 @@
+"""The plan of a run: which workers where, which rings and buffers, which ports and how, who reads what.
+
+Every process and every module of the supervisor takes its part of this value; none derives its share from the
+configuration again. A plan holds no resource of the machine: no descriptor, no path, no address of memory.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ixyfwd.config.schema import EngineName, FlowControlName, Idle, ProgramName
+from ixyfwd.driver.options import PortOptions
+from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
+from ixyfwd.model.spec import Wire
+from ixyfwd.worker.order import Order
+
+DeviceKind = Literal["model", "wire", "mixed"]
+
+
+@dataclass(frozen=True)
+class PortPlan:
+    """A port. `device` as in the configuration; `options` are the driver's, with the owners of the RETA's entries in
+    `options.rss`: entry e belongs to queue `options.rss.table(entries)[e]`, and queue i to worker i."""
+
+    index: int
+    name: str
+    device: str
+    flow_control: FlowControlName
+    options: PortOptions
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """A worker. `links` are (rx port, tx port) by index; `cpu` None: not pinned."""
+
+    index: int
+    cpu: int | None
+    shared_cpu: bool  # some other process of the run polls there, too
+    layout: WorkerLayout
+    links: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class ModelPortPlan:
+    """A port that the model plays: the MAC address in its NVM, what hangs on its cable, which chip (None: its usual
+    one)."""
+
+    name: str
+    mac: str
+    wire: Wire
+    device_id: int | None
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """The process that plays the `sim:` ports. `mtu`: what the kernel calls the longest frame of the run."""
+
+    cpu: int | None
+    shared_cpu: bool
+    mtu: int
+    ports: tuple[ModelPortPlan, ...]
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `traffic`: an end of the traffic
+    in place of the program, on a run with one port and no links."""
+
+    engine: EngineName
+    program: ProgramName
+    batch: int
+    idle: Idle
+    fused: bool
+    segmented: bool
+    collect_garbage: bool
+    traffic: Order | None
+
+
+@dataclass(frozen=True)
+class RssPlan:
+    """How hashed frames are spread, as the configuration names it."""
+
+    key: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run. `main_cpu`: the supervisor's, None: not pinned. `interrupt_interval_us` None: no interrupts."""
+
+    instance: str
+    device: DeviceKind
+    main_cpu: int | None
+    nice: int
+    ports: tuple[PortPlan, ...]
+    workers: tuple[WorkerPlan, ...]
+    model: ModelPlan | None
+    loop: LoopPlan
+    rss: RssPlan
+    arena: ArenaLayout
+    backing: str
+    interrupt_interval_us: int | None
+    link_timeout_s: float
