@@ -44,7 +44,8 @@ def run(spec: WorkerSpec) -> None:
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
         doorbells = [_map_doorbells(spec_, stack) for spec_ in spec.doorbells]
-        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented)
+        threaded = spec.traffic is not None and spec.traffic.threaded
+        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented, threaded)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:
