@@ -15,9 +15,10 @@ from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
-from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_bursts
+from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
+from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 from ixyfwd.worker.traffic import traffic_steps
 
