@@ -10,26 +10,30 @@ from typing import Final
 _HEADER_BYTES: Final = 64  # word 0: count, word 1: capacity; keeps the arrays on their own cache lines
 
 
+_COLUMNS: Final = 5
+
+
 class Batch:
-    """`ids`, `lengths`, `hashes`, `status` are uint32 memoryviews of `capacity` entries.
+    """`ids`, `lengths`, `hashes`, `status`, `verdicts` are uint32 memoryviews of `capacity` entries.
 
     ids: buffer id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: the extended status and error
-    dword of the descriptor (82599 datasheet 7.1.6.2, d2).
+    dword of the descriptor (82599 datasheet 7.1.6.2, d2). verdicts: what programs say (`engine.verdict`), where there
+    are some that decide.
     """
 
-    __slots__ = ("_words", "capacity", "hashes", "ids", "lengths", "memory", "status")
+    __slots__ = ("_words", "capacity", "hashes", "ids", "lengths", "memory", "status", "verdicts")
 
     def __init__(self, capacity: int) -> None:
         """Raises ValueError for a capacity outside 1..4096."""
         if not 1 <= capacity <= 4096:
             raise ValueError(f"a batch holds 1 to 4096 frames, not {capacity}")
         self.capacity = capacity
-        self.memory = memoryview(mmap.mmap(-1, _HEADER_BYTES + 16 * capacity))
+        self.memory = memoryview(mmap.mmap(-1, _HEADER_BYTES + 4 * _COLUMNS * capacity))
         self._words = self.memory.cast("I")
         self._words[1] = capacity
         first = _HEADER_BYTES // 4
-        self.ids, self.lengths, self.hashes, self.status = (
-            self._words[first + k * capacity : first + (k + 1) * capacity] for k in range(4)
+        self.ids, self.lengths, self.hashes, self.status, self.verdicts = (
+            self._words[first + k * capacity : first + (k + 1) * capacity] for k in range(_COLUMNS)
         )
 
     @property

@@ -126,5 +126,22 @@ class Engine(Protocol):
     def free_buffers(self) -> int:
         """Buffers in the free stack."""
 
+    def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
+        """A callable that gives every frame of `batch` the verdict PASS, before the first program that decides."""
+
+    def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
+        """A callable that carries out the verdicts of program number `program` on the frames of `batch`.
+
+        They are counted in the program's block of the counters page; what it dropped, or gave a verdict that means
+        nothing, is freed and leaves the batch. Returns the entries that are left.
+        """
+
+    def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
+        """A callable that queues each frame of `batch` for the port that its verdict names, those with PASS for
+        `passed_to`, in order; returns how many entries were taken. As `TxQueue.burst` does with one port.
+
+        Every verdict was settled: it is PASS, or OUT of a port that there is.
+        """
+
     def close(self) -> None:
         """Drop every view of the arena, so that it can be unmapped. Bound callables must not be called any more."""

@@ -14,9 +14,11 @@ from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import RS_INTERVAL, EngineMemory
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
+from ixyfwd.engine.verdict import PASS
+from ixyfwd.engine.verdicts import dispatch, settle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout
-from ixyfwd.telemetry.counters import PortWord, port_word
+from ixyfwd.telemetry.counters import PortWord, port_word, program_word
 
 # 82599 datasheet 7.1.6.2 (rx write-back, d2) and 7.2.3.2.4 (tx data, d2 and d3)
 RX_DD: Final = 1 << 0
@@ -138,6 +140,34 @@ class NaiveEngine:
                 place = self._offsets[batch.ids[i]] + at
                 self._arena[place] = (self._arena[place] + 1) & 0xFF
         return batch.count
+
+    def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        self._check_open()
+
+        def pass_all() -> int:
+            for i in range(batch.count):
+                batch.verdicts[i] = PASS
+            return batch.count
+
+        return pass_all
+
+    def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        self._check_open()
+
+        def count(word: int) -> None:
+            at = self._memory.layout.counters + 8 * program_word(program, word)
+            struct.pack_into("<Q", self._arena, at, struct.unpack_from("<Q", self._arena, at)[0] + 1)
+
+        return lambda: 0 if self._closed else settle(batch, count, self._push, len(self._tx))
+
+    def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        self._check_open()
+        parts = [self.new_batch(batch.capacity) for _ in self._tx]
+        send = [tx.bind(part) for part, tx in zip(parts, self._tx, strict=True)]
+        return lambda: 0 if self._closed else dispatch(batch, passed_to, parts, send)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -20,7 +20,7 @@ from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import RingLayout
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
+from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS, ProgramWord, program_word
 
 IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round takes tens of ns, going there a hundred
 
@@ -133,6 +133,40 @@ class NativeEngine:
         # Calls are few and may take hundreds of microseconds: another thread may have the interpreter meanwhile.
         return self._through_cffi("forward", forwarder, kept)
 
+    def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        return self._bind_settlement("pass_all", batch, 0)
+
+    def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        return self._bind_settlement("settle", batch, program)
+
+    def _bind_settlement(self, function: str, batch: Batch, program: int) -> Callable[[], int]:
+        self._check_open()
+        settlement = self._attach(ffi.new("struct settlement *"), batch)
+        settlement.pool = self._pool
+        settlement.ports = len(self._queues)
+        counters = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
+        settlement.block = counters + program_word(program, ProgramWord.IN)
+        return self._bound(function, settlement, batch)
+
+    def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        self._check_open()
+        outlets = ffi.new("struct outlet[]", len(self._queues))
+        kept: list[object] = [batch, outlets]
+        for outlet, (_, tx) in zip(outlets, self._queues, strict=True):
+            cells = self.new_batch(batch.capacity)
+            outlet.whole = whole = self._attach(ffi.new("struct queue *", tx[0]), batch)
+            outlet.part = part = self._attach(ffi.new("struct queue *", tx[0]), cells)
+            kept += [cells, whole, part]
+        dispatch = self._attach(ffi.new("struct dispatch *"), batch)
+        dispatch.outlets = outlets
+        dispatch.send = ffi.addressof(lib, self._tx_burst)
+        dispatch.ports = len(self._queues)
+        dispatch.passed_to = passed_to
+        return self._bound("dispatch", dispatch, kept)
+
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""
         self._check_open()
@@ -201,7 +235,7 @@ class NativeEngine:
         head = ffi.cast("struct batch *", _address(batch.memory))
         view = work.batch
         view.head = head
-        names = ("ids", "lengths", "hashes", "status")
+        names = ("ids", "lengths", "hashes", "status", "verdicts")
         for k, name in enumerate(names):
             setattr(view, name, head.cells + k * batch.capacity)
         self._work.add(work)

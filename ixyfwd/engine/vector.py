@@ -16,6 +16,7 @@ from ixyfwd.engine.vector_segments import SegmentedRxBurst, SegmentedTouchBurst,
 from ixyfwd.engine.vector_touch import TouchBurst
 from ixyfwd.engine.vector_traffic import Source, VectorRecorder
 from ixyfwd.engine.vector_tx import TxBurst, TxRing
+from ixyfwd.engine.vector_verdicts import Dispatch, PassAll, Settle
 from ixyfwd.engine.vector_views import (
     DESCRIPTOR,
     BatchViews,
@@ -26,6 +27,7 @@ from ixyfwd.engine.vector_views import (
     port_counters,
 )
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, ProgramWord, program_word
 
 Holder = TypeVar("Holder", bound=Closable)
 
@@ -81,6 +83,25 @@ class VectorEngine:
         offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
         touch = SegmentedTouchBurst if self._memory.segmented else TouchBurst
         return self._keep(touch(self._memory.arena, offsets, self._views(batch), at)).run
+
+    def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        self._open_pool()
+        return self._keep(PassAll(self._views(batch))).run
+
+    def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        memory, pool = self._memory, self._open_pool()
+        first = memory.layout.counters + 8 * program_word(program, ProgramWord.IN)
+        block = memory.arena[first : first + 8 * PROGRAM_BLOCK_WORDS].cast("Q")
+        return self._keep(Settle(self._views(batch), pool, block, len(self._tx))).run
+
+    def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
+        """See `engine.contract.Engine`."""
+        cells = [self.new_batch(batch.capacity) for _ in self._tx]
+        parts = [(self._views(part), tx.bind(part)) for part, tx in zip(cells, self._tx, strict=True)]
+        whole = [tx.bind(batch) for tx in self._tx]
+        return self._keep(Dispatch(self._views(batch), passed_to, whole, parts)).run
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""

@@ -95,13 +95,13 @@ class PoolViews(Closable):
 
 
 class BatchViews:
-    """A batch as a 4 x capacity array (ids, lengths, hashes, status) and its count as `words[0]`."""
+    """A batch as a 5 x capacity array (ids, lengths, hashes, status, verdicts) and its count as `words[0]`."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.words = batch.memory.cast("I")
         cells = np.frombuffer(batch.memory, np.uint32)
-        self.cells: Words = cells[cells.size - 4 * batch.capacity :].reshape(4, batch.capacity)
+        self.cells: Words = cells[cells.size - 5 * batch.capacity :].reshape(5, batch.capacity)
         self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
         self._ones = constant(1, batch.capacity)
         self._lengths = b""

@@ -1,17 +1,23 @@
-"""The counters page: 512 64-bit words per worker, written by that worker, read by anybody.
+"""The counters page: 1024 64-bit words per worker, written by that worker, read by anybody.
 
 Words 0-7 describe the worker, word 8 (a cache line of its own) is the only one that the supervisor writes,
-words 16-31 count the poll loop, then a block of 32 words follows for each port. `engine/_c/native.h` has the same
+words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of 32
+words for each program. `engine/_c/native.h` has the same
 numbers in C; a test compares the two.
 """
 
 from enum import IntEnum
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 8192
 PAGE_WORDS = PAGE_BYTES // 8
 PORT_BLOCK_WORD = 32
 PORT_BLOCK_WORDS = 32
-MAX_PORTS = (PAGE_WORDS - PORT_BLOCK_WORD) // PORT_BLOCK_WORDS
+PROGRAM_BLOCK_WORD = 512
+PROGRAM_BLOCK_WORDS = 32
+DROP_CAUSES = 12  # of a program at most
+PROGRAM_COUNTERS = 12  # of its own at most
+MAX_PORTS = (PROGRAM_BLOCK_WORD - PORT_BLOCK_WORD) // PORT_BLOCK_WORDS
+MAX_PROGRAMS = (PAGE_WORDS - PROGRAM_BLOCK_WORD) // PROGRAM_BLOCK_WORDS
 
 
 class State(IntEnum):
@@ -73,3 +79,19 @@ class PortWord(IntEnum):
 def port_word(port: int, word: PortWord) -> int:
     """Index of a per-port word in the page."""
     return PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS + word
+
+
+class ProgramWord(IntEnum):
+    """Words of a program's block. IN = PASSED + OUT + INVALID + the drops; written only if the program decides."""
+
+    IN = 0  # frames that came to it
+    PASSED = 1  # to the next program, or out of the link's other port
+    OUT = 2  # out of a port that a program named
+    INVALID = 7  # freed for a verdict that names no port or no cause
+    DROPS = 8  # and the DROP_CAUSES - 1 words behind it: dropped, by cause
+    COUNTERS = 20  # and the PROGRAM_COUNTERS - 1 words behind it: the program's own
+
+
+def program_word(program: int, word: int) -> int:
+    """Index of a word of the page in the block of a program, by its place in the list of programs."""
+    return PROGRAM_BLOCK_WORD + program * PROGRAM_BLOCK_WORDS + word

@@ -36,6 +36,24 @@ enum { /* of the counters page */
 	WORD_DONE = 30,
 };
 
+enum { /* a verdict: action << VERDICT_ACTION_SHIFT | target; engine/verdict.py */
+	VERDICT_ACTION_SHIFT = 24,
+	VERDICT_TARGET_MASK = 0xff, /* the port of OUT, the cause of DROP */
+	ACTION_PASS = 0,
+	ACTION_OUT = 1,
+	ACTION_DROP = 2,
+};
+
+enum { /* of a program's block of the counters page; telemetry/counters.py */
+	PROGRAM_IN = 0,
+	PROGRAM_PASSED = 1,
+	PROGRAM_OUT = 2,
+	PROGRAM_INVALID = 7,
+	PROGRAM_DROPS = 8,
+	PROGRAM_DROP_CAUSES = 12,
+	PROGRAM_COUNTERS = 20,
+};
+
 struct descriptor {
 	uint64_t q0;
 	uint64_t q1;
@@ -69,6 +87,7 @@ struct batch_view {
 	uint32_t *lengths;
 	uint32_t *hashes;
 	uint32_t *status;
+	uint32_t *verdicts;
 };
 
 /* A ring and the batch that it fills or empties: all that a burst needs. Nothing in it changes from burst to burst. */
@@ -90,6 +109,30 @@ struct frames {
 	uint8_t *arena;
 	const uint64_t *offsets; /* of each buffer id's frame in the arena */
 	uint32_t at;             /* which byte of the frame */
+};
+
+/* What follows a program that decides: its verdicts are counted, and what it dropped is freed. */
+struct settlement {
+	struct batch_view batch;
+	struct pool *pool;
+	uint64_t *block; /* the program's words */
+	uint32_t ports;
+};
+
+/* A port's transmit ring twice: with the batch that the programs work on, and with one for the frames of a burst that
+ * goes out of several ports. */
+struct outlet {
+	struct queue *whole;
+	struct queue *part;
+};
+
+/* What comes after the programs: each frame goes into the ring that its verdict names. */
+struct dispatch {
+	struct batch_view batch;
+	const struct outlet *outlets; /* by port */
+	uint32_t (*send)(struct queue *);
+	uint32_t ports;
+	uint32_t passed_to; /* the port of frames that no program sent elsewhere */
 };
 
 /* One direction of a link; its queues and frames share a batch, for bursts that are not plain. */
@@ -162,6 +205,9 @@ uint32_t rx_burst(struct queue *queue);
 uint32_t tx_burst(struct queue *queue);
 uint32_t tx_clean(struct queue *queue);
 uint32_t touch_burst(struct frames *frames);
+uint32_t pass_all(struct settlement *settlement);
+uint32_t settle(struct settlement *settlement);
+uint32_t dispatch(struct dispatch *dispatch);
 
 uint32_t rx_burst_segmented(struct queue *queue);
 uint32_t tx_burst_segmented(struct queue *queue);

@@ -1,0 +1,118 @@
+"""Carrying verdicts out, in numpy. A frame's verdict is that of its first entry."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ixyfwd.engine.vector_rx import EOP
+from ixyfwd.engine.vector_views import BatchViews, Closable, Index, PoolViews, Words
+from ixyfwd.engine.verdict import ACTION_SHIFT, TARGET_MASK, Action
+from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
+
+
+def first_entries(status: Words) -> Index:
+    """For each entry the first entry of its frame."""
+    n = status.size
+    starts = np.zeros(n, np.bool_)
+    starts[0] = True
+    starts[1:] = (status[:-1] & np.uint32(EOP)) != 0
+    return np.maximum.accumulate(np.where(starts, np.arange(n), 0))
+
+
+def words_of(verdicts: Words, ports: int) -> Index:
+    """The words of the program's block that count verdicts."""
+    actions = (verdicts >> np.uint32(ACTION_SHIFT)).astype(np.int64)
+    targets = (verdicts & np.uint32(TARGET_MASK)).astype(np.int64)
+    words: Index = np.full(verdicts.size, int(ProgramWord.INVALID), np.int64)
+    words[actions == Action.PASS] = ProgramWord.PASSED
+    words[(actions == Action.OUT) & (targets < ports)] = ProgramWord.OUT
+    dropped = (actions == Action.DROP) & (targets < DROP_CAUSES)
+    words[dropped] = ProgramWord.DROPS + targets[dropped]
+    return words
+
+
+class PassAll(Closable):
+    """`run` gives every frame of a batch the verdict PASS."""
+
+    def __init__(self, batch: BatchViews) -> None:
+        self._batch = batch
+
+    def run(self) -> int:
+        """Returns the entries of the batch."""
+        n = self._batch.words[0]
+        self._batch.cells[4, :n] = 0
+        return n
+
+
+class Settle(Closable):
+    """`run` counts a program's verdicts on a batch and frees what it dropped."""
+
+    def __init__(self, batch: BatchViews, pool: PoolViews, block: memoryview, ports: int) -> None:
+        """`block`: the program's words, as 'Q'."""
+        self._batch = batch
+        self._pool = pool
+        self._block = block
+        self._ports = ports
+
+    def run(self) -> int:
+        """See `engine.contract.Engine.bind_settle`."""
+        n = self._batch.words[0]
+        if n == 0:
+            return 0
+        cells = self._batch.cells[:, :n]
+        first = first_entries(cells[3])
+        starts = first == np.arange(n)
+        words = words_of(cells[4], self._ports)
+        counts = np.bincount(words[starts], minlength=PROGRAM_BLOCK_WORDS)
+        for word in np.flatnonzero(counts).tolist():
+            self._block[word] += int(counts[word])
+        self._block[ProgramWord.IN] += int(np.count_nonzero(starts))
+        of_frames = words[first]
+        kept: NDArray[np.bool_] = (of_frames == ProgramWord.PASSED) | (of_frames == ProgramWord.OUT)
+        if kept.all():
+            return n
+        self._pool.push(cells[0, ~kept])
+        left = int(np.count_nonzero(kept))
+        cells[:, :left] = cells[:, kept]
+        self._batch.words[0] = left
+        return left
+
+
+class Dispatch(Closable):
+    """`run` queues each frame of a batch for the port that its verdict names."""
+
+    def __init__(
+        self,
+        batch: BatchViews,
+        passed_to: int,
+        whole: Sequence[Callable[[], int]],
+        parts: Sequence[tuple[BatchViews, Callable[[], int]]],
+    ) -> None:
+        """`whole[p]` sends the batch by port p; `parts[p]` is a batch of its own for port p, with what sends it."""
+        self._batch = batch
+        self._passed_to = passed_to
+        self._whole = tuple(whole)
+        self._parts = tuple(parts)
+
+    def run(self) -> int:
+        """See `engine.contract.Engine.bind_dispatch`."""
+        n = self._batch.words[0]
+        if n == 0:
+            return 0
+        cells = self._batch.cells[:, :n]
+        verdicts = cells[4]
+        is_out = (verdicts >> np.uint32(ACTION_SHIFT)) == Action.OUT
+        ports = np.where(is_out, verdicts & np.uint32(TARGET_MASK), np.uint32(self._passed_to))
+        ports = ports[first_entries(cells[3])]
+        if (ports == ports[0]).all():
+            return self._whole[int(ports[0])]()
+        taken = 0
+        for port, (part, send) in enumerate(self._parts):
+            mine = cells[:, ports == port]
+            if mine.shape[1]:
+                part.cells[:, : mine.shape[1]] = mine
+                part.words[0] = mine.shape[1]
+                taken += send()
+        self._batch.words[0] = 0
+        return taken
