@@ -341,7 +341,7 @@ class Datapath:
     def flow_queues(self) -> dict[int, tuple[int, ...]]:
         """For each generator flow that was seen: the tx queues it came out of, at all ports, both directions."""
         found: dict[int, tuple[int, ...]] = {}
-        for flow in range(lib.dp_flows(self._handle)):
+        for flow in range(lib.dp_flows(self.ports[0].handle)):
             queues = sorted({queue for port in self.ports for queue in port.queues_of_flow(flow)})
             if queues:
                 found[flow] = tuple(queues)
