@@ -7,7 +7,8 @@ from pathlib import Path
 from ixyfwd.config.schema import Config, PortConfig
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, TapWire, Wire, default_mac
+from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
+from ixyfwd.model.wires.contract import Wire
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
@@ -18,7 +19,7 @@ _ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
 def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: bool) -> ModelSpec | None:
     """The one model process that serves all `sim:` ports, or None if there are none."""
     ports = tuple(
-        _port_spec(port, instance, default_mac(index), _with_mtu(port.wire, config.forward.mtu))
+        _port_spec(port, instance, default_mac(index), port.wire.for_mtu(config.forward.mtu))
         for index, port in enumerate(config.ports)
         if port.wire is not None
     )
@@ -30,10 +31,6 @@ def model_spec(config: Config, instance: Instance, cpu: int | None, share_cpu: b
 def _port_spec(port: PortConfig, instance: Instance, mac: str, wire: Wire) -> PortSpec:
     spec = PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=mac, wire=wire)
     return spec if port.device_id is None else replace(spec, device_id=port.device_id)
-
-
-def _with_mtu(wire: Wire, mtu: int) -> Wire:
-    return replace(wire, mtu=mtu) if isinstance(wire, TapWire) else wire
 
 
 class ModelProcess:
