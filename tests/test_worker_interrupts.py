@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
 from ixyfwd.worker.idle import INTERRUPT_SPIN_ROUNDS, Idle
-from ixyfwd.worker.loop import PollLoop, Step
+from ixyfwd.worker.loop import PollLoop
+from ixyfwd.worker.rounds import Step
 
 LONG_MS = 10_000
 

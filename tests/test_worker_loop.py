@@ -7,7 +7,8 @@ import pytest
 
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
 from ixyfwd.worker.idle import SPIN_ROUNDS, YIELD_ROUNDS, Idle
-from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, Fused, PollLoop, Step
+from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, Fused, PollLoop
+from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import IdlePolicy
 
 

@@ -9,7 +9,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import repeat
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, com
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
+from ixyfwd.worker.rounds import Step, new_turn
 
 FIRST_ADDRESS = 1 << 32
 FRAME_BYTES = 60  # without CRC
@@ -81,10 +81,10 @@ class Turntable:
         for port in range(len(self.ports)):
             self._engine.rx(port).start()
         self._bursts = self.frames // batch
-        self._rx = self._engine.rx(0).bind(cells)
-        self._tx = self._engine.tx(1).bind(cells)
         program = open_program("touch" if touch else "xconnect")
-        self._treat = program.bind(self._engine, memory, cells)
+        treat = program.bind(self._engine, memory, cells)
+        step = Step(self._engine.rx(0).bind(cells), treat, self._engine.tx(1).bind(cells))
+        self._turn = new_turn([step], self._bursts)
         try:
             self._forward = self._fuse(batch, program) if loop == "fused" else None
         except UsageError:
@@ -107,30 +107,16 @@ class Turntable:
         Raises IxyfwdError if it did not send all of them.
         """
         self.ports[0].deliver(self.frames)
-        if self._forward:
-            ns = self._timed_fused(self._forward)
-        else:
-            ns = self._timed_treat(self._treat) if self._treat else self._timed()
+        ns = self._timed_fused(self._forward) if self._forward else self._timed()
         sent = self.ports[1].send_all()
         if sent != self.frames:
             raise IxyfwdError(f"the driver sent {sent} of the {self.frames} frames that it was given")
         return ns
 
     def _timed(self) -> int:
-        rx, tx = self._rx, self._tx
+        turn = self._turn
         start = time.perf_counter_ns()
-        for _ in repeat(None, self._bursts):
-            if rx():
-                tx()
-        return time.perf_counter_ns() - start
-
-    def _timed_treat(self, treat: Callable[[], object]) -> int:
-        rx, tx = self._rx, self._tx
-        start = time.perf_counter_ns()
-        for _ in repeat(None, self._bursts):
-            if rx():
-                treat()
-                tx()
+        turn(_go_on)
         return time.perf_counter_ns() - start
 
     def _timed_fused(self, forward: Callable[[], int]) -> int:
@@ -164,6 +150,10 @@ def turning(
             yield table
         finally:
             table.close()
+
+
+def _go_on(bursts: int) -> bool:
+    return False
 
 
 def _dwords(arena: memoryview, ring: RingLayout) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]":

@@ -30,6 +30,9 @@ class EngineMemory:
 
     `segmented`: frames may span several buffers. Each entry of a batch is then a segment; the last one of a frame has
     EOP in its status. Bursts take whole frames only and count frames; what they return counts entries.
+
+    `threaded`: another Python thread works beside the one that calls the engine, so calls into C let go of the
+    interpreter lock. Without it, bound callables may hold on to it.
     """
 
     arena: memoryview
@@ -37,6 +40,7 @@ class EngineMemory:
     dma: DmaMap
     doorbells: Sequence[Doorbells]  # by port
     segmented: bool = False
+    threaded: bool = False
 
 
 class RxQueue(Protocol):

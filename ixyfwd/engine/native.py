@@ -1,15 +1,18 @@
 """The `native` engine: bursts in C. Imports no numpy, so that a worker starts fast and stays small.
 
-Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument.
+Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument, to which
+`bound` binds it.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
+from weakref import WeakSet
 
 from ixyfwd.engine._native import ffi, lib
 from ixyfwd.engine.batch import Batch
+from ixyfwd.engine.bound.bind import bind
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.native_traffic import NativeRecorder, new_source
 from ixyfwd.engine.queue import Rx, Tx
@@ -22,15 +25,10 @@ from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS
 IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round takes tens of ns, going there a hundred
 
 CData = Any  # a C object of cffi's
-Burst = Callable[[CData], int]
 
-PLAIN: Final[tuple[Burst, ...]] = (lib.rx_burst, lib.tx_burst, lib.tx_clean, lib.touch_burst)
-SEGMENTED: Final[tuple[Burst, ...]] = (
-    lib.rx_burst_segmented,
-    lib.tx_burst_segmented,
-    lib.tx_clean_segmented,
-    lib.touch_burst_segmented,
-)
+# Names of C functions.
+PLAIN: Final = ("rx_burst", "tx_burst", "tx_clean", "touch_burst")
+SEGMENTED: Final = ("rx_burst_segmented", "tx_burst_segmented", "tx_clean_segmented", "touch_burst_segmented")
 
 
 class NativeEngine:
@@ -50,7 +48,7 @@ class NativeEngine:
         self._offsets = ffi.new("uint64_t[]", layout.buffer_offsets())
         self._no_batch = ffi.new("struct batch *")  # capacity 0
         self._rx_burst, self._tx_burst, self._tx_clean, self._touch_burst = SEGMENTED if memory.segmented else PLAIN
-        self._work: list[CData] = []  # every struct that C may be called with
+        self._work: WeakSet[CData] = WeakSet()  # every struct that C may be called with
         self._pool = ffi.cast("struct pool *", self._arena + layout.pool)
         ports = range(len(layout.rx))
         self._queues = [  # of rx and tx, by port
@@ -100,7 +98,7 @@ class NativeEngine:
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
         """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
         self._check_open()
-        return self._bound(self._touch_burst, self._frames(at), batch)
+        return self._bound(self._touch_burst, self._attach(self._frames(at), batch), batch)
 
     def bind_forward(
         self,
@@ -114,15 +112,16 @@ class NativeEngine:
         """See `engine.contract.FusingEngine`."""
         self._check_open()
         directions = ffi.new("struct direction[]", len(links))
-        kept: list[object] = [self, directions]
+        kept: list[object] = [directions]
         for direction, (rx_port, tx_port) in zip(directions, links, strict=True):
             cells = self.new_batch(batch)
-            direction.rx = self._attach(ffi.new("struct queue *", self._queues[rx_port][0][0]), cells)
-            direction.tx = self._attach(ffi.new("struct queue *", self._queues[tx_port][1][0]), cells)
+            direction.rx = rx = self._attach(ffi.new("struct queue *", self._queues[rx_port][0][0]), cells)
+            direction.tx = tx = self._attach(ffi.new("struct queue *", self._queues[tx_port][1][0]), cells)
             direction.limit = min(batch, direction.rx.mask)
-            kept.append(cells)
+            kept += [cells, rx, tx]
             if touched_byte is not None:
-                direction.touch = self._attach(self._frames(touched_byte), cells)
+                direction.touch = touch = self._attach(self._frames(touched_byte), cells)
+                kept.append(touch)
         forwarder = ffi.new("struct forwarder *")
         forwarder.directions = directions
         forwarder.count = len(links)
@@ -131,26 +130,23 @@ class NativeEngine:
         forwarder.patience = 1 if shared_cpu else IDLE_ROUNDS
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         forwarder.clock = time.CLOCK_THREAD_CPUTIME_ID if shared_cpu else time.CLOCK_MONOTONIC
-        call = partial(lib.forward, forwarder)
-        call.__dict__["keeps"] = kept
-        return call
+        # Calls are few and may take hundreds of microseconds: another thread may have the interpreter meanwhile.
+        return self._through_cffi("forward", forwarder, kept)
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""
         self._check_open()
         prepare_bodies(self._memory, frames.sizes)
-        kept: list[object] = [self, batch]
+        kept: list[object] = [batch]
         source = self._attach(new_source(frames, kept), batch)
         source.queue = self._queues[port][1]
         self._place(source)
-        call = partial(lib.source_burst, source)
-        call.__dict__["keeps"] = kept
-        return call
+        return self._bound("source_burst", source, kept)
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> NativeRecorder:
         """See `engine.traffic.TrafficEngine`."""
         self._check_open()
-        recorder = NativeRecorder(recording)
+        recorder = NativeRecorder(recording, keeps=(self, batch))
         work = self._attach(recorder.work, batch)
         work.pool = self._pool
         self._place(work)
@@ -174,10 +170,10 @@ class NativeEngine:
     def _new_tx(self, queue: CData) -> Tx:
         return Tx(partial(self._bind_queue, self._tx_burst, queue), partial(self._clean, queue))
 
-    def _bind_queue(self, function: Burst, queue: CData, batch: Batch) -> Callable[[], int]:
+    def _bind_queue(self, function: str, queue: CData, batch: Batch) -> Callable[[], int]:
         """`function` of a copy of `queue` that works on `batch`."""
         self._check_open()
-        return self._bound(function, ffi.new("struct queue *", queue[0]), batch)
+        return self._bound(function, self._attach(ffi.new("struct queue *", queue[0]), batch), batch)
 
     def _start_rx(self, port: int) -> None:
         self._check_open()
@@ -185,12 +181,19 @@ class NativeEngine:
 
     def _clean(self, queue: CData) -> int:
         self._check_open()
-        return self._tx_clean(queue)
+        return int(getattr(lib, self._tx_clean)(queue))
 
-    def _bound(self, function: Burst, work: CData, batch: Batch) -> Callable[[], int]:
-        call = partial(function, self._attach(work, batch))
+    def _bound(self, function: str, work: CData, kept: object) -> Callable[[], int]:
+        """The C function of that name on `work`, for functions that return after a burst."""
+        if self._memory.threaded:
+            return self._through_cffi(function, work, kept)
+        return bind(ffi, ffi.addressof(lib, function), work, (self, kept))
+
+    def _through_cffi(self, function: str, work: CData, kept: object) -> Callable[[], int]:
+        """The same, without the interpreter lock during a call."""
+        call = partial(getattr(lib, function), work)
         # `work` holds raw pointers: what they point at must live as long as the callable.
-        call.__dict__["keeps"] = (self, batch)
+        call.__dict__["keeps"] = (self, kept)
         return call
 
     def _attach(self, work: CData, batch: Batch) -> CData:
@@ -201,7 +204,7 @@ class NativeEngine:
         names = ("ids", "lengths", "hashes", "status")
         for k, name in enumerate(names):
             setattr(view, name, head.cells + k * batch.capacity)
-        self._work.append(work)
+        self._work.add(work)
         return work
 
     def _new_queue(self, port: int, ring: RingLayout, doorbell: memoryview) -> CData:
@@ -216,7 +219,7 @@ class NativeEngine:
         queue.doorbell = ffi.cast("uint32_t *", _address(doorbell))
         queue.batch.head = self._no_batch
         queue.mask = ring.entries - 1
-        self._work.append(queue)
+        self._work.add(queue)
         return queue
 
 

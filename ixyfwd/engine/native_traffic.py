@@ -32,8 +32,8 @@ def new_source(frames: Frames, kept: list[object]) -> CData:
 class NativeRecorder:
     """See `engine.traffic.Recorder`."""
 
-    def __init__(self, recording: Recording) -> None:
-        """The engine attaches `work` to its memory and a batch."""
+    def __init__(self, recording: Recording, keeps: object) -> None:
+        """The engine attaches `work` to its memory and a batch, which `keeps` keeps alive."""
         self.work = work = ffi.new("struct capture *")
         self._blocks = ffi.new("uint8_t[]", BLOCK_BYTES * BLOCK_COUNT if recording.recording else 1)
         self._used = ffi.new("uint32_t[]", BLOCK_COUNT)
@@ -48,7 +48,9 @@ class NativeRecorder:
         work.snaplen = recording.snaplen
         work.pcapng = recording.pcapng
         work.recording = recording.recording
+        # Through cffi: the thread that writes blocks goes on meanwhile.
         self.burst = partial(lib.capture_burst, work)
+        self._keeps = keeps
 
     def flush(self) -> bool:
         """See Recorder."""

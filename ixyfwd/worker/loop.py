@@ -7,21 +7,13 @@ from typing import Final
 
 from ixyfwd.telemetry.counters import Command, State, Word
 from ixyfwd.worker.idle import Idle, Rest
+from ixyfwd.worker.rounds import Step, Turn, new_turn
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
 FUSED_FRAMES: Final = 1 << 16  # in one call at most: a few hundred microseconds
 FUSED_BURSTS: Final = 4096
 FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; each is some empty rounds
-
-
-@dataclass(frozen=True)
-class Step:
-    """One direction of a link as three callables; `rx` says how many frames the others will find in the batch."""
-
-    rx: Callable[[], int]
-    program: Callable[[], object] | None
-    tx: Callable[[], int]
 
 
 @dataclass(frozen=True)
@@ -44,34 +36,33 @@ class PollLoop:
         """`page` is the counters page as 'Q' view."""
         self._fused = work if isinstance(work, Fused) else None
         self._steps = () if isinstance(work, Fused) else tuple(work)
+        self._rest: Rest = idle.rest
         self._page = page
         self._idle = idle
         self._shared_cpu = shared_cpu
-        self._turn_rounds = SHARED_CPU_ROUNDS if shared_cpu else HOUSEKEEPING_ROUNDS
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         self._clock: Callable[[], int] = time.thread_time_ns if shared_cpu else time.monotonic_ns
         self._busy_since = 0
         self._busy = False
-        self._empty_rounds = 0
+        self._empty_rounds = 0  # in a row
+        self._empty_in_turn = 0
+        self._bursts_in_turn = 0  # until its last empty round
 
     def run(self) -> None:
         """Poll until QUIT. After DRAIN the first empty round is reported as DRAINED: nothing is left in the rings."""
         page = self._page
-        round_ = self._round_plain if all(step.program is None for step in self._steps) else self._round_program
-        rest = self._idle.rest
+        turn = new_turn(self._steps, SHARED_CPU_ROUNDS if self._shared_cpu else HOUSEKEEPING_ROUNDS)
+        round_ = new_turn(self._steps, 1)
         self._busy_since = self._clock()
         page[Word.STATE] = State.READY
         while page[Word.COMMAND] != Command.QUIT:
             draining = page[Word.COMMAND] == Command.DRAIN
             # Nothing new comes while draining, so there is nothing to rest for.
-            if self._fused and draining:
-                moved = self._calls(self._fused.once, 1, _no_rest)
-            elif self._fused:
-                moved = self._calls(self._fused.forward, FUSED_CALLS, rest)
-            elif draining:
-                moved = self._rounds(round_, 1, _no_rest)
+            self._rest = _no_rest if draining else self._idle.rest
+            if self._fused:
+                moved = self._calls(self._fused.once, 1) if draining else self._calls(self._fused.forward, FUSED_CALLS)
             else:
-                moved = self._rounds(round_, self._turn_rounds, rest)
+                moved = self._rounds(round_ if draining else turn)
             self._housekeep()
             if moved and self._shared_cpu:
                 # Left to the scheduler, a busy worker keeps the CPU for milliseconds, while the others' rings
@@ -82,36 +73,36 @@ class PollLoop:
                 page[Word.STATE] = State.DRAINED
                 self._wait_for_quit()
 
-    def _rounds(self, round_: Callable[[], int], limit: int, rest: Rest) -> int:
-        """At most `limit` rounds over all links, none after a long rest; returns how many bursts had frames."""
-        clock, page = self._clock, self._page
-        bursts = rounds = empty = 0
-        while rounds < limit:
-            rounds += 1
-            moved = round_()
-            if moved:
-                bursts += moved
-                self._busy = True
-                self._empty_rounds = 0
-                continue
-            # The clock is read only here, where there is time for it: a busy spell lasts from the last empty round
-            # before it to the first one after it.
-            now = clock()
-            if self._busy:
-                page[Word.BUSY_NS] += now - self._busy_since
-                self._busy = False
-            empty += 1
-            self._empty_rounds += 1
-            long = rest(self._empty_rounds)
-            self._busy_since = clock()
-            if long:
-                break
-        page[Word.POLLS] += rounds
-        page[Word.EMPTY_POLLS] += empty
+    def _rounds(self, turn: Turn) -> int:
+        """One turn, which a long rest ends early; returns how many bursts had frames."""
+        page = self._page
+        self._empty_in_turn = self._bursts_in_turn = 0
+        steps, bursts = turn(self._empty_round)
+        if bursts > self._bursts_in_turn:
+            self._busy = True
+            self._empty_rounds = 0
+        page[Word.POLLS] += steps // len(self._steps)
+        page[Word.EMPTY_POLLS] += self._empty_in_turn
         page[Word.BURSTS] += bursts
         return bursts
 
-    def _calls(self, forward: Callable[[], int], calls: int, rest: Rest) -> int:
+    def _empty_round(self, bursts: int) -> bool:
+        """What is done when no link has frames; `bursts` of this turn had some. True: it may have taken long."""
+        # The clock is read only here, where there is time for it: a busy spell lasts from the last empty round before
+        # it to the first one after it.
+        now = self._clock()
+        if self._busy or bursts > self._bursts_in_turn:
+            self._page[Word.BUSY_NS] += now - self._busy_since
+            self._busy = False
+            self._bursts_in_turn = bursts
+            self._empty_rounds = 0
+        self._empty_in_turn += 1
+        self._empty_rounds += 1
+        long = self._rest(self._empty_rounds)
+        self._busy_since = self._clock()
+        return long
+
+    def _calls(self, forward: Callable[[], int], calls: int) -> int:
         """Up to `calls` calls of the fused loop, which counts rounds, bursts and busy time itself. The last one is that
         which ends in the middle of traffic, or before a turn of others, or a long rest. Returns the number of bursts
         that had frames."""
@@ -124,27 +115,9 @@ class PollLoop:
             if not done & 0xFFFF or (bursts and self._shared_cpu):
                 break
             self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
-            if rest(self._empty_rounds):
+            if self._rest(self._empty_rounds):
                 break
         return bursts
-
-    def _round_plain(self) -> int:
-        moved = 0
-        for step in self._steps:
-            if step.rx():
-                step.tx()
-                moved += 1
-        return moved
-
-    def _round_program(self) -> int:
-        moved = 0
-        for step in self._steps:
-            if step.rx():
-                if step.program is not None:
-                    step.program()
-                step.tx()
-                moved += 1
-        return moved
 
     def _housekeep(self) -> None:
         page = self._page

@@ -15,9 +15,10 @@ from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
-from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_bursts
+from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
+from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 from ixyfwd.worker.traffic import traffic_steps
 
@@ -44,7 +45,8 @@ def run(spec: WorkerSpec) -> None:
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
         doorbells = [_map_doorbells(spec_, stack) for spec_ in spec.doorbells]
-        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented)
+        threaded = spec.traffic is not None and spec.traffic.threaded
+        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented, threaded)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:

@@ -20,6 +20,11 @@ class GenerateOrder:
     count: int | None
     kind: Literal["generate"] = "generate"
 
+    @property
+    def threaded(self) -> bool:
+        """Whether another thread runs beside the poll loop."""
+        return False
+
     def frames(self) -> Frames:
         """For an engine."""
         count = ENDLESS if self.count is None else self.count
@@ -38,6 +43,11 @@ class CaptureOrder:
     program: tuple[Instruction, ...] = ()  # empty: every frame
     file_cpus: tuple[int, ...] = ()
     kind: Literal["capture"] = "capture"
+
+    @property
+    def threaded(self) -> bool:
+        """Whether another thread runs beside the poll loop: the one that writes the file."""
+        return self.fd is not None
 
 
 Order = GenerateOrder | CaptureOrder

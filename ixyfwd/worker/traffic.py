@@ -12,9 +12,9 @@ from ixyfwd.engine.traffic import ENDLESS, Recording, TrafficEngine
 from ixyfwd.errors import UsageError
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.worker.bpf import load_filter
-from ixyfwd.worker.loop import Step
 from ixyfwd.worker.order import GenerateOrder, Order
 from ixyfwd.worker.recording import FileThread
+from ixyfwd.worker.rounds import Step
 
 
 def traffic_steps(order: Order, engine: Engine, batch: int, page: memoryview, stack: ExitStack) -> Sequence[Step]:

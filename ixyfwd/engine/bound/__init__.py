@@ -1,0 +1,1 @@
+"""C functions bound to the struct that they work on, as calls that cost Python next to nothing."""
