@@ -209,3 +209,9 @@ def test_the_latency_plot_is_an_svg(tmp_path: Path) -> None:
     assert "percentile" in path.read_text(encoding="utf-8") or ET.parse(path).getroot().tag.endswith("svg")
     with pytest.raises(IxyfwdError, match="the plot cannot be written"):
         latency_plot({"native": [(0.5, 2.0)]}, "model", tmp_path)
+
+
+def test_a_folder_without_ixy_py_is_named(tmp_path: Path) -> None:
+    done = run(sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"ixyfwd: {tmp_path}: no clone of ixy.py: src/ixypy/ixgbe/device.py is not in it\n"

@@ -23,7 +23,7 @@ from ixyfwd.config.schema import EngineName, Loop, ProgramName
 from ixyfwd.errors import IxyfwdError, UsageError
 
 CRC_BYTES = 4
-RUN_TURNS = {"native": 400, "vector": 60, "naive": 4}  # per run: some 20 ms at batch 32
+RUN_TURNS = {"native": 400, "vector": 60, "naive": 12}  # per run: some milliseconds at batch 32
 COUNTED_TURNS = 8
 
 
