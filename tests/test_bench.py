@@ -97,8 +97,37 @@ def test_scaling_says_what_it_can_tell() -> None:
     check_schema(found, "scaling")
     assert [row["workers"] for row in found["rows"]] == [1, 3, 16]
     assert found["rows"][0]["efficiency"] == 1
-    assert all(row["by_hand_ns_per_packet"]["min"] > 0 for row in found["rows"])
+    for key in ("by_hand_ns_per_packet", "by_hand_warm_ns_per_packet"):
+        assert all(row[key]["min"] > 0 for row in found["rows"])
     assert "take turns" in found["note"] or found["cores"] > 16
+
+
+def test_scaling_by_hand_has_both_costs_of_both_programs(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    found = bench("scaling", "--by-hand", "--workers", "1,4", "--runs", "2", "--csv", str(rows))
+    assert found["problems"] == []
+    assert [(row["program"], row["workers"]) for row in found["rows"]] == [
+        (program, workers) for program in ("xconnect", "touch") for workers in (1, 4)
+    ]
+    for row in found["rows"]:
+        assert (row["device"], row["device_note"], row["runs"]) == ("model", "by hand", 2)
+        assert set(row["by_hand_ns_per_packet"]) == set(row["by_hand_warm_ns_per_packet"]) == SPREAD
+        assert row["by_hand_efficiency"] > 0
+        assert row["by_hand_warm_efficiency"] > 0
+        assert "mpps" not in row
+    assert [row["by_hand_warm_efficiency"] for row in found["rows"][::2]] == [1, 1]
+    lines = list(csv.DictReader(rows.open(encoding="utf-8")))
+    assert [float(line["by_hand_warm_ns_per_packet_median"]) for line in lines] == [
+        row["by_hand_warm_ns_per_packet"]["median"] for row in found["rows"]
+    ]
+
+
+def test_a_turn_is_as_long_as_it_is_told_to_be() -> None:
+    with turning("native", 16, ring=512, bursts=8) as table:
+        assert table.frames == 8 * 16
+        assert table.turn() > 0
+    with turning("native", 64, ring=128, bursts=8) as table:
+        assert table.frames == 64  # no more than the ring holds
 
 
 @pytest.mark.parametrize(

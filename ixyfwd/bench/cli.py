@@ -34,6 +34,13 @@ RATE: Columns = {
     "ns_per_packet": ("ns/packet", 1),
 }
 BURSTS: Columns = {"packets_per_burst": ("per burst", 1), "empty_poll_share": ("empty", 2)}
+SCALING: Columns = {**RATE, "efficiency": ("efficiency", 3), "rss_imbalance": ("imbalance", 2)}
+BY_HAND: Columns = {
+    "by_hand_ns_per_packet": ("ns/packet by hand", 2),
+    "by_hand_efficiency": ("efficiency", 3),
+    "by_hand_warm_ns_per_packet": ("warm", 2),
+    "by_hand_warm_efficiency": ("efficiency", 3),
+}
 MAX_BATCH = 2048
 
 app = typer.Typer(
@@ -122,12 +129,19 @@ def scaling(  # noqa: PLR0917
     workers: Annotated[str, typer.Option(help="numbers of workers, comma-separated, 1 to 16")] = "1,2,4,8,16",
     engine: EngineOption = "native",
     loop: LoopOption = "fused",
-    program: ProgramOption = "xconnect",
+    program: Annotated[
+        str | None,
+        typer.Option(help="programs, comma-separated: xconnect, touch", show_default="xconnect; --by-hand: both"),
+    ] = None,
     batch: BatchOption = "64",
     ring: RingOption = "512",
     flows: FlowsOption = 1024,
     duration: DurationOption = 2.0,
     runs: RunsOption = 5,
+    by_hand: Annotated[
+        bool,
+        typer.Option("--by-hand", help="by hand only, without processes (--flows, --duration: unused)"),
+    ] = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
 ) -> None:
@@ -138,7 +152,7 @@ def scaling(  # noqa: PLR0917
     plan = Plan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
-        programs=names(program, PROGRAMS, "--program"),
+        programs=names(program or ("xconnect,touch" if by_hand else "xconnect"), PROGRAMS, "--program"),
         batches=numbers(batch, 1, MAX_BATCH, "--batch"),
         rings=rings(ring),
         frames=[64],
@@ -150,14 +164,8 @@ def scaling(  # noqa: PLR0917
     plan.trials()
     check_outputs(csv, None)
     with progress() as report:
-        found = bench.measure(plan, instance_name(), report)
-    columns: Columns = {
-        **RATE,
-        "efficiency": ("efficiency", 3),
-        "by_hand_ns_per_packet": ("by hand", 2),
-        "by_hand_efficiency": ("efficiency", 3),
-        "rss_imbalance": ("imbalance", 2),
-    }
+        found = bench.measure_by_hand(plan, report) if by_hand else bench.measure(plan, instance_name(), report)
+    columns: Columns = {**({} if by_hand else SCALING), **BY_HAND}
     show(found, columns, as_json=as_json, csv=csv)
 
 
