@@ -58,6 +58,7 @@ def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     loops = [("native", "fused"), ("native", "python"), ("vector", "python"), ("naive", "python")]
     assert kinds == [(engine, loop, batch) for engine, loop in loops for batch in (1, 64)]
     assert all((row["device"], row["device_note"], row["runs"]) == ("model", "by hand", 2) for row in found["rows"])
+    assert all(row["cache"] == "warm" for row in found["rows"])
     cost = {(row["engine"], row["loop"], row["batch"]): row["ns_per_packet"]["median"] for row in found["rows"]}
     assert cost["naive", "python", 64] > 5 * cost["vector", "python", 64] > 5 * cost["native", "fused", 64]
     assert cost["native", "python", 1] > 5 * cost["native", "fused", 1]

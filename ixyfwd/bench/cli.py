@@ -94,6 +94,9 @@ def cost(  # noqa: PLR0917
     program: ProgramOption = "touch",
     batch: BatchOption = "1,4,16,32,64,256",
     ring: RingOption = "512",
+    cache: Annotated[
+        str, typer.Option(help="states of the caches, comma-separated: warm, cold, memory, other-core")
+    ] = "warm",
     runs: RunsOption = 10,
     instructions: Annotated[
         bool, typer.Option(help="count the C functions' instructions, too (needs valgrind)")
@@ -104,6 +107,7 @@ def cost(  # noqa: PLR0917
 ) -> None:
     """Driver cost alone: descriptors are finished by hand in the same thread, outside the timed part."""
     from ixyfwd.bench import cost as bench  # noqa: PLC0415
+    from ixyfwd.bench.cachestate import CACHES  # noqa: PLC0415
     from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
     from ixyfwd.bench.result import result  # noqa: PLC0415
 
@@ -113,6 +117,7 @@ def cost(  # noqa: PLR0917
         names(program, PROGRAMS, "--program"),
         numbers(batch, 1, MAX_BATCH, "--batch"),
         rings(ring),
+        names(cache, CACHES, "--cache"),
     )
     check_outputs(csv, svg)
     with progress() as report:
@@ -121,7 +126,7 @@ def cost(  # noqa: PLR0917
             problems += bench.add_instructions(rows, report)
     found = result("cost", list(rows.values()), problems)
     extra: Columns = {"instructions_per_packet": ("instructions", 1)} if instructions else {}
-    show(found, {**RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
+    show(found, {"cache": ("cache", None), **RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
 @app.command()

@@ -22,6 +22,7 @@ def batch_plot(found: Mapping[str, Any], path: Path) -> None:
     lines: dict[str, list[tuple[int, float, float, float]]] = {}
     for row in found["rows"]:
         name = f"{row['engine']} ({row['loop']}), {row['program']}, {row['frame_bytes']} B, ring {row['ring']}"
+        name += f", {row['cache']}" if "cache" in row else ""
         mpps = row["mpps"]
         lines.setdefault(name, []).append((row["batch"], mpps["median"], mpps["min"], mpps["max"]))
     for name, points in lines.items():

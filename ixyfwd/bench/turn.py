@@ -86,7 +86,8 @@ class Turntable:
         self.ports = [HandTurnedPort(arena.view, rx, tx) for rx, tx in zip(layout.rx, layout.tx, strict=True)]
         doorbells = [Doorbells(memoryview(p.rdt), memoryview(p.tdt)) for p in self.ports]
         pages = tuple(FIRST_ADDRESS + i * ARENA_PAGE_BYTES for i in range(arena.size // ARENA_PAGE_BYTES))
-        memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        self.memory = memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        self.prepare: Callable[[], object] | None = None  # called in each turn before the driver's part begins
         self._engine = open_engine(engine, memory)
         cells = self._engine.new_batch(batch)
         for port in range(len(self.ports)):
@@ -117,6 +118,8 @@ class Turntable:
         Raises IxyfwdError if it did not send all of them.
         """
         self.ports[0].deliver(self.frames)
+        if self.prepare:
+            self.prepare()
         if self._forward:
             ns = self._timed_fused(self._forward)
         else:
