@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -245,3 +246,68 @@ def test_a_folder_without_ixy_py_is_named(tmp_path: Path) -> None:
     done = run(sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"ixyfwd: {tmp_path}: no clone of ixy.py: src/ixypy/ixgbe/device.py is not in it\n"
+
+
+FAKE_IXY_PY = {
+    "__init__.py": "",
+    "ixgbe/__init__.py": "",
+    "register.py": '''
+        class MmapRegister:
+            def __init__(self, bar0):
+                self.words = memoryview(bar0).cast("I")
+            def get(self, offset):
+                return self.words[offset // 4]
+            def set(self, offset, value):
+                self.words[offset // 4] = value
+    ''',
+    "ixgbe/device.py": '''
+        from memory import DmaMemory
+        class Queue:
+            def __init__(self):
+                self.memory = memoryview(DmaMemory(512 * 16))
+                self.at = 0
+        class Frame:
+            def touch(self):
+                pass
+        class IxgbeDevice:
+            def __init__(self):
+                raise RuntimeError("there is no chip")
+            def _init_rx_queue(self, index):
+                return Queue()
+            def _init_tx_queue(self, index):
+                return Queue()
+            def _start_rx_queue(self, queue):
+                self.reg.set_flags(0x1028, 1 << 25)
+                self.reg.wait_set(0x1028, 1 << 25)
+                assert self.reg.get(0x1028) == 1 << 25
+            def rx_batch(self, queue, n):
+                ring = self.rx_queues[queue]
+                assert ring.memory[16 * ring.at + 8] == 3, "not finished"
+                ring.at = (ring.at + n) % 512
+                return [Frame() for _ in range(n)]
+            def tx_batch(self, frames, queue):
+                ring = self.tx_queues[queue]
+                ring.at = (ring.at + len(frames) - LOST) % 512
+                self.reg.set(0x6018, ring.at)
+                return len(frames) - LOST
+    ''',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lost", "exit_code"), [(0, 0), (1, 1)])
+def test_a_published_driver_is_turned_beside_naive(tmp_path: Path, lost: int, exit_code: int) -> None:
+    for name, text in FAKE_IXY_PY.items():
+        path = tmp_path / "src" / "ixypy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"LOST = {lost}\n{dedent(text)}", encoding="utf-8")
+    command = (sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
+    done = run(*command, "--batch", "1,32", "--runs", "2", "--json")
+    assert done.returncode == exit_code, done.stderr
+    if lost:
+        assert done.stderr.endswith("ixyfwd: ixy.py sent 0 of the 480 frames that it was given\n")
+        return
+    found = json.loads(done.stdout)
+    check_schema(found, "published")
+    assert [(row["engine"], row["batch"], row["runs"]) for row in found["rows"]] == [
+        (engine, batch, 2) for batch in (1, 32) for engine in ("ixy.py", "naive")
+    ]
