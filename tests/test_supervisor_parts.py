@@ -33,7 +33,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_one_instance_per_name(runtime: Path) -> None:
     first = Instance("a")
-    with pytest.raises(RefusedError, match=rf"'a' is already running \(pid {os.getpid()}\)"):
+    with pytest.raises(RefusedError, match=rf"'a' is already running as pid {os.getpid()} \(.+\);"):
         Instance("a")
     Instance("b").close()
     first.close()
