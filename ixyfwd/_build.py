@@ -1,13 +1,15 @@
 """Build glue: every folder named `_c` below the package is one extension module of the folder above it.
 
 `_c/NAME.cdef.h` makes it a cffi module `_NAME`: cffi turns the declarations and `_c/NAME.h` into C, which is compiled
-with all other `.c` files of the folder. Without a `.cdef.h` it is a module written for Python's limited API in
-`_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
+with all other `.c` files of the folder. Those may declare more for Python, each between the lines `/* for Python */`
+and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a module written for
+Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
 ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
 CDEF = ".cdef.h"
 MODULE = "module.c"
+DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)
 
 
 def extensions(package: Path = PACKAGE) -> list[Any]:
@@ -50,6 +53,12 @@ def _stem(folder: Path) -> str:
     return found[0]
 
 
+def declarations(folder: Path) -> str:
+    """What the sources in a `_c` folder declare for Python besides its `.cdef.h`."""
+    sources = (path for path in sorted(folder.glob("*.[ch]")) if not path.name.startswith("_"))
+    return "\n".join(part for path in sources for part in DECLARED.findall(path.read_text()))
+
+
 def _is_cffi(folder: Path, stem: str) -> bool:
     return (folder / f"{stem}{CDEF}").exists()
 
@@ -68,7 +77,8 @@ class BuildExt(build_ext):
         stem = _stem(folder)
         if _is_cffi(folder, stem):
             ffi = FFI()
-            ffi.cdef((folder / f"{stem}{CDEF}").read_text())
-            ffi.set_source(ext.name, f'#include "{stem}.h"\n')
+            more = declarations(folder)
+            ffi.cdef((folder / f"{stem}{CDEF}").read_text() + more)
+            ffi.set_source(ext.name, f'#include "{stem}.h"\n{more}')
             ffi.emit_c_code(str(folder / f"_{stem}.c"))
         super().build_extension(ext)

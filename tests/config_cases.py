@@ -102,8 +102,8 @@ BEHIND: list[tuple[str, str]] = [
 # A wire of port p0 on line 4.
 WIRES: list[tuple[str, str]] = [
     ('"generator"', 'port[0].wire: found "generator", expected a table'),
-    ('{ kind = "tab" }', 'port[0].wire.kind: found "tab", expected "generator", "tap", "pcap", "cable" or "none"; did you mean "tap"?'),
-    ("{ kind = 1 }", 'port[0].wire.kind: found 1, expected "generator", "tap", "pcap", "cable" or "none"'),
+    ('{ kind = "tab" }', 'port[0].wire.kind: found "tab", expected "cable", "generator", "none", "pcap" or "tap"; did you mean "tap"?'),
+    ("{ kind = 1 }", 'port[0].wire.kind: found 1, expected "cable", "generator", "none", "pcap" or "tap"'),
     ("{ flows = 0 }", "port[0].wire.flows: found 0, expected a whole number from 1 to 65536"),
     ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
     ("{ frame = 9729 }", 'port[0].wire.frame: found 9729, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),

@@ -13,8 +13,10 @@ from typing import Any
 from ixyfwd.model.port import Port
 from ixyfwd.model.process import Model
 from ixyfwd.model.profiles import build_register_map, profile_of
-from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire
+from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.table_counters import SOURCES
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.none import NoWire
 
 STORE_BYTES = 512 * 1024
 RUNS = {"qprc": 16, "qbrc": 16, "qprdc": 16, "qptc": 16, "qbtc": 16, "rxmpc": 8}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from ixyfwd.model.datapath import Datapath, DatapathPort
-from ixyfwd.model.spec import CableWire
+from ixyfwd.model.wires.cable import CableWire
 
 IOVA = 1 << 32
 ARENA_BYTES = 16 * 1024 * 1024

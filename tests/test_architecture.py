@@ -15,20 +15,22 @@ MAX_FUNCTION_LINES = 60
 # Each layer and what it may import (besides itself and `errors`): DESIGN 1. The model knows nothing of the driver,
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
 MAY_IMPORT: dict[str, set[str]] = {
+    "kit": set(),
+    "settings": set(),
     "telemetry": set(),
     "probe": set(),
     "vfiouser": set(),
-    "memory": {"telemetry"},
-    "pci": {"vfiouser"},
-    "model": {"vfiouser", "telemetry"},
+    "memory": {"telemetry", "kit"},
+    "pci": {"vfiouser", "kit"},
+    "model": {"vfiouser", "telemetry", "settings", "kit"},
     "driver": {"pci"},
     "engine": {"pci", "memory", "telemetry"},
     "program": {"engine", "memory", "telemetry"},
-    "config": {"model", "memory", "driver", "telemetry"},
-    "host": {"pci", "config", "memory", "probe"},
-    "worker": {"program", "engine", "memory", "pci", "telemetry"},
+    "config": {"settings", "model", "memory", "driver", "telemetry"},
+    "host": {"pci", "config", "memory", "probe", "kit"},
+    "worker": {"program", "engine", "memory", "pci", "telemetry", "kit"},
     "plan": {"config", "worker", "driver", "memory", "model"},
-    "supervisor": {"plan", "config", "worker", "driver", "pci", "memory", "telemetry", "model", "probe"},
+    "supervisor": {"plan", "config", "worker", "driver", "pci", "memory", "telemetry", "model", "probe", "kit"},
     "bench": {
         "probe",
         "supervisor",
@@ -42,22 +44,25 @@ MAY_IMPORT: dict[str, set[str]] = {
         "model",
         "pci",
     },
-    "cli": {"bench", "supervisor", "host", "config", "driver", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "settings", "driver", "telemetry", "model"},
 }
+# A kind of wire is known by nobody else: what they have in common, and the list of them.
+WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 NARROW = {
-    ("config", "model"): {"ixyfwd.model.spec"},
+    ("config", "model"): WIRES | {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
     ("config", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.mac"},
-    ("supervisor", "model"): {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
-    ("plan", "model"): {"ixyfwd.model.spec"},
+    ("supervisor", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
+    ("plan", "model"): {"ixyfwd.model.wires.contract", "ixyfwd.model.spec"},
     ("plan", "worker"): {"ixyfwd.worker.order"},
     ("plan", "driver"): {"ixyfwd.driver.options", "ixyfwd.driver.flow_control", "ixyfwd.driver.rss"},
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("driver", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
-    ("cli", "model"): {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
+    ("cli", "model"): WIRES
+    | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
     ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow", "ixyfwd.driver.ids"},
 }
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -59,6 +60,7 @@ def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     loops = [("native", "fused"), ("native", "python"), ("vector", "python"), ("naive", "python")]
     assert kinds == [(engine, loop, batch) for engine, loop in loops for batch in (1, 64)]
     assert all((row["device"], row["device_note"], row["runs"]) == ("model", "by hand", 2) for row in found["rows"])
+    assert all(row["cache"] == "warm" for row in found["rows"])
     cost = {(row["engine"], row["loop"], row["batch"]): row["ns_per_packet"]["median"] for row in found["rows"]}
     assert cost["naive", "python", 64] > 5 * cost["vector", "python", 64] > 5 * cost["native", "fused", 64]
     assert cost["native", "python", 1] > 5 * cost["native", "fused", 1]
@@ -98,8 +100,37 @@ def test_scaling_says_what_it_can_tell() -> None:
     check_schema(found, "scaling")
     assert list(dict.fromkeys(row["workers"] for row in found["rows"])) == [1, 3, 16]  # rows are split by distance
     assert found["rows"][0]["efficiency"] == 1
-    assert all(row["by_hand_ns_per_packet"]["min"] > 0 for row in found["rows"])
+    for key in ("by_hand_ns_per_packet", "by_hand_warm_ns_per_packet"):
+        assert all(row[key]["min"] > 0 for row in found["rows"])
     assert "take turns" in found["note"] or found["cores"] > 16
+
+
+def test_scaling_by_hand_has_both_costs_of_both_programs(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    found = bench("scaling", "--by-hand", "--workers", "1,4", "--runs", "2", "--csv", str(rows))
+    assert found["problems"] == []
+    assert [(row["program"], row["workers"]) for row in found["rows"]] == [
+        (program, workers) for program in ("xconnect", "touch") for workers in (1, 4)
+    ]
+    for row in found["rows"]:
+        assert (row["device"], row["device_note"], row["runs"]) == ("model", "by hand", 2)
+        assert set(row["by_hand_ns_per_packet"]) == set(row["by_hand_warm_ns_per_packet"]) == SPREAD
+        assert row["by_hand_efficiency"] > 0
+        assert row["by_hand_warm_efficiency"] > 0
+        assert "mpps" not in row
+    assert [row["by_hand_warm_efficiency"] for row in found["rows"][::2]] == [1, 1]
+    lines = list(csv.DictReader(rows.open(encoding="utf-8")))
+    assert [float(line["by_hand_warm_ns_per_packet_median"]) for line in lines] == [
+        row["by_hand_warm_ns_per_packet"]["median"] for row in found["rows"]
+    ]
+
+
+def test_a_turn_is_as_long_as_it_is_told_to_be() -> None:
+    with turning("native", 16, ring=512, bursts=8) as table:
+        assert table.frames == 8 * 16
+        assert table.turn() > 0
+    with turning("native", 64, ring=128, bursts=8) as table:
+        assert table.frames == 64  # no more than the ring holds
 
 
 @pytest.mark.parametrize(
@@ -205,3 +236,74 @@ def test_the_latency_plot_is_an_svg(tmp_path: Path) -> None:
     assert "percentile" in path.read_text(encoding="utf-8") or ET.parse(path).getroot().tag.endswith("svg")
     with pytest.raises(IxyfwdError, match="the plot cannot be written"):
         latency_plot({"native": [(0.5, 2.0)]}, "model", tmp_path)
+
+
+def test_a_folder_without_ixy_py_is_named(tmp_path: Path) -> None:
+    done = run(sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"ixyfwd: {tmp_path}: no clone of ixy.py: src/ixypy/ixgbe/device.py is not in it\n"
+
+
+FAKE_IXY_PY = {
+    "__init__.py": "",
+    "ixgbe/__init__.py": "",
+    "register.py": '''
+        class MmapRegister:
+            def __init__(self, bar0):
+                self.words = memoryview(bar0).cast("I")
+            def get(self, offset):
+                return self.words[offset // 4]
+            def set(self, offset, value):
+                self.words[offset // 4] = value
+    ''',
+    "ixgbe/device.py": '''
+        from memory import DmaMemory
+        class Queue:
+            def __init__(self):
+                self.memory = memoryview(DmaMemory(512 * 16))
+                self.at = 0
+        class Frame:
+            def touch(self):
+                pass
+        class IxgbeDevice:
+            def __init__(self):
+                raise RuntimeError("there is no chip")
+            def _init_rx_queue(self, index):
+                return Queue()
+            def _init_tx_queue(self, index):
+                return Queue()
+            def _start_rx_queue(self, queue):
+                self.reg.set_flags(0x1028, 1 << 25)
+                self.reg.wait_set(0x1028, 1 << 25)
+                assert self.reg.get(0x1028) == 1 << 25
+            def rx_batch(self, queue, n):
+                ring = self.rx_queues[queue]
+                assert ring.memory[16 * ring.at + 8] == 3, "not finished"
+                ring.at = (ring.at + n) % 512
+                return [Frame() for _ in range(n)]
+            def tx_batch(self, frames, queue):
+                ring = self.tx_queues[queue]
+                ring.at = (ring.at + len(frames) - LOST) % 512
+                self.reg.set(0x6018, ring.at)
+                return len(frames) - LOST
+    ''',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lost", "exit_code"), [(0, 0), (1, 1)])
+def test_a_published_driver_is_turned_beside_naive(tmp_path: Path, lost: int, exit_code: int) -> None:
+    for name, text in FAKE_IXY_PY.items():
+        path = tmp_path / "src" / "ixypy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"LOST = {lost}\n{dedent(text)}", encoding="utf-8")
+    command = (sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
+    done = run(*command, "--batch", "1,32", "--runs", "2", "--json")
+    assert done.returncode == exit_code, done.stderr
+    if lost:
+        assert done.stderr.endswith("ixyfwd: ixy.py sent 0 of the 480 frames that it was given\n")
+        return
+    found = json.loads(done.stdout)
+    check_schema(found, "published")
+    assert [(row["engine"], row["batch"], row["runs"]) for row in found["rows"]] == [
+        (engine, batch, 2) for batch in (1, 32) for engine in ("ixy.py", "naive")
+    ]

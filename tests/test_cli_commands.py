@@ -122,12 +122,15 @@ def test_names_that_no_instance_can_have(supervisor: FakeSupervisor, capsys: Cap
 UNENDING = [
     (
         "",
-        "the wire of port p0 never ends; give its generator a count or its capture file loop = false, or use",
+        "the wire of port p0 never ends; give its generator a count, or use --duration",
     ),
-    (FINITE.replace('kind = "none"', "flows = 3"), "the wire of port p1 never ends; give its generator a count or its"),
+    (
+        FINITE.replace('kind = "none"', "flows = 3"),
+        "the wire of port p1 never ends; give its generator a count, or use",
+    ),
     (
         FINITE.replace("count = 1000", 'kind = "pcap", replay = "c.toml", loop = true'),
-        "the wire of port p0 never ends;",
+        "the wire of port p0 never ends; give its capture file loop = false, or use --duration",
     ),
     (FINITE.replace("count = 1000", 'kind = "pcap", capture = "x"'), "no port has a wire that ends (a generator or a"),
 ]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixyfwd.config.locate import locate
-from ixyfwd.config.problems import Path, key_text
+from ixyfwd.settings.problems import Path, key_text
 
 DOCUMENT = '''\
 # a comment with [brackets] and = signs

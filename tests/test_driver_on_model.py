@@ -20,7 +20,10 @@ from ixyfwd.errors import DeviceGoneError
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.profiles import X550, build_register_map
-from ixyfwd.model.spec import GeneratorWire, ModelSpec, NoWire, PortSpec, Wire
+from ixyfwd.model.spec import ModelSpec, PortSpec
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.generator import GeneratorWire
+from ixyfwd.model.wires.none import NoWire
 from ixyfwd.pci.function import DmaMap, Function
 from ixyfwd.pci.open import open_function
 from ixyfwd.supervisor.modelproc import ModelProcess

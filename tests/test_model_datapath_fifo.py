@@ -5,7 +5,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from ixyfwd.model.datapath import DatapathPort
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_fakes import Bench
 from tests.model_hand import HASH_ALL, SYMMETRIC_KEY, Hand, Ring
 

@@ -114,7 +114,7 @@ def play(script, mapped):
     datapath = Datapath(["a", "b"])
     try:
         a, b = datapath.ports
-        from ixyfwd.model.spec import CableWire
+        from ixyfwd.model.wires.cable import CableWire
 
         a.plug(CableWire("b"))
         b.plug(CableWire("a"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_hand import ARENA_BYTES, IOVA, Hand
 from tests.support import eventually
 from tests.test_model_datapath_rings import frame

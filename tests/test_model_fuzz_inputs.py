@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ixyfwd._build import declarations
 from tests.support import ROOT, run
 
 FUZZ = ROOT / "tests" / "fuzz"
@@ -18,11 +19,13 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The harness with a `main`; under the sanitizers where the compiler has them."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     assert compiler, "the project needs a C compiler"
-    program = str(tmp_path_factory.mktemp("fuzz") / "replay")
+    folder = tmp_path_factory.mktemp("fuzz")
+    program = str(folder / "replay")
     model = ROOT / "ixyfwd" / "model" / "_c"
+    (folder / "wires.h").write_text(declarations(model))
     sources = [str(path) for path in model.glob("*.c") if not path.name.startswith("_")]
     sources += [str(FUZZ / name) for name in ("datapath.c", "world.c", "replay.c")]
-    fixed = ("-g", "-O1", "-std=gnu11", "-fno-strict-aliasing", f"-I{model}", f"-I{FUZZ}")
+    fixed = ("-g", "-O1", "-std=gnu11", "-fno-strict-aliasing", f"-I{model}", f"-I{FUZZ}", f"-I{folder}")
     wrap = "-Wl,--wrap=mmap,--wrap=munmap"
     for sanitize in (SANITIZE, ()):
         done = run(compiler, *fixed, *sanitize, *sources, wrap, "-o", program)

@@ -7,7 +7,7 @@ import pytest
 from ixyfwd.errors import UsageError
 from ixyfwd.model.inject import KINDS, find_kind, read_parameters, split_words
 from ixyfwd.model.injector import Injector
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_fakes import Bench, Clock
 from tests.model_hand import DD, IOVA, PLAIN, RS, Hand, Ring
 from tests.test_model_datapath_rings import frame

@@ -12,7 +12,8 @@ import pytest
 
 from ixyfwd.model.datapath import Datapath
 from ixyfwd.model.process import Model
-from ixyfwd.model.spec import CableWire, ModelSpec, PortSpec
+from ixyfwd.model.spec import ModelSpec, PortSpec
+from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.vfiouser.client import Client
 from ixyfwd.vfiouser.protocol import DmaMapping, Irq, IrqAction, IrqSet, Region, RequestError
 from tests.model_fakes import Bench

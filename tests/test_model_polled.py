@@ -17,7 +17,8 @@ from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.mirror import Mirror
 from ixyfwd.model.polled.path import PolledPath
 from ixyfwd.model.port import Port
-from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec
+from ixyfwd.model.spec import ModelSpec, PortSpec
+from ixyfwd.model.wires.none import NoWire
 from tests.model_fakes import MAC, Bench
 from tests.model_hand import ARENA_BYTES, CONTEXT, DEXT, IOVA, Hand, Ring
 

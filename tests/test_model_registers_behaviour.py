@@ -7,7 +7,8 @@ from ixyfwd.model.nvm import build_image
 from ixyfwd.model.pins import SDP_OCCUPIED
 from ixyfwd.model.port import Port
 from ixyfwd.model.profiles import build_register_map
-from ixyfwd.model.spec import NoWire, PortSpec
+from ixyfwd.model.spec import PortSpec
+from ixyfwd.model.wires.none import NoWire
 from tests.model_fakes import MAC, Bench, FakePort
 
 ENABLE = 1 << 25

@@ -14,7 +14,8 @@ from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES
 from ixyfwd.model.port import KEPT_OVER_RESET, Port
 from ixyfwd.model.profiles import build_register_map
 from ixyfwd.model.registers import WRITE_MODES
-from ixyfwd.model.spec import NoWire, PortSpec
+from ixyfwd.model.spec import PortSpec
+from ixyfwd.model.wires.none import NoWire
 from ixyfwd.vfiouser.protocol import Region, RequestError
 from tests.model_fakes import MAC, Bench, Clock
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ixyfwd.model.datapath import Datapath
 from ixyfwd.model.process import Model
-from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec
+from ixyfwd.model.spec import ModelSpec, PortSpec
+from ixyfwd.model.wires.none import NoWire
 from ixyfwd.vfiouser.protocol import HEADER_BYTES, NO_REPLY, Access, Command, DmaMapping, Header, IrqSet, pack_writes
 from tests.model_fakes import MAC
 from tests.support import eventually

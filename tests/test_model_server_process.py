@@ -16,7 +16,11 @@ import pytest
 
 from ixyfwd.errors import DeviceGoneError, RefusedError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import CableWire, GeneratorWire, ModelSpec, NoWire, PortSpec, Wire
+from ixyfwd.model.spec import ModelSpec, PortSpec
+from ixyfwd.model.wires.cable import CableWire
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.generator import GeneratorWire
+from ixyfwd.model.wires.none import NoWire
 from ixyfwd.pci.function import Function
 from ixyfwd.pci.mmio import map_window, register_view, unmap_window
 from ixyfwd.pci.open import open_function

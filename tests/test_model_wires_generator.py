@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scapy.all import IP, UDP, Ether
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.model.turn import idle_latency, turn
-from ixyfwd.model.wires.flows import end_points, make_schedule, template
+from ixyfwd.model.wires.flows import IMIX, end_points, make_schedule, template
+from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, Hand
 
 
@@ -79,6 +79,7 @@ def test_frames_are_what_they_should_be(size):
         stats = bench.a.wire_stats()["generator"]
         assert stats["sent"] == 20 and stats["sent_bytes"] == 20 * size
         assert bench.a.feed_done() and bench.a.stats.gprc == 20
+        assert bench.a.wire_stats()["totals"] == {"in": 20, "out": 0, "shortfall": stats["shortfall"]}
         bench.accounts_close(bench.a)
 
 

@@ -10,9 +10,10 @@ import dpkt
 import pytest
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import GeneratorWire, PcapWire
 from ixyfwd.model.wires import capture_file
 from ixyfwd.model.wires.capture_file import read_capture
+from ixyfwd.model.wires.generator import GeneratorWire
+from ixyfwd.model.wires.pcap import PcapWire
 from tests.model_hand import PLAIN, Hand
 from tests.test_model_datapath_rings import frame
 
@@ -86,6 +87,8 @@ def test_what_goes_in_comes_out(tmp_path, make):
         a.start_feed()
         assert forward(hand, rx, tx) == FRAMES
         assert a.feed_done() and a.wire_stats()["replay"]["sent"] == 300
+        assert a.wire_stats()["totals"] == {"in": 300, "out": 0, "shortfall": 0}
+        assert b.wire_stats()["totals"] == {"in": 0, "out": 300, "shortfall": 0}
         assert b.wire_stats()["capture"] == {
             "file": str(sink),
             "captured": 300,

@@ -9,8 +9,10 @@ import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.datapath import Datapath
-from ixyfwd.model.spec import CableWire, NoWire, TapWire
 from ixyfwd.model.wires import tap
+from ixyfwd.model.wires.cable import CableWire
+from ixyfwd.model.wires.none import NoWire
+from ixyfwd.model.wires.tap import TapWire
 from tests.model_hand import Hand
 from tests.test_model_datapath_rings import frame
 
@@ -67,6 +69,7 @@ def test_frames_pass_both_ways():
         stats = bench.a.wire_stats()
         assert stats == {
             "kind": "tap",
+            "totals": {"in": 4, "out": 4, "shortfall": 0},
             "interface": NAME,
             "received": 4,
             "received_bytes": sum(map(len, sent)),
@@ -198,6 +201,7 @@ def test_a_cable_joins_two_ports_both_ways():
         assert [one.data for one in hand.receive(rx[0])] == [frame(3)]
         assert a.wire_stats() == {
             "kind": "cable",
+            "totals": {"in": 1, "out": 2, "shortfall": 0},
             "sent": 2,
             "sent_bytes": 128,
             "received": 1,
@@ -223,7 +227,8 @@ def test_nothing_plugged_in_swallows_and_counts():
         a = hand.ports[0]
         a.plug(NoWire())
         hand.send(hand.tx_ring(a), [frame(n) for n in range(4)])
-        assert a.wire_stats() == {"kind": "none", "sent": 4, "sent_bytes": 256}
+        totals = {"in": 0, "out": 4, "shortfall": 0}
+        assert a.wire_stats() == {"kind": "none", "totals": totals, "sent": 4, "sent_bytes": 256}
         assert a.stats.gptc == 4 and a.feed_done()
 
 

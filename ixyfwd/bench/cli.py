@@ -36,6 +36,13 @@ RATE: Columns = {
     "ns_per_packet": ("ns/packet", 1),
 }
 BURSTS: Columns = {"packets_per_burst": ("per burst", 1), "empty_poll_share": ("empty", 2)}
+SCALING: Columns = {**RATE, **CORES, "efficiency": ("efficiency", 3), "rss_imbalance": ("imbalance", 2)}
+BY_HAND: Columns = {
+    "by_hand_ns_per_packet": ("ns/packet by hand", 2),
+    "by_hand_efficiency": ("efficiency", 3),
+    "by_hand_warm_ns_per_packet": ("warm", 2),
+    "by_hand_warm_efficiency": ("efficiency", 3),
+}
 MAX_BATCH = 2048
 
 app = typer.Typer(
@@ -91,6 +98,9 @@ def cost(  # noqa: PLR0917
     program: ProgramOption = "touch",
     batch: BatchOption = "1,4,16,32,64,256",
     ring: RingOption = "512",
+    cache: Annotated[
+        str, typer.Option(help="states of the caches, comma-separated: warm, cold, memory, other-core")
+    ] = "warm",
     runs: RunsOption = 10,
     instructions: Annotated[
         bool, typer.Option(help="count the C functions' instructions, too (needs valgrind)")
@@ -101,6 +111,7 @@ def cost(  # noqa: PLR0917
 ) -> None:
     """Driver cost alone: descriptors are finished by hand in the same thread, outside the timed part."""
     from ixyfwd.bench import cost as bench  # noqa: PLC0415
+    from ixyfwd.bench.cachestate import CACHES  # noqa: PLC0415
     from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
     from ixyfwd.bench.result import result  # noqa: PLC0415
 
@@ -110,6 +121,7 @@ def cost(  # noqa: PLR0917
         names(program, PROGRAMS, "--program"),
         numbers(batch, 1, MAX_BATCH, "--batch"),
         rings(ring),
+        names(cache, CACHES, "--cache"),
     )
     check_outputs(csv, svg)
     with progress() as report:
@@ -118,7 +130,7 @@ def cost(  # noqa: PLR0917
             problems += bench.add_instructions(rows, report)
     found = result("cost", list(rows.values()), problems)
     extra: Columns = {"instructions_per_packet": ("instructions", 1)} if instructions else {}
-    show(found, {**RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
+    show(found, {"cache": ("cache", None), **RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 
 @app.command()
@@ -126,13 +138,20 @@ def scaling(  # noqa: PLR0917
     workers: Annotated[str, typer.Option(help="numbers of workers, comma-separated, 1 to 16")] = "1,2,4,8,16",
     engine: EngineOption = "native",
     loop: LoopOption = "fused",
-    program: ProgramOption = "xconnect",
+    program: Annotated[
+        str | None,
+        typer.Option(help="programs, comma-separated: xconnect, touch", show_default="xconnect; --by-hand: both"),
+    ] = None,
     batch: BatchOption = "64",
     ring: RingOption = "512",
     flows: FlowsOption = 1024,
     duration: DurationOption = 2.0,
     runs: RunsOption = 5,
     near: NearOption = False,
+    by_hand: Annotated[
+        bool,
+        typer.Option("--by-hand", help="by hand only, without processes (--flows, --duration: unused)"),
+    ] = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
 ) -> None:
@@ -143,7 +162,7 @@ def scaling(  # noqa: PLR0917
     plan = Plan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
-        programs=names(program, PROGRAMS, "--program"),
+        programs=names(program or ("xconnect,touch" if by_hand else "xconnect"), PROGRAMS, "--program"),
         batches=numbers(batch, 1, MAX_BATCH, "--batch"),
         rings=rings(ring),
         frames=[64],
@@ -156,15 +175,8 @@ def scaling(  # noqa: PLR0917
     plan.trials()
     check_outputs(csv, None)
     with progress() as report:
-        found = bench.measure(plan, instance_name(), report)
-    columns: Columns = {
-        **RATE,
-        **CORES,
-        "efficiency": ("efficiency", 3),
-        "by_hand_ns_per_packet": ("by hand", 2),
-        "by_hand_efficiency": ("efficiency", 3),
-        "rss_imbalance": ("imbalance", 2),
-    }
+        found = bench.measure_by_hand(plan, report) if by_hand else bench.measure(plan, instance_name(), report)
+    columns: Columns = {**({} if by_hand else SCALING), **BY_HAND}
     show(found, columns, as_json=as_json, csv=csv)
 
 

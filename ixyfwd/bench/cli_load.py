@@ -23,7 +23,7 @@ from ixyfwd.bench.options import (
 from ixyfwd.bench.progress import progress
 from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import Rate
+from ixyfwd.model.wires.contract import Rate
 
 if TYPE_CHECKING:
     from ixyfwd.bench.throughput import Trial

@@ -1,10 +1,10 @@
 """What a driver costs by itself: rx, program and tx with a device turned by hand in the same thread.
 
-No other core takes part, so nothing waits and no cache line travels: the figures compare drivers and do not predict a
-throughput. `ns_per_packet` is the time between the descriptors' being finished and their being queued again; what the
-hand does to finish them is not counted. A run's figure is the median of its turns, each of which empties most of a
-ring: what the scheduler takes away hits a few of them. `mpps` is its inverse: what one core could do if the device cost
-nothing.
+Nothing waits, and unless `cache` says otherwise all lines are in this core's caches (`bench.cachestate`): the figures
+compare drivers in one state and do not predict a throughput. `ns_per_packet` is the time between the descriptors' being
+finished and their being queued again; what the hand does to finish them is not counted. A run's figure is the median of
+its turns, each of which empties most of a ring: what the scheduler takes away hits a few of them. `mpps` is its
+inverse: what one core could do if the device cost nothing.
 """
 
 import shutil
@@ -17,13 +17,15 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
+from ixyfwd.bench.cachestate import Cache, cache_state, check
 from ixyfwd.bench.result import Row, spread
 from ixyfwd.bench.turn import FRAME_BYTES, turning
 from ixyfwd.config.schema import EngineName, Loop, ProgramName
 from ixyfwd.errors import IxyfwdError, UsageError
 
 CRC_BYTES = 4
-RUN_TURNS = {"native": 400, "vector": 60, "naive": 4}  # per run: some 20 ms at batch 32
+RUN_TURNS = {"native": 400, "vector": 60, "naive": 12}  # per run: some milliseconds at batch 32
+MOST_TURNS = {"warm": 400, "cold": 100, "memory": 20, "other-core": 100}  # states that take time to make
 COUNTED_TURNS = 8
 
 
@@ -36,9 +38,10 @@ class Case:
     program: ProgramName
     batch: int
     ring: int
+    cache: Cache = "warm"
 
     def __str__(self) -> str:
-        return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}"
+        return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}, {self.cache}"
 
 
 def loops_of(engine: EngineName, wanted: Sequence[Loop]) -> list[Loop]:
@@ -46,19 +49,23 @@ def loops_of(engine: EngineName, wanted: Sequence[Loop]) -> list[Loop]:
     return [loop for loop in wanted if loop == "python" or engine == "native"]
 
 
-def cases(
+def cases(  # noqa: PLR0917 - one for each part of a case
     engines: Sequence[EngineName],
     loops: Sequence[Loop],
     programs: Sequence[ProgramName],
     batches: Sequence[int],
     rings: Sequence[int],
+    caches: Sequence[Cache] = ("warm",),
 ) -> list[Case]:
-    """Every combination that exists, the fused loop first. Raises UsageError if a batch fits none of the rings."""
+    """Every combination that exists, the fused loop first. Raises UsageError if a batch fits none of the rings
+    or a state of the caches cannot be made here."""
+    check(caches)
     for batch in batches:
         if all(batch > ring // 2 for ring in rings):
             raise UsageError(f"batch {batch} does not fit a ring of {max(rings)}: at most half of it; use --ring")
     return [
-        Case(engine, loop, program, batch, ring)
+        Case(engine, loop, program, batch, ring, cache)
+        for cache in caches
         for engine in engines
         for loop, program, ring, batch in product(loops_of(engine, loops), programs, rings, batches)
         if batch <= ring // 2
@@ -83,9 +90,14 @@ def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) 
 
 
 def _run(case: Case) -> float:
-    with turning(case.engine, case.batch, ring=case.ring, touch=case.program == "touch", loop=case.loop) as table:
+    touch = case.program == "touch"
+    with (
+        turning(case.engine, case.batch, ring=case.ring, touch=touch, loop=case.loop) as table,
+        cache_state(case.cache, table),
+    ):
         table.warm_up()
-        return median(table.turn() for _ in range(RUN_TURNS[case.engine])) / table.frames
+        turns = min(RUN_TURNS[case.engine], MOST_TURNS[case.cache])
+        return median(table.turn() for _ in range(turns)) / table.frames
 
 
 def _row(case: Case, costs: Sequence[float]) -> Row:
@@ -99,6 +111,7 @@ def _row(case: Case, costs: Sequence[float]) -> Row:
         "workers": 1,
         "device": "model",
         "device_note": "by hand",
+        "cache": case.cache,
         "runs": len(costs),
         "ns_per_packet": spread(costs),
         "mpps": spread([1000 / cost for cost in costs]),

@@ -23,8 +23,9 @@ from ixyfwd.config.placement import place
 from ixyfwd.config.schema import Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import IMIX, GeneratorWire
 from ixyfwd.model.turn import idle_latency
+from ixyfwd.model.wires.flows import IMIX
+from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.supervisor.instance import runtime_dir
 from ixyfwd.supervisor.observer import Silent, Status
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ixyfwd.bench.cores import Patience, run_measured
-from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for
+from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for, wire_for
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.model.spec import IMIX, GeneratorWire, Rate
+from ixyfwd.model.wires.contract import Rate
+from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.supervisor.observer import Observer, Silent
 
 LINE_BITS_PER_S: Final = 10_000_000_000
@@ -29,11 +30,8 @@ class Load:
         """What the forwarder is asked for."""
         base = config_for(self.trial, instance)
         forward = replace(base.forward, idle=self.idle, collect_garbage=self.collect_garbage)
-        ports = tuple(
-            replace(port, wire=replace(port.wire, rate=self.rate, count=self.count))
-            for port in base.ports
-            if isinstance(port.wire, GeneratorWire)
-        )
+        wire = replace(wire_for(self.trial), rate=self.rate, count=self.count)
+        ports = tuple(replace(port, wire=wire) for port in base.ports)
         return replace(base, ports=ports, forward=forward)
 
 

@@ -23,6 +23,7 @@ def batch_plot(found: Mapping[str, Any], path: Path) -> None:
     for row in found["rows"]:
         name = f"{row['engine']} ({row['loop']}), {row['program']}, {row['frame_bytes']} B, ring {row['ring']}"
         name += f", {row['core_distance']}" if row.get("core_distance") else ""
+        name += f", {row['cache']}" if "cache" in row else ""
         mpps = row["mpps"]
         lines.setdefault(name, []).append((row["batch"], mpps["median"], mpps["min"], mpps["max"]))
     for name, points in lines.items():

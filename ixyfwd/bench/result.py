@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ixyfwd.bench.environment import environment
 
-SCHEMA: Final = "ixyfwd-bench-2"
+SCHEMA: Final = "ixyfwd-bench-3"
 
 Row = dict[str, Any]
 

@@ -19,7 +19,8 @@ from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, EngineName, Loop, ProgramName
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import frame_buffers
-from ixyfwd.model.spec import IMIX, GeneratorWire
+from ixyfwd.model.wires.flows import IMIX
+from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 
 DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
@@ -93,10 +94,15 @@ def largest(frame: int | str) -> int:
     return frame if isinstance(frame, int) else max(size for size, _ in IMIX)
 
 
+def wire_for(trial: Trial) -> GeneratorWire:
+    """What is at the far end of both ports."""
+    sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
+    return GeneratorWire(flows=trial.flows, frames=sizes, rate="max")
+
+
 def config_for(trial: Trial, instance: str) -> Config:
     """Two simulated ports with a generator each, linked."""
-    sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
-    wire = GeneratorWire(flows=trial.flows, frames=sizes, rate="max")
+    wire = wire_for(trial)
     base = default_config(sorted(os.sched_getaffinity(0))).named(instance)
     return replace(
         base,

@@ -64,23 +64,34 @@ class Turntable:
     """One worker between two hand-turned ports; `turn` forwards most of a ring from the first to the second."""
 
     def __init__(
-        self, arena: Arena, layout: WorkerLayout, *, engine: str, batch: int, touch: bool, loop: str = "python"
+        self,
+        arena: Arena,
+        layout: WorkerLayout,
+        *,
+        engine: str,
+        batch: int,
+        touch: bool,
+        loop: str = "python",
+        bursts: int | None = None,
     ) -> None:
-        """Raises UsageError for an unknown engine or loop, or a batch that does not fit the ring."""
+        """`bursts`: so many a turn at most. Raises UsageError for an unknown engine or loop, or a batch that does not
+        fit the ring."""
         entries = layout.rx[0].entries
         # A started interval waits for its RS, so that many slots of the tx ring may be taken at the start of a turn.
-        self.frames = (entries - RS_INTERVAL) // batch * batch
+        fitting = (entries - RS_INTERVAL) // batch
+        self._bursts = min(fitting, bursts or fitting)
+        self.frames = self._bursts * batch
         if not self.frames:
             raise UsageError(f"a batch of {batch} does not fit a ring of {entries}; at most {entries - RS_INTERVAL}")
         self.ports = [HandTurnedPort(arena.view, rx, tx) for rx, tx in zip(layout.rx, layout.tx, strict=True)]
         doorbells = [Doorbells(memoryview(p.rdt), memoryview(p.tdt)) for p in self.ports]
         pages = tuple(FIRST_ADDRESS + i * ARENA_PAGE_BYTES for i in range(arena.size // ARENA_PAGE_BYTES))
-        memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        self.memory = memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        self.prepare: Callable[[], object] | None = None  # called in each turn before the driver's part begins
         self._engine = open_engine(engine, memory)
         cells = self._engine.new_batch(batch)
         for port in range(len(self.ports)):
             self._engine.rx(port).start()
-        self._bursts = self.frames // batch
         program = open_program("touch" if touch else "xconnect")
         treat = program.bind(self._engine, memory, cells)
         step = Step(self._engine.rx(0).bind(cells), treat, self._engine.tx(1).bind(cells))
@@ -107,6 +118,8 @@ class Turntable:
         Raises IxyfwdError if it did not send all of them.
         """
         self.ports[0].deliver(self.frames)
+        if self.prepare:
+            self.prepare()
         ns = self._timed_fused(self._forward) if self._forward else self._timed()
         sent = self.ports[1].send_all()
         if sent != self.frames:
@@ -136,16 +149,22 @@ class Turntable:
 
 @contextmanager
 def turning(
-    engine: str, batch: int, *, ring: int = 512, touch: bool = False, loop: str = "python"
+    engine: str,
+    batch: int,
+    *,
+    ring: int = 512,
+    touch: bool = False,
+    loop: str = "python",
+    bursts: int | None = None,
 ) -> Iterator[Turntable]:
-    """A turntable with an arena of its own and no garbage collections while it turns.
+    """A turntable with an arena of its own and no garbage collections while it turns. `bursts`: so many a turn at most.
 
     Raises UsageError for an unknown engine or loop, or a batch that does not fit the ring.
     """
     buffers = minimum_buffers(2, ring, batch)
     layout = compute_layout(ports=2, workers=1, ring_size=ring, buffers_per_worker=buffers)
     with create_arena(layout.size, "auto") as arena, _no_collections():
-        table = Turntable(arena, layout.workers[0], engine=engine, batch=batch, touch=touch, loop=loop)
+        table = Turntable(arena, layout.workers[0], engine=engine, batch=batch, touch=touch, loop=loop, bursts=bursts)
         try:
             yield table
         finally:

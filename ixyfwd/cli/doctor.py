@@ -14,7 +14,6 @@ from ixyfwd.config.machine import this_machine
 from ixyfwd.driver.ids import ACCEPTED, INTEL
 from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
 from ixyfwd.host.doctor_machine import Machine, State
-from ixyfwd.model.spec import TapWire
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
 _STATE_WIDTH: Final = max(len(state) for state in State)
@@ -25,7 +24,7 @@ def doctor_command(config: Path | None, json: bool, root: str | Path = "/") -> i
     cpus = this_machine()
     chosen = ready_config(config, cpus)
     chips = {f"{INTEL:04x}:{chip.device:04x}": chip.name for chip in ACCEPTED}
-    tap = any(isinstance(port.wire, TapWire) for port in chosen.ports)
+    tap = any(port.wire is not None and "tap" in port.wire.needs for port in chosen.ports)
     rows = examine(Machine(root), need_of(chosen, cpus.allowed, chips, tap=tap))
     out = Lines(sys.stdout)
     code = exit_code(rows)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import typer
 
 from ixyfwd.cli.output import Lines
-from ixyfwd.config.problems import ConfigErrors
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.settings.problems import ConfigErrors
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it

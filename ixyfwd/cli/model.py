@@ -66,14 +66,8 @@ class _Watcher:
 
 def traffic(wire: Mapping[str, Any]) -> tuple[int, int]:
     """Frames that a wire brought into its port, and frames that it took from it."""
-    match wire["kind"]:
-        case "generator":
-            return wire["generator"]["sent"], wire["sink"]["received"]
-        case "pcap":
-            replay, capture = wire["replay"], wire["capture"]
-            return replay["sent"] if replay else 0, capture["captured"] if capture else 0
-        case _:
-            return wire.get("received", 0), wire["sent"]
+    totals = wire["totals"]
+    return totals["in"], totals["out"]
 
 
 def _totals(report: Status) -> tuple[int, int]:

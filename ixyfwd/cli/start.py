@@ -14,9 +14,9 @@ from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
 from ixyfwd.config.load import load_config
 from ixyfwd.config.machine import Machine, check, this_machine
-from ixyfwd.config.problems import ConfigErrors
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.settings.problems import ConfigErrors
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from ixyfwd.config.machine import this_machine
 from ixyfwd.config.schema import Config
 from ixyfwd.config.single import PortChoice, single_port
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import IMIX, GeneratorWire, NoWire, Rate
+from ixyfwd.model.wires.contract import Rate
+from ixyfwd.model.wires.flows import IMIX
+from ixyfwd.model.wires.registry import default_wire, no_wire
 from ixyfwd.supervisor.single import (
     EndPoint,
     Traffic,
@@ -55,8 +57,9 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     ends = [_read_end(name, mac, address) for name, (mac, address) in zip(("src", "dst"), options.ends, strict=True)]
     traffic = Traffic(_read_frames(options.frame), options.flows, rate, share, options.count, *ends)
     generate_order(traffic)  # says what is wrong before anything is touched
-    # The far end of a simulated port only checks: a generator that never sends.
-    sink = GeneratorWire(traffic.flows, tuple(traffic.frames), count=0) if traffic.like_the_model else NoWire()
+    # The far end of a simulated port only checks: the usual wire, which never sends.
+    known = traffic.like_the_model
+    sink = default_wire(flows=traffic.flows, frames=tuple(traffic.frames), count=0) if known else no_wire()
     config = single_port(choice, sink, this_machine())
     replay_bindings(config)
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
@@ -88,7 +91,7 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
     if options.verbose and options.write is not None:
         raise UsageError("-v: found with -w, expected one of the two (tcpdump -n -r FILE shows a file)")
     capture_order(None, False, options.expression, options.snaplen, options.count)
-    config = single_port(choice, GeneratorWire(), this_machine())
+    config = single_port(choice, default_wire(), this_machine())
     replay_bindings(config)
     to_stdout = options.write == "-" or options.verbose
     if options.write == "-" and (json or sys.stdout.isatty()):

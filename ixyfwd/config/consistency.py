@@ -4,10 +4,9 @@ import os
 from collections.abc import Collection, Iterable
 
 from ixyfwd.config.cpus import format_cpu_list
-from ixyfwd.config.problems import Path
-from ixyfwd.config.reader import Notes, one_of, shown
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, Config
-from ixyfwd.model.spec import CableWire, GeneratorWire, PcapWire, TapWire
+from ixyfwd.settings.problems import Path
+from ixyfwd.settings.reader import Notes, one_of, shown
 
 
 def check_consistency(config: Config, notes: Notes) -> None:
@@ -21,8 +20,7 @@ def check_consistency(config: Config, notes: Notes) -> None:
 def check_ports(config: Config, notes: Notes) -> None:
     """Names, devices, interfaces and files used twice, and cables that lead nowhere."""
     _check_unique(config, notes)
-    _check_pcap_files(config, notes)
-    _check_cables(config, notes)
+    _check_wires(config, notes)
 
 
 def _note_repeated(notes: Notes, what: str, places: Iterable[tuple[Path, str | None]]) -> None:
@@ -45,42 +43,19 @@ def _check_unique(config: Config, notes: Notes) -> None:
     _note_repeated(notes, "a name", ((("port", i, "name"), port.name) for i, port in ports))
     _note_repeated(notes, "a device", ((("port", i, "device"), port.device) for i, port in ports))
     _note_repeated(notes, "an address", ((("port", i, "mac"), port.mac) for i, port in ports))
-    _note_repeated(
-        notes,
-        "an interface",
-        (
-            (("port", i, "wire", "interface"), port.wire.interface)
-            for i, port in ports
-            if isinstance(port.wire, TapWire)
-        ),
-    )
+    owned: dict[str, list[tuple[Path, str]]] = {}
+    for i, port in ports:
+        for key, what, value in port.wire.own() if port.wire is not None else ():
+            owned.setdefault(what, []).append((("port", i, "wire", key), value))
+    for what, places in owned.items():
+        _note_repeated(notes, what, places)
 
 
-def _check_pcap_files(config: Config, notes: Notes) -> None:
-    wires = [(i, port.wire) for i, port in enumerate(config.ports) if isinstance(port.wire, PcapWire)]
-    _note_repeated(notes, "a file", ((("port", i, "wire", "capture"), wire.capture) for i, wire in wires))
-    replayed = {wire.replay for _, wire in wires if wire.replay}
-    for i, wire in wires:
-        if wire.capture and wire.capture in replayed:
-            message = f"found {shown(_file_name(wire.capture))}, which is replayed too, expected another file to write"
-            notes.add(("port", i, "wire", "capture"), message)
-
-
-def _check_cables(config: Config, notes: Notes) -> None:
+def _check_wires(config: Config, notes: Notes) -> None:
     wires = {port.name: port.wire for port in config.ports if port.name}
     for i, port in enumerate(config.ports):
-        if not isinstance(port.wire, CableWire) or not port.wire.to:
-            continue
-        to, path = port.wire.to, ("port", i, "wire", "to")
-        far = wires.get(to)
-        if to == port.name:
-            notes.add(path, f"found {shown(to)}, the port itself, expected another port")
-        elif to not in wires:
-            extra = f" ({one_of(wires)})" if wires else ""
-            notes.add(path, f"found {shown(to)}, expected the name of a port{extra}")
-        elif not isinstance(far, CableWire) or far.to not in ("", port.name):
-            extra = f'a port whose wire is {{ kind = "cable", to = "{port.name}" }}'
-            notes.add(path, f"found {shown(to)}, whose wire does not lead back, expected {extra}")
+        for key, message in port.wire.problems(port.name, wires) if port.wire is not None else ():
+            notes.add(("port", i, "wire", key), message)
 
 
 def _check_links(config: Config, notes: Notes) -> None:
@@ -115,15 +90,15 @@ def _check_all_linked(config: Config, linked: Collection[str], notes: Notes) -> 
 
 
 def _check_frame_sizes(config: Config, notes: Notes) -> None:
-    """A generator's frames above max_frame would only be counted by the port, and dropped."""
+    """A wire's frames above max_frame would only be counted by the port, and dropped."""
     limit = config.forward.max_frame
     if any(problem.key == "forward.max_frame" for problem in notes.problems):
         return
     for i, port in enumerate(config.ports):
-        sizes = [size for size, _ in port.wire.frames] if isinstance(port.wire, GeneratorWire) else []
-        if sizes and max(sizes) > limit:
+        longest = port.wire.longest_frame if port.wire is not None else None
+        if longest is not None and longest[1] > limit:
             extra = f"at most [forward] max_frame, which is {limit} (it may be up to {MAX_MAX_FRAME_BYTES})"
-            notes.add(("port", i, "wire", "frame"), f"found {max(sizes)}, expected {extra}")
+            notes.add(("port", i, "wire", longest[0]), f"found {longest[1]}, expected {extra}")
 
 
 def _check_cpus(config: Config, notes: Notes) -> None:

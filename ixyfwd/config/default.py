@@ -5,9 +5,9 @@ from typing import Final
 
 from ixyfwd.config.placement import default_worker_count
 from ixyfwd.config.schema import Config, CpuConfig, PortConfig
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.model.wires.registry import default_wire
 
-DEFAULT_PORTS: Final = tuple(PortConfig(name, f"sim:{name}", wire=GeneratorWire()) for name in ("p0", "p1"))
+DEFAULT_PORTS: Final = tuple(PortConfig(name, f"sim:{name}", wire=default_wire()) for name in ("p0", "p1"))
 DEFAULT_LINKS: Final = (("p0", "p1"),)
 
 

@@ -11,8 +11,6 @@ from ixyfwd.config.cpus import parse_cpu_list
 from ixyfwd.config.default import DEFAULT_LINKS, DEFAULT_PORTS
 from ixyfwd.config.locate import locate
 from ixyfwd.config.ports import read_links, read_ports
-from ixyfwd.config.problems import ConfigErrors, Problem, Source
-from ixyfwd.config.reader import Notes, Table, is_integer, one_of, shown
 from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
@@ -35,6 +33,8 @@ from ixyfwd.config.schema import (
     StartConfig,
 )
 from ixyfwd.memory.layout import frame_buffers, minimum_buffers
+from ixyfwd.settings.problems import ConfigErrors, Problem, Source
+from ixyfwd.settings.reader import Notes, Table, is_integer, one_of, shown
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_BUFFERS: Final = 262_144  # 528 MiB a worker

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Final
 
-from ixyfwd.config.problems import Path
+from ixyfwd.settings.problems import Path
 
 _BLANK: Final = " \t"
 _BARE_VALUE_ENDS: Final = ",]}#\n"

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ixyfwd.config.cpus import format_cpu_list, parse_cpu_list
-from ixyfwd.config.problems import Path, Problem
 from ixyfwd.config.schema import Config
-from ixyfwd.model.spec import PcapWire
+from ixyfwd.settings.problems import Path, Problem
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def _cpus(name: str) -> frozenset[int]:
 
 def check(config: Config, machine: Machine) -> list[Problem]:
     """What a correct configuration asks for and the machine does not have: CPUs, files to replay, places to write."""
-    return [*_check_cpus(config, machine), *_check_files(config)]
+    return [*_check_cpus(config, machine), *_check_wires(config)]
 
 
 def _check_cpus(config: Config, machine: Machine) -> Iterator[Problem]:
@@ -70,15 +69,7 @@ def _check_cpus(config: Config, machine: Machine) -> Iterator[Problem]:
             )
 
 
-def _check_files(config: Config) -> Iterator[Problem]:
+def _check_wires(config: Config) -> Iterator[Problem]:
     for index, port in enumerate(config.ports):
-        wire = port.wire
-        if not isinstance(wire, PcapWire):
-            continue
-        if wire.replay is not None and not (os.path.isfile(wire.replay) and os.access(wire.replay, os.R_OK)):
-            what = "a file that cannot be read" if os.path.exists(wire.replay) else "no such file"
-            message = f"found {what} at {wire.replay}, expected a capture file to replay"
-            yield config.source.problem(("port", index, "wire", "replay"), message)
-        if wire.capture is not None and not os.path.isdir(os.path.dirname(wire.capture) or "."):
-            message = f"found no directory {os.path.dirname(wire.capture)}, expected one to write the file into"
-            yield config.source.problem(("port", index, "wire", "capture"), message)
+        for key, message in port.wire.machine_problems() if port.wire is not None else ():
+            yield config.source.problem(("port", index, "wire", key), message)

@@ -1,32 +1,23 @@
 """The `[[port]]` and `[[link]]` sections and what is plugged into a simulated port."""
 
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
-from ixyfwd.config.schema import FLOW_CONTROLS, MAX_MAX_FRAME_BYTES, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
+from ixyfwd.config.schema import FLOW_CONTROLS, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
 from ixyfwd.driver.mac import is_station_address, parse_mac
-from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.registry import read_wire
+from ixyfwd.settings.reader import Table, is_integer, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS
-
-MAX_FLOWS: Final = 65_536
-MAX_SIZES: Final = 16
-MIN_FRAME_BYTES: Final = 64  # with CRC, as all frame sizes here
-MAX_FRAME_BYTES: Final = MAX_MAX_FRAME_BYTES
-MAX_RATE_PPS: Final = 1e9
 
 _DEVICE = re.compile(
     r"sim:[a-z0-9_-]{1,32}|vfio-user:/[^\0\n]{1,106}|[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]"
 )
 _DEVICE_EXPECTED = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_INTERFACE = re.compile(r"(?!\.{1,2}$)[^\s/:\0]{1,15}")  # what the kernel's dev_valid_name takes
-_FILE = re.compile(r"[^\0]{1,4000}")
 _MAX_MAC_FILTERS: Final = 127  # 82599 datasheet 7.1.1.1: 128 exact addresses, the first is the port's own
 _DEVICE_ID_EXPECTED = f"{one_of(SIM_DEVICE_IDS)}, or the same as a number such as 0x10fb"
-_FRAME_EXPECTED = f'bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}, a list of them, or "imix"'
 
 
 def read_ports(root: Table, folder: Path) -> tuple[PortConfig, ...] | None:
@@ -122,88 +113,6 @@ def _read_wire(port: Table, device: str, folder: Path) -> Wire | None:
     if device and not device.startswith("sim:"):
         return None
     return read_wire(table, folder)
-
-
-def read_wire(table: Table, folder: Path) -> Wire:
-    """A wire's own table; file names count from `folder`."""
-    readers: Mapping[str, Callable[[Table, Path], Wire]] = {
-        "generator": _read_generator,
-        "tap": _read_tap,
-        "pcap": _read_pcap,
-        "cable": _read_cable,
-        "none": lambda _table, _folder: NoWire(),
-    }
-    before = len(table.notes.problems)
-    kind = table.choice("kind", "generator", tuple(WIRES))
-    if len(table.notes.problems) > before:
-        return GeneratorWire()  # what the other keys should be depends on the kind
-    wire = readers[kind](table, folder)
-    table.finish()
-    return wire
-
-
-def _read_generator(table: Table, _folder: Path) -> Wire:
-    rate = _read_rate(table, "line", ("line", "max"))
-    return GeneratorWire(
-        flows=table.integer("flows", 64, 1, MAX_FLOWS),
-        frames=_read_frames(table),
-        rate=rate,
-        count=table.integer("count", None, 1, 2**48),
-        verify=table.choice("verify", "frame", ("frame", "payload")),
-    )
-
-
-def _read_frames(table: Table) -> tuple[tuple[int, int], ...]:
-    value: Any = table.get("frame", 64, _FRAME_EXPECTED, lambda v: v == "imix" or isinstance(v, list) or is_integer(v))
-    if value == "imix":
-        return IMIX
-    sizes = value if isinstance(value, list) else [value]
-    if not 1 <= len(sizes) <= MAX_SIZES:
-        table.wrong("frame", f"1 to {MAX_SIZES} sizes")
-    for index, size in enumerate(sizes):
-        if is_integer(size) and MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES:
-            continue
-        if not isinstance(value, list):
-            table.wrong("frame", _FRAME_EXPECTED)
-        else:
-            expected = f"bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}"
-            table.notes.add((*table.path, "frame", index), f"found {shown(size)}, expected {expected}")
-    return tuple((size, 1) for size in sizes if is_integer(size) and MIN_FRAME_BYTES <= size <= MAX_FRAME_BYTES)
-
-
-def _read_rate(table: Table, default: Rate, words: tuple[str, ...]) -> Rate:
-    expected = f"{one_of(words)}, or frames per second from 0.1 to {MAX_RATE_PPS:g}"
-    rate: Rate = table.get(
-        "rate",
-        default,
-        expected,
-        lambda v: v in words if isinstance(v, str) else is_number(v) and 0.1 <= v <= MAX_RATE_PPS,
-    )
-    return rate if isinstance(rate, str) else float(rate)
-
-
-def _read_tap(table: Table, _folder: Path) -> Wire:
-    expected = "an interface name of 1 to 15 characters without blanks, / and :"
-    table.need("interface", expected)
-    return TapWire(table.text("interface", "", expected, _INTERFACE))
-
-
-def _read_pcap(table: Table, folder: Path) -> Wire:
-    """File names count from the folder of the configuration file."""
-    if not table.has("replay") and not table.has("capture"):
-        table.notes.add(table.path, 'found neither "replay" nor "capture", expected a file for at least one of them')
-    replay, capture = (table.text(key, "", "a file name", _FILE) for key in ("replay", "capture"))
-    return PcapWire(
-        replay=str(folder / replay) if replay else None,
-        capture=str(folder / capture) if capture else None,
-        loop=table.flag("loop", False),
-        rate=_read_rate(table, "max", ("max", "line", "recorded")),
-    )
-
-
-def _read_cable(table: Table, _folder: Path) -> Wire:
-    table.need("to", "the name of the port at the other end")
-    return CableWire(table.text("to", "", "the name of the port at the other end", NAME))
 
 
 def read_links(root: Table) -> tuple[tuple[str, str], ...] | None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from ixyfwd.config.problems import Source
 from ixyfwd.memory.layout import frame_buffers
-from ixyfwd.model.spec import Wire
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.settings.problems import Source
 
 ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector", "naive"]

@@ -8,12 +8,13 @@ from typing import Final
 from ixyfwd.config.load import load_config
 from ixyfwd.config.machine import Machine, check
 from ixyfwd.config.ports import read_port
-from ixyfwd.config.problems import ConfigErrors, Path, Problem, Source, key_text
-from ixyfwd.config.reader import Notes, Table, one_of, shown
 from ixyfwd.config.schema import Config, CpuConfig, EngineName, ForwardConfig, PortConfig
 from ixyfwd.config.wires import wire_data
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import CableWire, Wire
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.registry import no_wire
+from ixyfwd.settings.problems import ConfigErrors, Path, Problem, Source, key_text
+from ixyfwd.settings.reader import Notes, Table, one_of, shown
 
 BATCH: Final = 128
 CAPTURE_RING: Final = 4096  # bridges 275 us at line rate, in which a filter or a copy may be late
@@ -76,10 +77,10 @@ def _typed(choice: PortChoice, wire: Wire) -> Config:
         except ValueError as error:
             notes.add(("wire",), str(error))
     elif simulated:
-        data["wire"] = {"kind": "none"}
+        data["wire"] = no_wire().as_json()
     port = read_port(Table(notes, (), data), FilePath())
-    if isinstance(port.wire, CableWire):
-        notes.add(("wire",), "found a cable, expected a wire that needs no second port")
+    if port.wire is not None and port.wire.leads_to is not None:
+        notes.add(("wire",), f"found a {port.wire.kind}, expected a wire that needs no second port")
     if notes.problems:
         raise ConfigErrors(notes.problems)
     if simulated and choice.wire is None:
@@ -96,10 +97,10 @@ def _configured(choice: PortChoice) -> Config:
     if choice.port not in ports:
         raise UsageError(f"--port: found {shown(choice.port or '')}, expected {one_of(ports)} ({choice.config})")
     port: PortConfig = ports[choice.port]
-    if isinstance(port.wire, CableWire):
+    if port.wire is not None and port.wire.leads_to is not None:
         raise UsageError(
-            f"--port: found {choice.port}, which is on a cable to {port.wire.to}; expected a port that works alone "
-            "(start `ixyfwd model` with both ends and name one by vfio-user:SOCKET)"
+            f"--port: found {choice.port}, which is on a {port.wire.kind} to {port.wire.leads_to}; "
+            "expected a port that works alone (start `ixyfwd model` with both ends and name one by vfio-user:SOCKET)"
         )
     forward = ForwardConfig(engine=config.forward.engine, ring_size=config.forward.ring_size)
     workers = config.cpu.workers[:1] if isinstance(config.cpu.workers, tuple) else 1

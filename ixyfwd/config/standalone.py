@@ -10,14 +10,15 @@ from typing import Final
 
 from ixyfwd.config.consistency import check_ports
 from ixyfwd.config.machine import Machine, check
-from ixyfwd.config.ports import read_wire
-from ixyfwd.config.problems import ConfigErrors, Path, Problem, Source, key_text
-from ixyfwd.config.reader import Notes, Table, one_of, shown
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, SIM_DEVICE_IDS, Config, CpuConfig, PortConfig
 from ixyfwd.config.wires import wire_data
 from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
+from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.registry import no_wire, read_wire
+from ixyfwd.settings.problems import ConfigErrors, Path, Problem, Source, key_text
+from ixyfwd.settings.reader import Notes, Table, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un
@@ -172,7 +173,7 @@ def _read_wire(notes: Notes, index: int, text: str) -> Wire:
         data = wire_data(text)
     except ValueError as error:
         notes.add(path, str(error))
-        return NoWire()
+        return no_wire()
     table = Table(notes, path, data)
     table.need("kind", "which kind of wire it is")
     return read_wire(table, FilePath())

@@ -4,10 +4,9 @@ import re
 import tomllib
 from typing import Any, Final
 
-from ixyfwd.config.reader import shown
-from ixyfwd.model.spec import WIRES
+from ixyfwd.model.wires.registry import kinds
+from ixyfwd.settings.reader import shown
 
-_WHAT_IT_NEEDS: Final = {"tap": "interface", "cable": "to"}  # the key that may stand alone: `tap:ixy0`
 _NEXT_KEY: Final = re.compile(r",(?=[a-z_]+=)")  # other commas belong to a list or to a file name
 _TOML_PLACE: Final = re.compile(r" \(at .*\)$")
 
@@ -18,12 +17,13 @@ def wire_data(text: str) -> dict[str, Any]:
         return _inline_table(text)
     kind, _, rest = text.partition(":")
     data: dict[str, Any] = {"kind": kind}
+    main_key = kinds()[kind].main_key if kind in kinds() else None
     for piece in _NEXT_KEY.split(rest) if rest else ():
         key, equals, value = piece.partition("=")
-        if not equals and len(data) == 1 and kind in _WHAT_IT_NEEDS:
-            key, value = _WHAT_IT_NEEDS[kind], piece
+        if not equals and len(data) == 1 and main_key:
+            key, value = main_key, piece
         elif not equals:
-            known = f"{kind}:KEY=VALUE,..." if kind in WIRES else "KIND:KEY=VALUE,..."
+            known = f"{kind}:KEY=VALUE,..." if kind in kinds() else "KIND:KEY=VALUE,..."
             raise ValueError(f"found {shown(piece)}, expected {known}")
         if key in data:
             raise ValueError(f"found {shown(key)} twice, expected each key once")

@@ -1,12 +1,16 @@
-"""The `naive` engine: one frame at a time in plain Python, as published Python drivers do it.
+"""The `naive` engine: one frame at a time in plain Python.
 
-It is the baseline that the other two are measured against, and the shortest description of what a burst does. An object
-per frame, `struct` for every descriptor, a method call per step: nothing is prepared and nothing is shared.
+It is the baseline that the other two are measured against, and the shortest description of what a burst does. It works
+in the manner of ixy.py, the published Python driver for this chip: an object for every descriptor and every buffer,
+made once; `struct` whenever a descriptor is read or written; a method call per step; a burst's index in a local
+variable, and one doorbell at its end. It is not that driver. ixy.py keeps address and length in the frame's headroom
+and unpacks them for every packet, and sets RS on every descriptor; here they are attributes, and RS comes as the
+contract has it. The contract also asks for more: ids and free stack in the arena, counters, frames with errors, batches
+as columns. `python -m ixyfwd.bench.published` turns the two side by side.
 """
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -18,7 +22,7 @@ from ixyfwd.engine.verdict import PASS
 from ixyfwd.engine.verdicts import dispatch, settle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout
-from ixyfwd.telemetry.counters import PortWord, port_word, program_word
+from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word, program_word
 
 # 82599 datasheet 7.1.6.2 (rx write-back, d2) and 7.2.3.2.4 (tx data, d2 and d3)
 RX_DD: Final = 1 << 0
@@ -30,54 +34,103 @@ TX_DD: Final = 1 << 0
 PAYLEN_SHIFT: Final = 14
 DESCRIPTOR: Final = struct.Struct("<QII")  # address, d2, d3; rx write-back: (packet type, hash), status, (length, VLAN)
 
+NEXT, TAIL, CLEAN, SPANNING = range(4)  # words of a ring's state
+RING_STATE_BYTES: Final = 16
 
-@dataclass
+
+class Descriptor:
+    """One descriptor of a ring."""
+
+    __slots__ = ("_at", "_memory")
+
+    def __init__(self, memory: memoryview, at: int) -> None:
+        self._memory = memory
+        self._at = at
+
+    def read(self) -> tuple[int, int, int]:
+        """Address, d2, d3."""
+        return DESCRIPTOR.unpack_from(self._memory, self._at)
+
+    def write(self, address: int, d2: int, d3: int) -> None:
+        """All of it."""
+        DESCRIPTOR.pack_into(self._memory, self._at, address, d2, d3)
+
+
 class Packet:
-    """A frame in its buffer."""
+    """A buffer, and what the descriptor said of the frame in it."""
 
-    buffer: int
-    length: int
-    rss_hash: int
-    status: int
+    __slots__ = ("_memory", "_offset", "address", "buffer", "length", "rss_hash", "status")
+
+    def __init__(self, memory: memoryview, buffer: int, offset: int, address: int) -> None:
+        """`offset` is where it lies in `memory`, `address` where the device finds it."""
+        self._memory = memory
+        self._offset = offset
+        self.buffer = buffer
+        self.address = address
+        self.length = self.rss_hash = self.status = 0
+
+    def touch(self, at: int) -> None:
+        """Increment byte `at`."""
+        place = self._offset + at
+        self._memory[place] = (self._memory[place] + 1) & 0xFF
+
+
+class FreeStack:
+    """The ids of free buffers."""
+
+    def __init__(self, memory: memoryview, at: int, buffers: int) -> None:
+        self._count = memory[at : at + 4].cast("I")
+        first = at + POOL_STATE_BYTES
+        self._ids = memory[first : first + 4 * buffers].cast("I")
+
+    def __len__(self) -> int:
+        return self._count[0]
+
+    def pop(self) -> int | None:
+        """The id on top, or None if there is none."""
+        count = self._count[0]
+        if not count:
+            return None
+        self._count[0] = count - 1
+        return self._ids[count - 1]
+
+    def push(self, buffer: int) -> None:
+        """Put an id on top."""
+        count = self._count[0]
+        self._ids[count] = buffer
+        self._count[0] = count + 1
+
+    def close(self) -> None:
+        """Let the arena go."""
+        self._count.release()
+        self._ids.release()
 
 
 class Ring:
-    """A descriptor ring, its buffer ids and its state in the arena."""
+    """A descriptor ring, its buffer ids, its state and its port's counters."""
 
-    def __init__(self, memory: EngineMemory, layout: RingLayout, port: int) -> None:
-        self.arena = memory.arena
-        self.layout = layout
+    def __init__(self, memory: memoryview, layout: RingLayout, counters: int, port: int) -> None:
+        first, entries = layout.descriptors, layout.entries
         self.port = port
-        self.counters = memory.layout.counters
+        self.mask = entries - 1
+        self.descriptors = [Descriptor(memory, first + DESCRIPTOR_BYTES * slot) for slot in range(entries)]
+        self.ids = memory[layout.ids : layout.ids + 4 * entries].cast("I")
+        self.state = memory[layout.state : layout.state + RING_STATE_BYTES].cast("I")
+        block = counters + 8 * port_word(port, PortWord(0))
+        self._counters = memory[block : block + 8 * PORT_BLOCK_WORDS].cast("Q")
 
-    def descriptor(self, slot: int) -> tuple[int, int, int]:
-        """Address, d2, d3."""
-        return DESCRIPTOR.unpack_from(self.arena, self.layout.descriptors + DESCRIPTOR_BYTES * slot)
-
-    def set_descriptor(self, slot: int, address: int, d2: int, d3: int) -> None:
-        """Write all of it."""
-        DESCRIPTOR.pack_into(self.arena, self.layout.descriptors + DESCRIPTOR_BYTES * slot, address, d2, d3)
-
-    def buffer(self, slot: int) -> int:
-        """The buffer in `slot`."""
-        return int(struct.unpack_from("<I", self.arena, self.layout.ids + 4 * slot)[0])
-
-    def set_buffer(self, slot: int, buffer: int) -> None:
-        """The buffer in `slot` is now `buffer`."""
-        struct.pack_into("<I", self.arena, self.layout.ids + 4 * slot, buffer)
-
-    def state(self, index: int) -> int:
-        """0: next, 1: tail, 2: clean, 3: spanning."""
-        return int(struct.unpack_from("<I", self.arena, self.layout.state + 4 * index)[0])
-
-    def set_state(self, index: int, value: int) -> None:
-        """See `state`."""
-        struct.pack_into("<I", self.arena, self.layout.state + 4 * index, value)
+    def after(self, slot: int) -> int:
+        """The slot behind `slot`."""
+        return (slot + 1) & self.mask
 
     def count(self, word: PortWord, value: int) -> None:
         """Add to a counter of the port."""
-        at = self.counters + 8 * port_word(self.port, word)
-        struct.pack_into("<Q", self.arena, at, struct.unpack_from("<Q", self.arena, at)[0] + value)
+        self._counters[word] += value
+
+    def close(self) -> None:
+        """Let the arena go."""
+        for view in (self.ids, self.state, self._counters):
+            view.release()
 
 
 class NaiveEngine:
@@ -90,17 +143,18 @@ class NaiveEngine:
         if memory.segmented:
             raise IxyfwdError("the naive engine takes no frames over several buffers; use native or vector")
         adopt(memory)
+        layout = memory.layout
         self._memory = memory
         self._arena = memory.arena[:]
-        self._addresses = device_addresses(memory)
-        self._offsets = memory.layout.buffer_offsets()
         self._closed = False
-        ports = range(len(memory.layout.rx))
-        rings = [(Ring(memory, memory.layout.rx[p], p), Ring(memory, memory.layout.tx[p], p)) for p in ports]
-        self._rx = [Rx(partial(self._bind, self._rx_burst, rings[p][0]), partial(self._start, p)) for p in ports]
-        self._tx = [
-            Tx(partial(self._bind, self._tx_burst, rings[p][1]), partial(self._clean, rings[p][1])) for p in ports
-        ]
+        self._pool = FreeStack(self._arena, layout.pool, layout.buffers)
+        places = zip(layout.buffer_offsets(), device_addresses(memory), strict=True)
+        self._packets = [Packet(self._arena, i, offset, address) for i, (offset, address) in enumerate(places)]
+        rx_rings = [Ring(self._arena, ring, layout.counters, port) for port, ring in enumerate(layout.rx)]
+        tx_rings = [Ring(self._arena, ring, layout.counters, port) for port, ring in enumerate(layout.tx)]
+        self._rings = (*rx_rings, *tx_rings)
+        self._rx = [Rx(partial(self._bind, self._rx_burst, r), partial(self._start, r.port)) for r in rx_rings]
+        self._tx = [Tx(partial(self._bind, self._tx_burst, r), partial(self._clean, r)) for r in tx_rings]
 
     def rx(self, port: int) -> Rx:
         """The receive ring of a port."""
@@ -117,14 +171,17 @@ class NaiveEngine:
     def free_buffers(self) -> int:
         """Buffers in the free stack."""
         self._check_open()
-        return int(struct.unpack_from("<I", self._arena, self._memory.layout.pool)[0])
+        return len(self._pool)
 
     def close(self) -> None:
         """Let the arena go. A bound callable that is called later does nothing."""
         if not self._closed:
             self._closed = True
-            for ring in (*self._rx, *self._tx):
-                ring.forget()
+            for queue in (*self._rx, *self._tx):
+                queue.forget()
+            for ring in self._rings:
+                ring.close()
+            self._pool.close()
             self._arena.release()
 
     def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
@@ -135,11 +192,11 @@ class NaiveEngine:
     def _touch(self, batch: Batch, at: int) -> int:
         if self._closed:
             return 0
-        for i in range(batch.count):
+        count = batch.count
+        for i in range(count):
             if batch.lengths[i] > at:
-                place = self._offsets[batch.ids[i]] + at
-                self._arena[place] = (self._arena[place] + 1) & 0xFF
-        return batch.count
+                self._packets[batch.ids[i]].touch(at)
+        return count
 
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
@@ -160,7 +217,7 @@ class NaiveEngine:
             at = self._memory.layout.counters + 8 * program_word(program, word)
             struct.pack_into("<Q", self._arena, at, struct.unpack_from("<Q", self._arena, at)[0] + 1)
 
-        return lambda: 0 if self._closed else settle(batch, count, self._push, len(self._tx))
+        return lambda: 0 if self._closed else settle(batch, count, self._pool.push, len(self._tx))
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
@@ -184,109 +241,102 @@ class NaiveEngine:
         self._check_open()
         start_rx(self._memory, port)
 
-    def _pop(self) -> int | None:
-        pool = self._memory.layout.pool
-        count = self.free_buffers()
-        if count == 0:
-            return None
-        struct.pack_into("<I", self._arena, pool, count - 1)
-        return int(struct.unpack_from("<I", self._arena, pool + POOL_STATE_BYTES + 4 * (count - 1))[0])
-
-    def _push(self, buffer: int) -> None:
-        pool = self._memory.layout.pool
-        count = self.free_buffers()
-        struct.pack_into("<I", self._arena, pool + POOL_STATE_BYTES + 4 * count, buffer)
-        struct.pack_into("<I", self._arena, pool, count + 1)
-
     def _rx_burst(self, ring: Ring, batch: Batch) -> int:
-        mask = ring.layout.entries - 1
         packets: list[Packet] = []
-        taken = 0
-        batch.count = 0
-        while taken < min(batch.capacity, mask):
-            packet = self._receive(ring, mask)
-            if packet is None:
+        n_bytes = taken = 0
+        slot = ring.state[NEXT]
+        for _ in range(min(batch.capacity, ring.mask)):
+            descriptor = ring.descriptors[slot]
+            low, status, high = descriptor.read()
+            if not status & RX_DD:
                 break
+            fresh = self._pool.pop()
+            if fresh is None:
+                ring.count(PortWord.RX_NO_BUFFER, 1)
+                break
+            packet = self._packets[ring.ids[slot]]
+            packet.length, packet.rss_hash, packet.status = high & 0xFFFF, low >> 32, status
+            ring.ids[slot] = fresh
+            descriptor.write(self._packets[fresh].address, 0, 0)
+            packets.append(packet)
+            n_bytes += packet.length
             taken += 1
-            if self._wanted(ring, packet):
-                packets.append(packet)
-        if taken:
-            tail = (ring.state(0) - 1) & mask
-            ring.set_state(1, tail)
-            self._memory.doorbells[ring.port].rdt[0] = tail
-        for i, packet in enumerate(packets):
-            batch.ids[i], batch.lengths[i] = packet.buffer, packet.length
-            batch.hashes[i], batch.status[i] = packet.rss_hash, packet.status
-        batch.count = len(packets)
-        return len(packets)
+            slot = ring.after(slot)
+        if not taken:
+            batch.count = 0
+            return 0
+        ring.state[NEXT] = slot
+        ring.state[TAIL] = (slot - 1) & ring.mask
+        self._memory.doorbells[ring.port].rdt[0] = (slot - 1) & ring.mask
+        ring.count(PortWord.RX_BYTES, n_bytes)
+        return _fill(batch, self._wanted(ring, packets))
 
-    def _receive(self, ring: Ring, mask: int) -> Packet | None:
-        """Take one finished descriptor and give its slot another buffer."""
-        slot = ring.state(0)
-        low, status, high = ring.descriptor(slot)
-        if not status & RX_DD:
-            return None
-        fresh = self._pop()
-        if fresh is None:
-            ring.count(PortWord.RX_NO_BUFFER, 1)
-            return None
-        packet = Packet(ring.buffer(slot), high & 0xFFFF, low >> 32, status)
-        ring.set_buffer(slot, fresh)
-        ring.set_descriptor(slot, self._addresses[fresh], 0, 0)
-        ring.set_state(0, (slot + 1) & mask)
-        ring.count(PortWord.RX_BYTES, packet.length)
-        return packet
-
-    def _wanted(self, ring: Ring, packet: Packet) -> bool:
-        """Count a descriptor's frame if it ends here; free it if it is an error or part of a longer one."""
-        ends, spans = bool(packet.status & RX_EOP), bool(ring.state(3))
-        ring.set_state(3, not ends)
-        wanted = ends and not spans and not packet.status & RX_RXE
-        if ends:
-            ring.count(PortWord.RX_PACKETS, 1)
-            ring.count(PortWord.RX_ERRORS, not wanted)
-        if not wanted:
-            self._push(packet.buffer)
+    def _wanted(self, ring: Ring, packets: list[Packet]) -> list[Packet]:
+        """Count frames where they end; free those with errors and parts of longer ones, and return the others."""
+        if not ring.state[SPANNING] and all(packet.status & (RX_EOP | RX_RXE) == RX_EOP for packet in packets):
+            ring.count(PortWord.RX_PACKETS, len(packets))
+            return packets
+        wanted: list[Packet] = []
+        ended = 0
+        for packet in packets:
+            ends, spans = packet.status & RX_EOP, ring.state[SPANNING]
+            ring.state[SPANNING] = not ends
+            ended += bool(ends)
+            if ends and not spans and not packet.status & RX_RXE:
+                wanted.append(packet)
+            else:
+                self._pool.push(packet.buffer)
+        ring.count(PortWord.RX_PACKETS, ended)
+        ring.count(PortWord.RX_ERRORS, ended - len(wanted))
         return wanted
 
     def _tx_burst(self, ring: Ring, batch: Batch) -> int:
-        mask = ring.layout.entries - 1
         n = batch.count
         if n == 0:
             return 0
-        room = mask - ((ring.state(1) - ring.state(2)) & mask)
-        if room < n or room <= mask // 2:
+        room = ring.mask - ((ring.state[TAIL] - ring.state[CLEAN]) & ring.mask)
+        if room < n or room <= ring.mask // 2:
             room += self._clean(ring)
         taken = min(n, room)
+        n_bytes = 0
+        slot = ring.state[TAIL]
         for i in range(taken):
-            self._send(ring, batch.ids[i], batch.lengths[i], mask)
+            packet, length = self._packets[batch.ids[i]], batch.lengths[i]
+            rs = TX_RS if slot % RS_INTERVAL == RS_INTERVAL - 1 else 0
+            ring.ids[slot] = packet.buffer
+            ring.descriptors[slot].write(packet.address, TX_COMMAND | rs | length, length << PAYLEN_SHIFT)
+            n_bytes += length
+            slot = ring.after(slot)
         if taken:
-            self._memory.doorbells[ring.port].tdt[0] = ring.state(1)
-        for i in range(taken, n):
-            self._push(batch.ids[i])
-        ring.count(PortWord.TX_FULL, n - taken)
+            ring.state[TAIL] = slot
+            self._memory.doorbells[ring.port].tdt[0] = slot
+            ring.count(PortWord.TX_PACKETS, taken)
+            ring.count(PortWord.TX_BYTES, n_bytes)
+        if taken < n:
+            ring.count(PortWord.TX_FULL, n - taken)
+            for i in range(taken, n):
+                self._pool.push(batch.ids[i])
         batch.count = 0
         return taken
 
-    def _send(self, ring: Ring, buffer: int, length: int, mask: int) -> None:
-        slot = ring.state(1)
-        rs = TX_RS if slot % RS_INTERVAL == RS_INTERVAL - 1 else 0
-        ring.set_buffer(slot, buffer)
-        ring.set_descriptor(slot, self._addresses[buffer], TX_COMMAND | rs | length, length << PAYLEN_SHIFT)
-        ring.set_state(1, (slot + 1) & mask)
-        ring.count(PortWord.TX_PACKETS, 1)
-        ring.count(PortWord.TX_BYTES, length)
-
     def _clean(self, ring: Ring) -> int:
         self._check_open()
-        mask = ring.layout.entries - 1
+        first = ring.state[CLEAN]
         freed = 0
-        while (ring.state(1) - ring.state(2)) & mask >= RS_INTERVAL:
-            first = ring.state(2)
-            if not ring.descriptor(first + RS_INTERVAL - 1)[2] & TX_DD:
+        while (ring.state[TAIL] - first) & ring.mask >= RS_INTERVAL:
+            if not ring.descriptors[first + RS_INTERVAL - 1].read()[2] & TX_DD:
                 break
             for slot in range(first, first + RS_INTERVAL):
-                self._push(ring.buffer(slot))
-            ring.set_state(2, (first + RS_INTERVAL) & mask)
+                self._pool.push(ring.ids[slot])
+            first = (first + RS_INTERVAL) & ring.mask
             freed += RS_INTERVAL
+        ring.state[CLEAN] = first
         return freed
+
+
+def _fill(batch: Batch, packets: list[Packet]) -> int:
+    for i, packet in enumerate(packets):
+        batch.ids[i], batch.lengths[i] = packet.buffer, packet.length
+        batch.hashes[i], batch.status[i] = packet.rss_hash, packet.status
+    batch.count = len(packets)
+    return len(packets)

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Any, Final, Literal, Self, get_args
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.host.devices import pci_address
 from ixyfwd.host.kernel import Kernel
+from ixyfwd.kit.locks import FileLock, LockHeldError
 
 FOLDER: Final = "/var/lib/ixyfwd"
 FILE: Final = f"{FOLDER}/bindings.json"
@@ -60,7 +59,7 @@ class Journal:
     def __init__(self, kernel: Kernel) -> None:
         """Raises RefusedError if another process has it, IxyfwdError if it cannot be had or is damaged."""
         self._kernel = kernel
-        self._lock_fd = _lock(kernel)
+        self._lock = _lock(kernel)
         try:
             self._entries = load(kernel)
         except BaseException:
@@ -91,9 +90,7 @@ class Journal:
 
     def close(self) -> None:
         """Let the lock go; harmless when called twice."""
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -144,26 +141,18 @@ def _entry(item: Any) -> Entry:
     return Entry(**{name: item[name] for name in names}, interfaces=interfaces)
 
 
-def _lock(kernel: Kernel) -> int:
+def _lock(kernel: Kernel) -> FileLock:
     folder = kernel.at(FOLDER)
     try:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700, parents=True)
-        fd = os.open(kernel.at(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return FileLock(kernel.at(LOCK))
     except OSError as error:
         raise IxyfwdError(
             f"the journal's folder {FOLDER} cannot be used ({error.strerror}); nothing was changed, because without "
             "a journal a crash could not be undone"
         ) from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
+    except LockHeldError as held:
         raise RefusedError(
-            f"another ixyfwd is changing drivers at this moment (pid {owner}); wait for its end and try again"
+            f"another ixyfwd is changing drivers at this moment: {held.holder}; wait for its end and try again"
         ) from None
-    with contextlib.suppress(OSError):  # only a hint for whoever comes next
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd

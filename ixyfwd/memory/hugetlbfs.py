@@ -5,7 +5,6 @@ NIC still writes to it is memory corruption. So the file stays, held by a lock t
 next start sweeps it, *after* it has stopped the devices.
 """
 
-import fcntl
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.locks import try_lock
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
 PATTERN: Final = "ixyfwd-*.arena"
@@ -35,7 +35,7 @@ def create_file(mount: str) -> tuple[int, str]:
         except OSError as error:
             raise IxyfwdError(f"cannot create a file in {mount}: {error.strerror}") from None
         # Another start may sweep the file between these two calls: then it is not ours any more.
-        if _lock(fd) and os.fstat(fd).st_nlink:
+        if try_lock(fd) and os.fstat(fd).st_nlink:
             return fd, path
         os.close(fd)
     raise IxyfwdError(f"cannot lock a new file in {mount}: each one was swept by another process; try again")
@@ -53,7 +53,7 @@ def sweep(mount: str) -> list[str]:
         except OSError:
             continue
         try:
-            if _lock(fd):
+            if try_lock(fd):
                 os.unlink(path)
                 swept.append(str(path))
         except FileNotFoundError:
@@ -87,14 +87,6 @@ def find_mount() -> str:
         "no hugetlbfs of 2 MiB pages is mounted, which a device without an IOMMU needs; as root: "
         "mkdir -p /dev/hugepages && mount -t hugetlbfs -o pagesize=2M none /dev/hugepages"
     )
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _filesystem_of(path: str) -> str:

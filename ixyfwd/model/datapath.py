@@ -13,11 +13,7 @@ from typing import Any
 from ixyfwd.errors import UsageError
 from ixyfwd.model._datapath import ffi, lib
 from ixyfwd.model.fault_records import FaultReport, read_report
-from ixyfwd.model.spec import CableWire, GeneratorWire, NoWire, PcapWire, TapWire, Wire
-from ixyfwd.model.wires.base import FarEndPlug, Plug, Pointer
-from ixyfwd.model.wires.generator import GeneratorPlug
-from ixyfwd.model.wires.pcap import PcapPlug
-from ixyfwd.model.wires.tap import TapPlug
+from ixyfwd.model.wires.contract import Jack, Plug, Pointer, Wire
 
 STORE_BYTES = 512 * 1024
 QUEUES = 128
@@ -51,6 +47,7 @@ class DatapathPort:
         self.index = index
         self._datapath = datapath
         self._plug: Plug | None = None
+        self._wire: Wire | None = None
         self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.store_fd, STORE_BYTES)
         # Clients are given this file; one that cut it short would end the process with SIGBUS.
@@ -216,26 +213,16 @@ class DatapathPort:
 
         Raises IxyfwdError (UsageError, RefusedError) with one sentence: TAP refused, file missing or not a capture...
         """
-        if self._plug:
-            raise UsageError(f"port {self.name}: a {self._plug.kind} wire is plugged in already")
+        if self._wire:
+            raise UsageError(f"port {self.name}: a {self._wire.kind} wire is plugged in already")
+        address = bytes.fromhex(mac.replace(":", "")) if mac else None
         try:
-            self._plug = self._make_plug(wire, bytes.fromhex(mac.replace(":", "")) if mac else None)
+            self._plug = wire.attach(
+                Jack(lib, ffi, self._handle, self.index, address, lambda to: self._datapath.far_end(self, to))
+            )
         except UsageError as error:
             raise UsageError(f"port {self.name}: {error}") from None
-
-    def _make_plug(self, wire: Wire, mac: bytes | None) -> Plug:
-        match wire:
-            case GeneratorWire():
-                return GeneratorPlug(self._handle, self.index, wire, mac)
-            case TapWire(interface=interface, mtu=mtu):
-                return TapPlug(self._handle, interface, mtu)
-            case PcapWire():
-                return PcapPlug(self._handle, wire)
-            case CableWire(to=to):
-                lib.dp_plug_cable(self._handle, self._datapath.far_end(self, to))
-            case NoWire():
-                lib.dp_plug_none(self._handle)
-        return FarEndPlug(self._handle, wire.kind)
+        self._wire = wire
 
     def start_feed(self) -> None:
         """Let the wire's frames in. What the port sends is always taken."""
@@ -259,6 +246,7 @@ class DatapathPort:
     def wire_stats(self) -> dict[str, Any]:
         """JSON-ready account of the wire: `kind`, then
 
+        `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent);
         generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
         duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
         p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ...
@@ -266,7 +254,11 @@ class DatapathPort:
         pcap: `replay` and `capture`, each a dict or None; cable: sent, received and bytes; none: sent and bytes.
         Sent and received are the wire's view: a generator sends into the port, a TAP has received from the kernel.
         """
-        return {"kind": self._plug.kind, **self._plug.stats()} if self._plug else {"kind": "none"}
+        if not self._plug or not self._wire:
+            return {"kind": "none"}
+        into_port, from_port, shortfall = self._plug.totals()
+        totals = {"in": into_port, "out": from_port, "shortfall": shortfall}
+        return {"kind": self._wire.kind, "totals": totals, **self._plug.stats()}
 
     def feed_done(self) -> bool:
         """True if the wire has nothing more to send: a finite count is reached, or the wire is no source."""
@@ -274,10 +266,11 @@ class DatapathPort:
 
     def queues_of_flow(self, flow: int) -> tuple[int, ...]:
         """Tx queues of this port that a generator flow came out of, whichever port's generator sent it."""
-        words = ffi.new("uint64_t[2]")
-        lib.dp_flow_queues(self._handle, flow, words)
-        bits = int(words[0]) | int(words[1]) << 64
-        return tuple(queue for queue in range(QUEUES) if bits >> queue & 1)
+        return self.flow_queues().get(flow, ())
+
+    def flow_queues(self) -> dict[int, tuple[int, ...]]:
+        """The same for every flow that was seen."""
+        return self._plug.flow_queues() if self._plug else {}
 
     def unplug(self) -> None:
         """Let go of the wire's files and interfaces and of the register store's descriptor; for `Datapath.close`."""
@@ -340,12 +333,11 @@ class Datapath:
 
     def flow_queues(self) -> dict[int, tuple[int, ...]]:
         """For each generator flow that was seen: the tx queues it came out of, at all ports, both directions."""
-        found: dict[int, tuple[int, ...]] = {}
-        for flow in range(lib.dp_flows(self._handle)):
-            queues = sorted({queue for port in self.ports for queue in port.queues_of_flow(flow)})
-            if queues:
-                found[flow] = tuple(queues)
-        return found
+        found: dict[int, set[int]] = {}
+        for port in self.ports:
+            for flow, queues in port.flow_queues().items():
+                found.setdefault(flow, set()).update(queues)
+        return {flow: tuple(sorted(queues)) for flow, queues in sorted(found.items())}
 
     @property
     def handle(self) -> Pointer:

@@ -1,4 +1,10 @@
-"""The model as a process: ports, sockets, and the loop that turns them."""
+"""The model as a process: ports, sockets, and the loop that turns them.
+
+Commands of its control socket (`kit/lineserver.py`): {"do": "start"}, {"do": "stop"}, {"do": "stats"},
+{"do": "feeds_done"}, {"do": "flows"}, {"do": "restart_latency"}, {"do": "link", "port": NAME, "up": BOOL},
+{"do": "inject", "port": NAME, "kind": KIND, "parameters": {KEY: VALUE}},
+{"do": "inject_off", "port": NAME, "kind": KIND} (without a kind: everything), {"do": "quit"}.
+"""
 
 import contextlib
 import ctypes
@@ -12,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ixyfwd.errors import IxyfwdError, UsageError
-from ixyfwd.model.control import ControlServer, required
-from ixyfwd.model.loop import Loop
+from ixyfwd.kit.jsonlines import required
+from ixyfwd.kit.lineserver import LineServer
+from ixyfwd.kit.loop import Loop
 from ixyfwd.model.port import Port
 from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.registers import RegisterMap
@@ -71,7 +78,7 @@ class Model:
                 "inject_off": self._inject_off,
                 "quit": self._handle_quit,
             }
-            control = ControlServer(spec.control, self._loop, commands)
+            control = LineServer(spec.control, self._loop, commands, _say_failure)
             stack.callback(control.close)
             self._stack = stack.pop_all()
 
@@ -182,6 +189,10 @@ class Model:
     def _handle_quit(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         self.quit()
         return {}
+
+
+def _say_failure(text: str) -> None:
+    print(f"ixyfwd model: {text}", file=sys.stderr)
 
 
 def _polled_front(

@@ -2,8 +2,8 @@
 
 import socket
 
-from ixyfwd.model.listener import Listener
-from ixyfwd.model.loop import Loop
+from ixyfwd.kit.listener import Listener
+from ixyfwd.kit.loop import Loop
 from ixyfwd.model.port import Port
 from ixyfwd.vfiouser.channel import Channel
 from ixyfwd.vfiouser.server import Session
@@ -44,7 +44,7 @@ class PortServer:
 
     def _serve(self, session: Session) -> None:
         if session.serve():
-            self._loop.wait_to_write(session.channel.fileno(), session.channel.wants_to_send)
+            self._loop.wait_for(session.channel.fileno(), read=True, write=session.channel.wants_to_send)
         else:
             self._end(session)
 

@@ -5,74 +5,10 @@ The configuration layer checks the values; this module only carries them.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-IMIX = ((64, 28), (570, 16), (1518, 4))  # frame bytes incl. CRC, weight
-
-Rate = float | Literal["line", "max", "recorded"]
-"""Frames per second; "line" = 10 GbE wire speed; "max" = as fast as the port takes frames, never overrunning it
-(like a link with flow control); "recorded" = a capture file's own time stamps (pcap only)."""
-
-
-@dataclass(frozen=True)
-class GeneratorWire:
-    """Numbered, time-stamped UDP/IPv4 flows into the port, and a sink that checks what the port sends.
-
-    Flow f of every generator has the same two end points, seen from the two ends: what one port's generator sends as
-    A to B, the other's sends as B to A, so that a symmetric RSS key brings both directions to one worker.
-    """
-
-    flows: int = 64
-    frames: tuple[tuple[int, int], ...] = ((64, 1),)  # (bytes incl. CRC, weight)
-    rate: Rate = "line"
-    count: int | None = None  # frames to send in all; None = until stopped
-    verify: Literal["frame", "payload"] = "frame"  # what the sink compares
-    kind: Literal["generator"] = "generator"
-
-
-@dataclass(frozen=True)
-class TapWire:
-    """A TAP interface of the kernel: its frames go into the port, the port's frames come out of it. `mtu` in bytes."""
-
-    interface: str
-    mtu: int = 1500
-    kind: Literal["tap"] = "tap"
-
-
-@dataclass(frozen=True)
-class PcapWire:
-    """Frames from a capture file into the port, frames that the port sends into a capture file; either may be None."""
-
-    replay: str | None = None
-    capture: str | None = None
-    loop: bool = False
-    rate: Rate = "max"
-    kind: Literal["pcap"] = "pcap"
-
-
-@dataclass(frozen=True)
-class CableWire:
-    """To another port of the same model, named by `to`; both ports must name each other."""
-
-    to: str
-    kind: Literal["cable"] = "cable"
-
-
-@dataclass(frozen=True)
-class NoWire:
-    """Nothing plugged in at the far end of a link that is up: nothing comes, what is sent is counted and gone."""
-
-    kind: Literal["none"] = "none"
-
-
-Wire = GeneratorWire | TapWire | PcapWire | CableWire | NoWire
-WIRES: Mapping[str, type[Any]] = {
-    "generator": GeneratorWire,
-    "tap": TapWire,
-    "pcap": PcapWire,
-    "cable": CableWire,
-    "none": NoWire,
-}
+from ixyfwd.model.wires.contract import Wire
+from ixyfwd.model.wires.registry import wire_from_json
 
 
 @dataclass(frozen=True)
@@ -110,7 +46,8 @@ class ModelSpec:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the model process."""
-        return asdict(self)
+        ports = [{**asdict(port), "wire": port.wire.as_json()} for port in self.ports]
+        return {**asdict(self), "ports": ports}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
@@ -122,12 +59,3 @@ class ModelSpec:
 def default_mac(index: int) -> str:
     """The address of a process's port number `index` unless one is given: locally administered, "ixy"."""
     return f"02:69:78:79:00:{index:02x}"
-
-
-def wire_from_json(data: Mapping[str, Any]) -> Wire:
-    """A wire from plain data; `kind` says which."""
-    fields = dict(data)
-    if "frames" in fields:
-        fields["frames"] = tuple((int(size), int(weight)) for size, weight in fields["frames"])
-    wire: Wire = WIRES[fields["kind"]](**fields)
-    return wire

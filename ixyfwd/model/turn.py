@@ -15,7 +15,7 @@ from typing import Any
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model._datapath import ffi, lib
 from ixyfwd.model.datapath import Datapath, DatapathPort
-from ixyfwd.model.spec import GeneratorWire
+from ixyfwd.model.wires.generator import GeneratorWire
 
 IOVA = 1 << 32
 HUGE_BYTES = 2 * 1024 * 1024

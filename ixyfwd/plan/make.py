@@ -104,8 +104,8 @@ def _workers(config: Config, placement: Placement, arena: ArenaLayout) -> tuple[
 
 def _model(config: Config, placement: Placement) -> ModelPlan | None:
     ports = tuple(
-        ModelPortPlan(port.name, default_mac(index), port.wire, port.device_id)
+        ModelPortPlan(port.name, default_mac(index), port.wire.for_mtu(config.forward.mtu), port.device_id)
         for index, port in enumerate(config.ports)
         if port.wire is not None
     )
-    return ModelPlan(placement.model, placement.shared, config.forward.mtu, ports) if ports else None
+    return ModelPlan(placement.model, placement.shared, ports) if ports else None

@@ -10,7 +10,7 @@ from typing import Literal
 from ixyfwd.config.schema import EngineName, FlowControlName, Idle, ProgramName
 from ixyfwd.driver.options import PortOptions
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
-from ixyfwd.model.spec import Wire
+from ixyfwd.model.wires.contract import Wire
 from ixyfwd.worker.order import Order
 
 DeviceKind = Literal["model", "wire", "mixed"]
@@ -52,11 +52,10 @@ class ModelPortPlan:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """The process that plays the `sim:` ports. `mtu`: what the kernel calls the longest frame of the run."""
+    """The process that plays the `sim:` ports."""
 
     cpu: int | None
     shared_cpu: bool
-    mtu: int
     ports: tuple[ModelPortPlan, ...]
 
 

@@ -1,12 +1,12 @@
 """An instance's run-time directory: its lock, its sockets. One running ixyfwd per instance name."""
 
 import contextlib
-import fcntl
 import os
 import stat
 from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError, RefusedError
+from ixyfwd.kit.locks import FileLock, LockHeldError
 
 _LONGEST_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path with its terminating zero
 
@@ -38,36 +38,25 @@ class Instance:
             raise IxyfwdError(
                 f"{self.dir}: the path is too long for a Unix socket; set XDG_RUNTIME_DIR to a shorter one"
             )
-        self._lock_fd = self._lock()
+        self._lock = self._take()
+        self._closed = False
         for left in self.dir.glob("*.sock"):
             left.unlink(missing_ok=True)
 
-    def _lock(self) -> int:
+    def _take(self) -> FileLock:
         while True:
             _make_private(self.dir)
             try:
-                fd = os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                return FileLock(self.dir / "lock")
             except FileNotFoundError:  # its last owner has just removed the directory
                 continue
-            self._lock_or_refuse(fd)
-            # A file that its last owner unlinked between our open and our lock is nobody's: the name has another.
-            if os.fstat(fd).st_nlink:
-                break
-            os.close(fd)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return fd
-
-    def _lock_or_refuse(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
-            raise RefusedError(
-                f"instance '{self.name}' is already running (pid {owner}); stop it with "
-                f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
-            ) from None
+            except OSError as error:
+                raise IxyfwdError(f"{self.dir}: the lock cannot be had ({error.strerror})") from None
+            except LockHeldError as held:
+                raise RefusedError(
+                    f"instance '{self.name}' is already running as {held.holder}; stop it with "
+                    f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
+                ) from None
 
     def socket(self, stem: str) -> Path:
         """A path for one of this instance's sockets."""
@@ -75,16 +64,15 @@ class Instance:
 
     def close(self) -> None:
         """Remove what is left of the directory and let the name go."""
-        if self._lock_fd < 0:
+        if self._closed:
             return
+        self._closed = True
         for left in self.dir.glob("*.sock"):
             left.unlink(missing_ok=True)
-        # While we hold the lock: whoever opened this file before finds it unlinked (see _lock).
-        (self.dir / "lock").unlink(missing_ok=True)
+        self._lock.remove()
         with contextlib.suppress(OSError):  # somebody put a file there, or starts at this moment
             self.dir.rmdir()
-        os.close(self._lock_fd)
-        self._lock_fd = -1
+        self._lock.release()
 
 
 def _make_private(path: Path) -> None:
@@ -93,7 +81,7 @@ def _make_private(path: Path) -> None:
             path.mkdir(mode=0o700, parents=True)
         found = path.lstat()
     except FileNotFoundError:
-        return  # its last owner removes it at this moment; `_lock` finds out and tries again
+        return  # its last owner removes it at this moment; `_take` finds out and tries again
     except OSError as error:
         raise IxyfwdError(f"{path}: the run-time directory cannot be made ({error.strerror})") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.spec import ModelSpec, PortSpec, TapWire, Wire
+from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.plan.plan import ModelPortPlan, Plan
 from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
@@ -20,18 +20,13 @@ def model_spec(plan: Plan, instance: Instance) -> ModelSpec | None:
     model = plan.model
     if model is None:
         return None
-    ports = tuple(_port_spec(port, instance, model.mtu) for port in model.ports)
+    ports = tuple(_port_spec(port, instance) for port in model.ports)
     return ModelSpec(ports, str(instance.socket("model")), model.cpu, model.shared_cpu, nice=plan.nice)
 
 
-def _port_spec(port: ModelPortPlan, instance: Instance, mtu: int) -> PortSpec:
-    wire = _with_mtu(port.wire, mtu)
-    spec = PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=port.mac, wire=wire)
+def _port_spec(port: ModelPortPlan, instance: Instance) -> PortSpec:
+    spec = PortSpec(name=port.name, socket=str(instance.socket(port.name)), mac=port.mac, wire=port.wire)
     return spec if port.device_id is None else replace(spec, device_id=port.device_id)
-
-
-def _with_mtu(wire: Wire, mtu: int) -> Wire:
-    return replace(wire, mtu=mtu) if isinstance(wire, TapWire) else wire
 
 
 class ModelProcess:

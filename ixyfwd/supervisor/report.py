@@ -181,17 +181,17 @@ def fault_count(model: Mapping[str, Any] | None) -> int:
 
 
 def sink_sums(model: Mapping[str, Any] | None, final: bool) -> Status | None:
-    """What the sinks saw, summed; None without a generator. `lost` is final only when nothing is on its way: then it is
-    sent minus received, before that the sinks' gaps."""
+    """What the sinks saw, summed; None without a wire that has one. `lost` is final only when nothing is on its way:
+    then it is sent minus received, before that the sinks' gaps."""
     rows = [row["wire"] for row in model["ports"] if row["wire"].get("sink")] if model else []
     if not rows:
         return None
     sums: Status = {key: sum(row["sink"].get(key, 0) for row in rows) for key in SINK_SUMS}
-    sent = sum(row["generator"]["sent"] for row in rows)
+    sent = sum(row["totals"]["in"] for row in rows)
     if final:
         sums["lost"] = sent - (sums["received"] - sums["duplicated"] - sums["foreign"] - sums["corrupted"])
     sums["sent"] = sent
-    sums["shortfall"] = sum(row["generator"].get("shortfall", 0) for row in rows)
+    sums["shortfall"] = sum(row["totals"]["shortfall"] for row in rows)
     return sums
 
 

@@ -1,14 +1,15 @@
 """Watching a running forwarder: processes, signals, the control socket, the clock."""
 
-import selectors
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from ixyfwd.errors import DeviceGoneError, IxyfwdError
-from ixyfwd.supervisor.control import ControlServer, Waiting
+from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
+from ixyfwd.kit.lineserver import LineServer
+from ixyfwd.kit.linewaiting import Waiting
+from ixyfwd.kit.loop import Loop
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port
@@ -35,8 +36,11 @@ class Server:
     def __init__(self, forwarder: Forwarder, instance: Instance, signals: StopSignals) -> None:
         self._forwarder = forwarder
         self._reason: Reason | None = None
-        self._selector = selectors.DefaultSelector()
-        self._control = ControlServer(instance.socket("control"), self._selector, self._handle)
+        self._trouble: IxyfwdError | None = None  # found by a command; it ends the run as if a tick had found it
+        self._untold: list[str] = []
+        self._loop = Loop()
+        commands = {"status": self._status, "stop": self._stop_command, "inject": self._inject}
+        self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._command_failed)
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
         for worker in forwarder.workers:
             self._watch(worker.pidfd, self._died(worker))
@@ -48,7 +52,7 @@ class Server:
             self._watch(child.pidfd, lambda: self._fail(f"the model (pid {child.pid}) {child.obituary()}"))
 
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
-        self._selector.register(fd, selectors.EVENT_READ, call)
+        self._loop.watch(fd, call)
 
     def _stop(self, why: str, error: str | None = None) -> None:
         self._reason = self._reason or Reason(why, error)
@@ -77,19 +81,23 @@ class Server:
     def _fail(self, error: str) -> None:
         self._stop("failure", error)
 
-    def _handle(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        match request.get("do"):
-            case "status":
-                # Fresh counters: worker and sink counters are of this moment too.
+    def _command_failed(self, text: str) -> None:
+        self._forwarder.notices.append(text)
+        self._untold.append(text)
+
+    def _status(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of fresh counters: worker and sink counters are of this moment too."""
+        if self._trouble is None:
+            try:
                 self._forwarder.read_ports()
                 return self._forwarder.status()
-            case "stop":
-                self._stop("stop command")
-                return None  # answered with the final report
-            case "inject":
-                return self._inject(request)
-            case other:
-                return {"error": f"unknown command {other!r}; known are 'status', 'stop' and 'inject'"}
+            except IxyfwdError as error:
+                self._trouble = error
+        raise self._trouble  # at once: waiting for a device that does not answer takes seconds
+
+    def _stop_command(self, request: Mapping[str, Any]) -> None:
+        """Answered with the final report."""
+        self._stop("stop command")
 
     def _inject(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Passed on to the model, which checks it; "kind" and "parameters" may be None: see ModelClient.inject_off."""
@@ -99,12 +107,15 @@ class Server:
             return {"error": 'faults can be injected into simulated ports only (device = "sim:NAME"); there is none'}
         if not isinstance(port, str) or not isinstance(kind, str | None) or not isinstance(parameters, dict | None):
             return {"error": 'to inject, "port" and "kind" are names and "parameters" is an object'}
+        if self._trouble is not None:
+            raise self._trouble
         try:
             if kind is None or parameters is None:
                 return {"injected": model.client.inject_off(port, kind)}
             return {"injected": model.client.inject(port, kind, parameters)}
-        except IxyfwdError as error:
-            return {"error": str(error)}
+        except DeviceError as error:  # the model does not answer
+            self._trouble = error
+            raise
 
     def serve(self, observer: Observer, duration_s: float | None, until_done: bool) -> Reason:
         """Until a signal, the stop command, the end of the duration or of the finite wires, or a death."""
@@ -113,6 +124,8 @@ class Server:
         next_tick, next_check = begun + TICK_S, begun + DONE_CHECK_S if until_done else end
         try:
             while self._reason is None:
+                if self._trouble is not None:
+                    raise self._trouble
                 now = time.monotonic()
                 if now >= end:
                     return Reason("duration over")
@@ -136,11 +149,12 @@ class Server:
         for text in self._forwarder.link_changes(status):
             observer.notice(text)
         self._forwarder.retry_links(status)
+        while self._untold:
+            observer.notice(self._untold.pop(0))
 
     def dispatch(self, timeout_s: float) -> None:
         """Let everything that is ready have its say."""
-        for key, _ in self._selector.select(timeout_s):
-            key.data()
+        self._loop.dispatch(timeout_s)
 
     def interrupted(self) -> bool:
         """Whether there is already a reason to stop."""
@@ -167,4 +181,4 @@ class Server:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._control.close()
-        self._selector.close()
+        self._loop.close()

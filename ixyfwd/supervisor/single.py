@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import UsageError
-from ixyfwd.model.spec import Rate, default_mac
+from ixyfwd.model.spec import default_mac
+from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import CRC_BYTES, make_schedule, template
 from ixyfwd.supervisor.observer import Observer, Status
 from ixyfwd.supervisor.run import run_forwarder

@@ -102,67 +102,13 @@ typedef struct dp_pace {
     uint64_t due_ps;     /* when the next frame is due; CLOCK_MONOTONIC */
     uint8_t max;         /* as fast as the port has room */
     uint8_t recorded;    /* by the time stamps of a capture file */
+    uint8_t starts;      /* it was held back until now */
 } dp_pace;
 
-/* generator and sink */
-typedef struct dp_generator {
-    uint64_t sent, sent_bytes; /* bytes incl. CRC */
-    dp_pace pace;
-} dp_generator;
-typedef struct dp_sink {
-    uint64_t received, bytes, lost, reordered, duplicated, corrupted, foreign, touched;
-    uint64_t latency_count, latency_max;
-    uint32_t sampled_every; /* the thinnest sampling so far */
-    uint32_t flows_seen, flows_on_several_queues;
-    uint64_t latency[896]; /* log-linear: 32 steps to each power of two */
-} dp_sink;
-/* sizes: bytes without CRC; schedule: indices into sizes; templates: flows * size_count * 64 bytes. 0 or -ENOMEM. */
-int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint16_t *sizes, uint32_t schedule_length,
-                      const uint8_t *schedule, const uint8_t *templates, uint64_t count, int verify_frame,
-                      const dp_pace *pace);
-dp_generator *dp_port_generator(port_t *p);
-dp_sink *dp_port_sink(port_t *p);
-/* Queues (two words of 64) that a flow came out of at this port, whoever generated it; 0 if not seen. */
-int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2]);
-uint32_t dp_flows(dp_t *dp); /* the largest number of flows of any generator */
-
-/* tap */
-typedef struct dp_tap {
-    uint64_t received, received_bytes, sent, sent_bytes; /* received: from the kernel into the port */
-    uint64_t send_errors, interface_down;
-    int fd;
-} dp_tap;
-int dp_plug_tap(port_t *p, int fd);
-dp_tap *dp_port_tap(port_t *p);
-
-/* pcap */
-typedef struct dp_record {
-    uint64_t time_ns; /* since the first record */
-    uint64_t offset;  /* into the blob */
-    uint32_t length;
-} dp_record;
-typedef struct dp_replay {
-    uint64_t sent, sent_bytes, too_long, rounds;
-    dp_pace pace;
-} dp_replay;
-typedef struct dp_capture {
-    uint64_t captured, captured_bytes, lost; /* lost: frames after the file could not be written any more */
-    uint64_t used, size;
-    uint8_t *buffer;
-    uint8_t failed;
-} dp_capture;
-int dp_plug_replay(port_t *p, const dp_record *records, uint64_t count, const uint8_t *blob, int loop,
-                   const dp_pace *pace);
-int dp_plug_capture(port_t *p, uint64_t buffer_bytes);
-dp_replay *dp_port_replay(port_t *p);
-dp_capture *dp_port_capture(port_t *p);
-
-/* cable, none */
+/* What every wire has. Each wire's own file says what Python sees of it besides. */
 typedef struct dp_far_end {
-    uint64_t sent, sent_bytes, received, received_bytes; /* received: from the cable into this port */
+    uint64_t sent, sent_bytes, received, received_bytes; /* sent: by the port; received: over a cable */
 } dp_far_end;
-void dp_plug_cable(port_t *p, port_t *peer);
-void dp_plug_none(port_t *p);
 dp_far_end *dp_port_far_end(port_t *p);
 
 /* For tests and the benchmark: a driver that swaps every received buffer into the other port's tx ring. */

@@ -126,8 +126,6 @@ struct frame {
     uint32_t length; /* without CRC */
 };
 
-enum wire_kind { WIRE_UNPLUGGED, WIRE_GENERATOR, WIRE_TAP, WIRE_PCAP, WIRE_CABLE, WIRE_NONE };
-
 /* Write-backs that inject.c withholds: the last `count` before those pending; `done` by ring index. */
 struct rx_held {
     struct desc *done;
@@ -157,10 +155,7 @@ struct fifo {
     bool paused; /* the far end was asked to pause */
 };
 
-struct generator;
-struct sink;
-struct tap;
-struct pcap;
+struct wire_operations; /* wire.h */
 
 struct port {
     dp_t *dp;
@@ -170,16 +165,13 @@ struct port {
     bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
     bool polled, let_through;                                   /* see polled.c */
     uint64_t missed;
-    uint8_t wire;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;
     uint8_t rx_active[QUEUES], tx_active[QUEUES], flush[QUEUES];
     struct dma_map *tlb[TLB_ENTRIES];
     struct dma_map **maps; /* sorted by iova */
-    struct generator *generator;
-    struct sink *sink;
-    struct tap *tap;
-    struct pcap *pcap;
-    struct port *peer;
+    const struct wire_operations *wire; /* never NULL */
+    void *wire_state;                   /* the wire's own */
+    struct port *peer;                  /* the port at the other end of the wire, which hears pause frames, or NULL */
     dp_far_end far_end;
     dp_stats stats;
     dp_faults faults;
@@ -368,27 +360,11 @@ struct polled_run {
 };
 bool polled_memory_known(struct port *p, const struct polled_run *run);
 
-/* wires */
-unsigned wire_feed(struct port *p);
-void wire_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
-void wire_take(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+/* wire.c */
+void wire_init(struct port *p);
 void wire_free(struct port *p);
 void wire_restart_clock(struct port *p);
 uint64_t wire_due_ps(struct port *p);
-int wire_wake_fd(struct port *p);
-unsigned generator_feed(struct port *p, struct generator *g);
-bool generator_done(const struct generator *g);
-void generator_free(struct generator *g);
-void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
-void sink_free(struct sink *s);
-struct sink *sink_new(struct dp *dp, bool verify_frame);
-unsigned tap_feed(struct port *p, struct tap *t);
-void tap_consume(struct tap *t, const struct frame *frames, unsigned count);
-bool tap_waits(const struct tap *t);
-void tap_free(struct tap *t);
-unsigned pcap_feed(struct port *p, struct pcap *w);
-void pcap_consume(struct port *p, struct pcap *w, const struct frame *frames, unsigned count);
-bool pcap_done(const struct pcap *w);
-void pcap_free(struct pcap *w);
+int wire_wake_fd(const struct port *p);
 
 #endif

@@ -44,12 +44,12 @@ static void count_pause(struct port *p, struct port *peer, bool xoff)
     s->gotc += PAUSE_FRAME_BYTES;
 }
 
-/* After every change of the filling, between two ports with a cable only: other wires hear no pause frames. */
+/* After every change of the filling; only a peer hears pause frames. */
 static void flow_control(struct port *p)
 {
     struct fifo *f = &p->fifo;
     const struct config *c = &p->config;
-    struct port *peer = p->wire == WIRE_CABLE ? p->peer : NULL;
+    struct port *peer = p->peer;
     bool fills = c->pause_above && f->used > c->pause_above, empties = f->used <= c->resume_below;
     if (f->paused ? !empties && c->pause_above : !fills)
         return;
@@ -66,7 +66,7 @@ bool fifo_push(struct port *p, const uint8_t *data, uint32_t length, const struc
 {
     struct fifo *f = &p->fifo;
     uint32_t stored = length + CRC_BYTES, room = p->config.buffer_bytes;
-    if (f->paused && p->wire == WIRE_CABLE && p->peer && p->peer->paused && p->peer->config.heeds_pause)
+    if (f->paused && p->peer && p->peer->paused && p->peer->config.heeds_pause)
         room += PAUSED_BYTES;
     if (f->used + stored > room || f->count == FRAME_ROOM || !allocate(f))
         return false;

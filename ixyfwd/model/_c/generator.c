@@ -2,6 +2,8 @@
 #include "generator.h"
 #include "pace.h"
 #include "registers.h"
+#include "simd.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,10 +12,6 @@
 enum { BURST = RX_BURST, LONG_BURST = 64, PREFETCH_AHEAD = SLOT_MARGIN, GROUPED_LANES = 65536 };
 enum { GROUP_OF_MAX = 64, GROUP_ROUNDS = 16 };
 
-static uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
-{
-    return g->templates + (size_t)TEMPLATE_BYTES * (flow * g->size_count + size);
-}
 
 /* Exactly `length` bytes, as the chip would write them. The first MIN_FRAME are two overlapping stores of 32 bytes,
  * because stores are what a frame costs most: sequence and stamp are the last 8 of them. */
@@ -200,17 +198,10 @@ static uint32_t send_run_any(struct port *p, struct generator *g, uint32_t limit
 }
 
 /* For CPUs with stores of 32 bytes. */
-#if defined(__x86_64__)
-static __attribute__((target("avx2"))) uint32_t send_run_avx2(struct port *p, struct generator *g, uint32_t limit,
-                                                              const struct burst *b)
+FOR_AVX2 static uint32_t send_run_avx2(struct port *p, struct generator *g, uint32_t limit, const struct burst *b)
 {
     return send_run(p, g, limit, b);
 }
-#define HAVE_AVX2 __builtin_cpu_supports("avx2")
-#else
-#define send_run_avx2 send_run_any
-#define HAVE_AVX2 0
-#endif
 
 /* One frame of the next flow, in every case that send_run does not do. False: its queue has no room (rate "max"). */
 static bool send_next(struct port *p, struct generator *g, struct burst *b)
@@ -285,13 +276,14 @@ static void count_burst(struct port *p, struct generator *g, const struct burst 
         g->left -= b->sent;
 }
 
-unsigned generator_feed(struct port *p, struct generator *g)
+static unsigned generator_feed(struct port *p)
 {
+    struct generator *g = p->wire_state;
     dp_pace *pace = &g->public.pace;
     uint64_t now_ps = clock_ps(p->dp);
-    if (__builtin_expect(g->starts, 0)) { /* what Python does between "start" and here is no shortfall */
+    if (__builtin_expect(pace->starts, 0)) { /* what Python does between "start" and here is no shortfall */
         pace->due_ps = pace->due_ps < now_ps ? now_ps : pace->due_ps;
-        g->starts = false;
+        pace->starts = 0;
     }
     if (!g->left || !pace_group_due(pace, now_ps, g->min_frame_ps))
         return 0;
@@ -313,13 +305,15 @@ unsigned generator_feed(struct port *p, struct generator *g)
     return b.sent;
 }
 
-bool generator_done(const struct generator *g) { return g->left == 0; }
-dp_generator *dp_port_generator(port_t *p) { return p->generator ? &p->generator->public : NULL; }
+static bool generator_done(const struct port *p) { return generator_of(p)->left == 0; }
+static dp_pace *generator_pace(struct port *p) { return &generator_of(p)->public.pace; }
+dp_generator *dp_port_generator(port_t *p) { return &generator_of(p)->public; }
 
-void generator_free(struct generator *g)
+static void free_parts(struct generator *g)
 {
     if (!g)
         return;
+    sink_free(g->sink);
     free(g->schedule);
     free(g->templates);
     free(g->flow);
@@ -327,6 +321,16 @@ void generator_free(struct generator *g)
     free(g->classes);
     free(g);
 }
+
+static void generator_free(struct port *p) { free_parts(p->wire_state); }
+
+const struct wire_operations generator_wire = {
+    .feed = generator_feed,
+    .consume = sink_consume,
+    .done = generator_done,
+    .pace = generator_pace,
+    .free = generator_free,
+};
 
 static void *copy_of(const void *data, size_t bytes)
 {
@@ -365,18 +369,17 @@ int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint
                       const dp_pace *pace)
 {
     struct generator *g = calloc(1, sizeof *g);
-    struct sink *s = sink_new(p->dp, verify_frame);
     size_t lanes = (size_t)flows * size_count;
     if (g) {
+        g->sink = sink_new(p->dp, verify_frame);
         g->schedule = copy_of(schedule, schedule_length);
         g->templates = aligned_alloc(TEMPLATE_BYTES, lanes * TEMPLATE_BYTES);
         g->flow = calloc(flows, sizeof *g->flow);
         g->lanes = aligned_alloc(64, (lanes * sizeof *g->lanes + 63) / 64 * 64);
         g->classes = calloc(lanes, sizeof *g->classes);
     }
-    if (!g || !s || !g->schedule || !g->templates || !g->flow || !g->lanes || !g->classes) {
-        generator_free(g);
-        sink_free(s);
+    if (!g || !g->sink || !g->schedule || !g->templates || !g->flow || !g->lanes || !g->classes) {
+        free_parts(g);
         return -ENOMEM;
     }
     memcpy(g->templates, templates, lanes * TEMPLATE_BYTES);
@@ -389,8 +392,6 @@ int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint
     g->left = count;
     g->number = (uint8_t)p->index;
     generator_schedule(g, sizes);
-    p->generator = g;
-    p->sink = s;
-    p->wire = WIRE_GENERATOR;
+    wire_plug(p, &generator_wire, g);
     return 0;
 }

@@ -4,6 +4,29 @@
 
 #include "datapath.h"
 
+/* for Python */
+typedef struct dp_generator {
+    uint64_t sent, sent_bytes; /* bytes incl. CRC */
+    dp_pace pace;
+} dp_generator;
+typedef struct dp_sink {
+    uint64_t received, bytes, lost, reordered, duplicated, corrupted, foreign, touched;
+    uint64_t latency_count, latency_max;
+    uint32_t sampled_every; /* the thinnest sampling so far */
+    uint32_t flows_seen, flows_on_several_queues;
+    uint64_t latency[896]; /* log-linear: 32 steps to each power of two */
+} dp_sink;
+/* sizes: bytes without CRC; schedule: indices into sizes; templates: flows * size_count * 64 bytes. 0 or -ENOMEM. */
+int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint16_t *sizes, uint32_t schedule_length,
+                      const uint8_t *schedule, const uint8_t *templates, uint64_t count, int verify_frame,
+                      const dp_pace *pace);
+dp_generator *dp_port_generator(port_t *p);
+dp_sink *dp_port_sink(port_t *p);
+/* Queues (two words of 64) that a flow came out of at this port, whoever generated it; 0 if not seen. */
+int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2]);
+uint32_t dp_flows(port_t *p); /* the largest number of flows of any generator in the port's data path */
+/* end */
+
 enum {
     TEMPLATE_BYTES = 64,  /* the first MIN_FRAME bytes of a frame; the rest is dp->pattern */
     AT_MARK = 42,         /* generator number, then MARK */
@@ -31,11 +54,11 @@ struct flow {
 
 struct generator {
     dp_generator public;
+    struct sink *sink;
     uint32_t flows, size_count, schedule_length, next;
     uint32_t order_generation; /* of the configuration that the lanes are in order for */
     uint32_t burst;         /* most frames at once */
     uint32_t rounds_waited; /* for room for a group */
-    bool starts;            /* no frame was due yet */
     uint64_t left; /* frames still to send; UINT64_MAX: no end */
     uint64_t mean_frame_ps, min_frame_ps;
     uint16_t sizes[NO_SIZE];
@@ -47,5 +70,21 @@ struct generator {
     uint8_t size_of_length[FRAME_MAX + 1]; /* index into sizes, or NO_SIZE */
     uint8_t slow[FRAME_MAX];               /* a frame that cannot be composed in the rx buffer */
 };
+
+static inline uint8_t *template_of(const struct generator *g, uint32_t flow, uint32_t size)
+{
+    return g->templates + (size_t)TEMPLATE_BYTES * (flow * g->size_count + size);
+}
+
+/* The port's generator; NULL: another wire is plugged in. */
+extern const struct wire_operations generator_wire __attribute__((visibility("hidden")));
+static inline struct generator *generator_of(const struct port *p)
+{
+    return p->wire == &generator_wire ? p->wire_state : NULL;
+}
+
+void sink_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes);
+void sink_free(struct sink *s);
+struct sink *sink_new(struct dp *dp, bool verify_frame);
 
 #endif

@@ -3,6 +3,7 @@
 #include "datapath.h"
 #include "registers.h"
 #include "tx.h"
+#include "wire.h"
 
 #include <stdlib.h>
 #include <string.h>

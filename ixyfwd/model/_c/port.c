@@ -65,6 +65,7 @@ port_t *dp_port(dp_t *dp, unsigned index, void *store)
     p->missed = NOTHING_MISSED;
     p->reta_entries = RETA_ENTRIES;
     dma_init(p);
+    wire_init(p);
     for (unsigned n = 0; n < QUEUES; n++) {
         p->rx[n].number = p->tx[n].number = (uint16_t)n;
         p->rx[n].tail_register = &REGISTER(p, rx_window(n) + RDT);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "datapath.h"
 #include "registers.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -45,7 +45,7 @@ void sink_free(struct sink *s)
     free(s);
 }
 
-dp_sink *dp_port_sink(port_t *p) { return p->sink ? &p->sink->public : NULL; }
+dp_sink *dp_port_sink(port_t *p) { return &generator_of(p)->sink->public; }
 
 static void count_latency(dp_sink *s, uint32_t ns)
 {
@@ -149,7 +149,7 @@ static struct generator *origin(const struct sink *s, const struct frame *frame)
     uint32_t number = frame->data[AT_MARK];
     if (frame->length < MIN_FRAME || frame->data[AT_MARK + 1] != MARK || number >= s->dp->port_count)
         return NULL;
-    return s->dp->ports[number]->generator;
+    return generator_of(s->dp->ports[number]);
 }
 
 static struct sink_flow *sink_flows(struct sink *s, const struct generator *g)
@@ -180,7 +180,7 @@ static bool intact(const struct sink *s, const struct generator *g, const struct
     uint32_t length = frame->length, size = g->size_of_length[length <= FRAME_MAX ? length : 0];
     if (flow >= g->flows || size == NO_SIZE)
         return false;
-    const uint8_t *template = g->templates + (size_t)TEMPLATE_BYTES * (flow * g->size_count + size);
+    const uint8_t *template = template_of(g, flow, size);
     if (s->verify_frame && !same_head_any(frame->data, template))
         return false;
     if (load32(frame->data + AT_TOUCH) > 1)
@@ -220,10 +220,13 @@ struct run {
     uint32_t flow_count, stride;
 };
 
-static bool run_begin(struct sink *s, const struct frame *frame, struct run *run)
+/* Not inline: the loop that follows keeps its registers. */
+static __attribute__((noinline)) bool run_begin(struct sink *s, const struct frame *frame, struct run *run)
 {
+    if (!s->verify_frame || frame->length != MIN_FRAME)
+        return false;
     const struct generator *g = origin(s, frame);
-    if (!g || !s->verify_frame || frame->length != MIN_FRAME || g->size_of_length[MIN_FRAME] == NO_SIZE)
+    if (!g || g->size_of_length[MIN_FRAME] == NO_SIZE)
         return false;
     run->templates = g->templates + (size_t)TEMPLATE_BYTES * g->size_of_length[MIN_FRAME];
     run->flows = sink_flows(s, g);
@@ -296,8 +299,9 @@ static void choose_sampling(struct sink *s)
 }
 
 /* `bytes`: sum of the lengths. */
-void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
+void sink_consume(struct port *p, unsigned queue, const struct frame *frames, unsigned count, uint64_t bytes)
 {
+    struct sink *s = generator_of(p)->sink;
     unsigned good = 0;
     for (unsigned k = 0; k < count;) {
         unsigned plain = (HAVE_AVX2 ? check_run_avx2 : check_run_any)(s, queue, frames + k, count - k);
@@ -316,13 +320,14 @@ void sink_consume(struct sink *s, unsigned queue, const struct frame *frames, un
 
 int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2])
 {
+    const struct sink *s = generator_of(p)->sink;
     bool known = false;
     queues[0] = queues[1] = 0;
-    for (unsigned i = 0; p->sink && i < p->dp->port_count; i++) {
-        const struct generator *g = p->dp->ports[i]->generator;
-        if (!g || flow >= g->flows || !p->sink->flows[i])
+    for (unsigned i = 0; i < p->dp->port_count; i++) {
+        const struct generator *g = generator_of(p->dp->ports[i]);
+        if (!g || flow >= g->flows || !s->flows[i])
             continue;
-        const struct sink_flow *f = &p->sink->flows[i][flow];
+        const struct sink_flow *f = &s->flows[i][flow];
         queues[0] |= f->queues[0];
         queues[1] |= f->queues[1];
         known |= f->last_queue != NO_QUEUE;
@@ -330,11 +335,13 @@ int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2])
     return known;
 }
 
-uint32_t dp_flows(dp_t *dp)
+uint32_t dp_flows(port_t *p)
 {
     uint32_t most = 0;
-    for (unsigned i = 0; i < dp->port_count; i++)
-        if (dp->ports[i] && dp->ports[i]->generator && dp->ports[i]->generator->flows > most)
-            most = dp->ports[i]->generator->flows;
+    for (unsigned i = 0; i < p->dp->port_count; i++) {
+        const struct generator *g = generator_of(p->dp->ports[i]);
+        if (g && g->flows > most)
+            most = g->flows;
+    }
     return most;
 }

@@ -2,6 +2,7 @@
 #include "datapath.h"
 #include "registers.h"
 #include "tx.h"
+#include "wire.h"
 
 #include <string.h>
 

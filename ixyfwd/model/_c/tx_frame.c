@@ -3,6 +3,7 @@
 #include "offload.h"
 #include "registers.h"
 #include "tx.h"
+#include "wire.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
 """The files of a PCI function as sysfs has them, in a directory of our own."""
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.kit.locks import try_lock
 from ixyfwd.model.pciconfig import BAR0_BYTES, CONFIG_BYTES, VENDOR_INTEL
 from ixyfwd.model.port import Port
 from ixyfwd.vfiouser.protocol import Region
@@ -49,7 +49,8 @@ class DeviceDirectory:
             try:
                 self.bar_fd = self._create(BAR, BAR0_BYTES)
                 stack.callback(os.close, self.bar_fd)
-                fcntl.flock(self.bar_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not try_lock(self.bar_fd):
+                    raise _served(path)
                 self.config_fd = self._create(CONFIG, CONFIG_BYTES)
                 stack.callback(os.close, self.config_fd)
                 for name, text in _texts(device_id).items():
@@ -78,6 +79,10 @@ class DeviceDirectory:
         self._stack.close()
 
 
+def _served(path: str | Path) -> RefusedError:
+    return RefusedError(f"another model serves {path}; stop it or choose another path")
+
+
 def _make_way(path: Path) -> bool:
     """An empty directory at `path`; whether it was made. What a killed model left behind is removed."""
     try:
@@ -95,10 +100,8 @@ def _make_way(path: Path) -> bool:
         raise UsageError(f"{path} holds {name!r}, which is no file of a device directory; choose another path")
     if BAR in found:
         with open(path / BAR, "rb") as bar:
-            try:
-                fcntl.flock(bar, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RefusedError(f"another model serves {path}; stop it or choose another path") from None
+            if not try_lock(bar.fileno()):
+                raise _served(path)
     for name in found:
         (path / name).unlink()
     return False

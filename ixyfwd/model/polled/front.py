@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ixyfwd.model.loop import Loop
+from ixyfwd.kit.loop import Loop
 from ixyfwd.model.pciconfig import BAR0_BYTES
 from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.memory import DriverMemory, check_permission, mapping_identity, processes_that_map

@@ -18,6 +18,7 @@ from ixyfwd.errors import UsageError
 
 TEMPLATE_BYTES = 64
 FLOWS_MAX = 1 << 20
+IMIX = ((64, 28), (570, 16), (1518, 4))  # frame bytes incl. CRC, weight
 SCHEDULE_MAX = 4096
 SIZES_MAX = 254
 MARK = 0xA5  # generator.h

@@ -3,13 +3,17 @@
 import errno
 import fcntl
 import os
+import re
 import socket
 import struct
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
-from ixyfwd.model._datapath import lib
-from ixyfwd.model.wires.base import Plug, Pointer, check_memory
+from ixyfwd.model.wires.contract import Jack, Plug, Totals, Wire, check_memory
+from ixyfwd.settings.reader import Table
 
 TUN_DEVICE = "/dev/net/tun"
 TUNSETIFF = 0x400454CA
@@ -18,6 +22,38 @@ DEFAULT_MTU = 1500
 IFF_TAP, IFF_NO_PI, IFF_TUN_EXCL = 0x0002, 0x1000, 0x8000
 NAME_BYTES = 16  # with the terminating zero
 COUNTS = ("received", "received_bytes", "sent", "sent_bytes", "send_errors", "interface_down")
+_INTERFACE: Final = re.compile(r"(?!\.{1,2}$)[^\s/:\0]{1,15}")  # what the kernel's dev_valid_name takes
+
+
+@dataclass(frozen=True)
+class TapWire(Wire):
+    """A TAP interface of the kernel: its frames go into the port, the port's frames come out of it. `mtu` in bytes."""
+
+    kind: ClassVar = "tap"
+    main_key: ClassVar = "interface"
+    needs: ClassVar = frozenset({"tap"})
+
+    interface: str
+    mtu: int = DEFAULT_MTU
+
+    @classmethod
+    def read(cls, table: Table, folder: Path) -> Self:
+        """Key `interface`."""
+        expected = "an interface name of 1 to 15 characters without blanks, / and :"
+        table.need("interface", expected)
+        return cls(table.text("interface", "", expected, _INTERFACE))
+
+    def own(self) -> Iterator[tuple[str, str, str]]:
+        """The interface."""
+        yield "interface", "an interface", self.interface
+
+    def for_mtu(self, mtu: int) -> Wire:
+        """The interface has the ports' MTU."""
+        return replace(self, mtu=mtu)
+
+    def attach(self, jack: Jack) -> Plug:
+        """Raises what `open_tap` raises."""
+        return TapPlug(jack, self)
 
 
 def open_tap(name: str, mtu: int = DEFAULT_MTU) -> int:
@@ -75,18 +111,20 @@ def _refusal(name: str, error: OSError) -> IxyfwdError:
 class TapPlug(Plug):
     """The kernel's own traffic."""
 
-    kind = "tap"
+    def __init__(self, jack: Jack, wire: TapWire) -> None:
+        super().__init__(jack)
+        self._interface = wire.interface
+        self._fd = open_tap(wire.interface, wire.mtu)
+        check_memory(jack.lib.dp_plug_tap(jack.port, self._fd), "a TAP wire")
 
-    def __init__(self, port: Pointer, interface: str, mtu: int) -> None:
-        """Raises what `open_tap` raises."""
-        super().__init__(port)
-        self._interface = interface
-        self._fd = open_tap(interface, mtu)
-        check_memory(lib.dp_plug_tap(port, self._fd), "a TAP wire")
+    def totals(self) -> Totals:
+        """Frames that the kernel refused are not among them."""
+        tap = self._jack.lib.dp_port_tap(self._jack.port)
+        return Totals(int(tap.received), int(tap.sent))
 
     def stats(self) -> dict[str, Any]:
         """`received`: from the kernel into the port; `interface_down`: refused because nobody set the interface up."""
-        tap = lib.dp_port_tap(self._port)
+        tap = self._jack.lib.dp_port_tap(self._jack.port)
         return {"interface": self._interface, **{key: int(getattr(tap, key)) for key in COUNTS}}
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ixyfwd.config.problems import Path, Problem, Source
+from ixyfwd.settings.problems import Path, Problem, Source
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)

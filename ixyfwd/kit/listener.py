@@ -42,7 +42,17 @@ class Listener:
         """The connections that wait, or as many of them as can be taken now."""
         with contextlib.suppress(OSError):
             for _ in range(BACKLOG):
-                yield self._socket.accept()[0]
+                connection = self.accept_one()
+                if connection is None:
+                    return
+                yield connection
+
+    def accept_one(self) -> socket.socket | None:
+        """A connection that waits, if one does. Raises OSError if it cannot be taken, for lack of descriptors."""
+        try:
+            return self._socket.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
 
     def close(self) -> None:
         """Leaves the file alone if somebody else's socket is there by now."""

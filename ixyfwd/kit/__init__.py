@@ -1,0 +1,1 @@
+"""What every process needs: an event loop, JSON lines over sockets, child processes, locks."""

@@ -1,0 +1,87 @@
+"""One JSON object a line, as it travels over a control socket: reading what a stranger wrote, writing an answer."""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ixyfwd.errors import UsageError
+
+REQUEST_BYTES_MAX: Final = 16 * 1024
+ANSWER_BYTES_MAX: Final = 16 << 20
+DEPTH_MAX: Final = 32
+
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(_STEPS))
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+class LineError(Exception):
+    """A line that is not taken. The text says what was found, as the end of a sentence."""
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """The JSON object on a line. Stricter than `json`: RFC 8259 with unique keys, bounded in depth.
+
+    Raises LineError for anything else; takes time in proportion to the length of the line.
+    """
+    if _depth(line) > DEPTH_MAX:
+        raise LineError(f"brackets nested more than {DEPTH_MAX} deep")
+    try:
+        # Not the bytes: `json` would take UTF-16 and UTF-32 for granted where it finds zeros.
+        found = json.loads(
+            line.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+        )
+    except UnicodeDecodeError:
+        raise LineError("no UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise LineError(f"no JSON ({error.msg} at character {error.pos})") from None
+    except (ValueError, RecursionError):
+        raise LineError("a number of too many digits") from None
+    if not isinstance(found, dict):
+        raise LineError("JSON that is no object")
+    # Python keeps a lone half of a pair, which then cannot be printed or sent.
+    if b"\\u" in line and _SURROGATE.search(json.dumps(found, ensure_ascii=False)):
+        raise LineError("half a surrogate pair")
+    return found
+
+
+def dump_line(answer: Mapping[str, Any]) -> bytes:
+    """The line with its end."""
+    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+
+
+def required(request: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A value of a request. Raises UsageError if it is missing or of another type."""
+    value = request.get(key)
+    if type(value) is not kind:
+        raise UsageError(f'the command "{request["do"]}" needs "{key}" as a JSON {kind.__name__}, found {value!r}')
+    return value
+
+
+def _depth(line: bytes) -> int:
+    brackets = _STRING.sub(b"", line).translate(None, _NO_BRACKETS)
+    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise LineError("a key that is there twice")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise LineError("a number that is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise LineError(f"{name}, which JSON does not have")

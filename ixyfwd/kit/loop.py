@@ -1,0 +1,61 @@
+"""An event loop over epoll: callbacks for descriptors that are ready and for moments that have come."""
+
+import heapq
+import itertools
+import select
+import time
+from collections.abc import Callable
+
+Callback = Callable[[], None]
+Clock = Callable[[], float]
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Loop:
+    """Callbacks run inside `dispatch`, one after the other. `fd` is readable while a callback waits for `dispatch`."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        """`clock` gives seconds that never go back."""
+        self.clock = clock
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callback] = {}
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._order = itertools.count()
+        self.fd = self._epoll.fileno()
+
+    def watch(self, fd: int, callback: Callback) -> None:
+        """Call `callback` whenever `fd` is readable, broken or closed by its peer."""
+        self._callbacks[fd] = callback
+        self._epoll.register(fd, READ)
+
+    def wait_for(self, fd: int, *, read: bool, write: bool) -> None:
+        """What a watched `fd` waits for from now on. That the peer has closed it is always told."""
+        self._epoll.modify(fd, (READ if read else 0) | (WRITE if write else 0))
+
+    def forget(self, fd: int) -> None:
+        """To be called before `fd` is closed. Harmless for a descriptor that is not watched."""
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def call_at(self, at_s: float, callback: Callback) -> None:
+        """Call `callback` once, when the clock shows `at_s`."""
+        heapq.heappush(self._timers, (at_s, next(self._order), callback))
+
+    def dispatch(self, timeout_s: float = 0) -> None:
+        """Run the callbacks of everything that is ready now; wait up to `timeout_s` if nothing is."""
+        if self._timers:
+            timeout_s = min(timeout_s, max(0.0, self._timers[0][0] - self.clock()))
+        for fd, _ in self._epoll.poll(timeout_s):
+            callback = self._callbacks.get(fd)  # an earlier callback of this round may have forgotten it
+            if callback is not None:
+                callback()
+        while self._timers and self._timers[0][0] <= self.clock():
+            heapq.heappop(self._timers)[2]()
+
+    def close(self) -> None:
+        """Forget everything. Descriptors stay their owners'."""
+        self._epoll.close()
+        self._callbacks.clear()
+        self._timers.clear()

@@ -1,0 +1,178 @@
+"""What a wire is: the part that a configuration and a model's spec know, and the part that is plugged into a port.
+
+A kind of wire is one module in this package with a `Wire` and its `Plug`, and one file in `model/_c` with a
+`struct wire_operations` and, between `/* for Python */` and `/* end */`, the functions that the `Plug` calls. Nothing
+else knows it by name. Neither this module nor those of the kinds load the compiled data path, which a configuration
+does not need.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.settings.reader import Table, is_number, one_of
+
+Rate = float | Literal["line", "max", "recorded"]
+"""Frames per second; "line" = 10 GbE wire speed; "max" = as fast as the port takes frames, never overrunning it
+(like a link with flow control); "recorded" = a capture file's own time stamps (pcap only)."""
+
+Pointer = Any  # what cffi hands out; opaque here
+
+MAX_RATE_PPS = 1e9
+PS_PER_BYTE_AT_LINE_RATE = 800  # 10 Gbit/s
+PS_PER_SECOND = 10**12
+FRAME_BYTES_MAX = 15872  # without CRC; FRAME_MAX of datapath.h
+
+
+class Totals(NamedTuple):
+    """Frames that a wire brought into its port, that it took from it, and that it owed to its rate and never sent."""
+
+    into_port: int
+    from_port: int
+    shortfall: int = 0
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A wire as asked for: plain data that passes through JSON. Each kind derives a frozen dataclass from it."""
+
+    kind: ClassVar[str]
+    """What a configuration calls it."""
+
+    main_key: ClassVar[str | None] = None
+    """The key whose value may stand alone on a command line: `tap:ixy0`."""
+
+    how_to_end: ClassVar[str] = ""
+    """What makes one that goes on for ever end: "give its generator a count"."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it needs of the machine, in the doctor's words: "tap"."""
+
+    @classmethod
+    def read(cls, table: Table, folder: Path) -> Self:
+        """From its table in a configuration; file names count from `folder`. Problems are noted, not raised."""
+        return cls()
+
+    # What a configuration asks
+
+    def problems(self, port: str, wires: Mapping[str, "Wire | None"]) -> Iterator[tuple[str, str]]:
+        """What does not fit the wires of all ports, by port, this one's among them: pairs of key and message."""
+        yield from ()
+
+    def machine_problems(self) -> Iterator[tuple[str, str]]:
+        """What the machine does not have: pairs of key and message."""
+        yield from ()
+
+    def own(self) -> Iterator[tuple[str, str, str]]:
+        """Values that no other port's wire may have: key, what it is ("an interface"), value."""
+        yield from ()
+
+    @property
+    def longest_frame(self) -> tuple[str, int] | None:
+        """The key that says how long frames are, and the longest in bytes with CRC; None: not known."""
+        return None
+
+    @property
+    def leads_to(self) -> str | None:
+        """Name of the port at the other end; None: the wire needs no second port."""
+        return None
+
+    @property
+    def ends(self) -> bool | None:
+        """Whether it stops feeding by itself; None: it has nothing to feed that could end."""
+        return None
+
+    # What a model asks
+
+    def for_mtu(self, mtu: int) -> "Wire":
+        """The same where ports take frames of up to `mtu` bytes, in the kernel's way of counting."""
+        return self
+
+    def attach(self, jack: "Jack") -> "Plug":
+        """Plug it in. Raises IxyfwdError (UsageError, RefusedError) with one sentence."""
+        raise NotImplementedError
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for `registry.wire_from_json`."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Jack:
+    """A port's end of a wire: its C side, its number in the data path, and the address that frames for it bear.
+
+    `lib` and `ffi` are the compiled data path; `far_end(name)` is the C side of the port that a cable leads to.
+    """
+
+    lib: Any
+    ffi: Any
+    port: Pointer
+    number: int
+    mac: bytes | None
+    far_end: Callable[[str], Pointer]
+
+    def make_pace(self, rate: Rate) -> Pointer:
+        """`rate` as a `dp_pace`. Raises UsageError for a rate that is not positive."""
+        pace = self.ffi.new("dp_pace *")
+        if rate == "line":
+            pace.byte_ps = PS_PER_BYTE_AT_LINE_RATE
+        elif rate == "max":
+            pace.max = 1
+        elif rate == "recorded":
+            pace.recorded = 1
+        elif isinstance(rate, str) or not rate > 0:
+            raise UsageError(
+                f"a wire's rate is {rate!r}; expected 'line', 'max', 'recorded' or frames per second above 0"
+            )
+        else:
+            pace.frame_ps = max(1, min(round(PS_PER_SECOND / rate), 2**63))
+        return pace
+
+
+class Plug:
+    """A plugged-in wire. The frames are moved by C; this is what Python does besides."""
+
+    def __init__(self, jack: Jack) -> None:
+        self._jack = jack
+
+    def totals(self) -> Totals:
+        """Frames that passed so far."""
+        far_end = self._jack.lib.dp_port_far_end(self._jack.port)
+        return Totals(int(far_end.received), int(far_end.sent))
+
+    def stats(self) -> dict[str, Any]:
+        """The wire's own account, JSON-ready. One that checks what comes back has `sink` with what it saw."""
+        return {}
+
+    def flow_queues(self) -> dict[int, tuple[int, ...]]:
+        """For each flow of numbered frames that was seen: the port's tx queues that it came out of."""
+        return {}
+
+    def flush(self) -> None:
+        """Between two runs: what cannot be done in C."""
+
+    def restart_latency(self) -> None:
+        """Forget the latencies so far, if this wire takes any."""
+
+    def close(self) -> None:
+        """Let go of files and interfaces; harmless when called twice."""
+
+
+def read_rate(table: Table, default: Rate, words: tuple[str, ...]) -> Rate:
+    """The key `rate`: one of `words`, or frames per second."""
+    expected = f"{one_of(words)}, or frames per second from 0.1 to {MAX_RATE_PPS:g}"
+    rate: Rate = table.get(
+        "rate",
+        default,
+        expected,
+        lambda v: v in words if isinstance(v, str) else is_number(v) and 0.1 <= v <= MAX_RATE_PPS,
+    )
+    return rate if isinstance(rate, str) else float(rate)
+
+
+def check_memory(result: int, what: str) -> None:
+    """Raises IxyfwdError if a plug function of the data path found no memory."""
+    if result:
+        raise IxyfwdError(f"there is not enough memory for {what}")

@@ -1,0 +1,27 @@
+"""Nothing plugged in at the far end of a link that is up: nothing comes, what is sent is counted and gone."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ixyfwd.model.wires.contract import Jack, Plug, Wire
+
+
+@dataclass(frozen=True)
+class NoWire(Wire):
+    """No far end."""
+
+    kind: ClassVar = "none"
+
+    def attach(self, jack: Jack) -> Plug:
+        """Nothing can go wrong."""
+        jack.lib.dp_plug_none(jack.port)
+        return NoPlug(jack)
+
+
+class NoPlug(Plug):
+    """Only counts."""
+
+    def stats(self) -> dict[str, Any]:
+        """`sent` and its bytes incl. CRC."""
+        far_end = self._jack.lib.dp_port_far_end(self._jack.port)
+        return {"sent": int(far_end.sent), "sent_bytes": int(far_end.sent_bytes)}
