@@ -5,6 +5,9 @@ with all other `.c` files of the folder. Those may declare more for Python, each
 and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a module written for
 Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
+A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then.
+A `_c` folder with a `frame_op.h` is compiled with what it makes of each `programs/NAME/frame.h`: see there.
+
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
 """
 
@@ -22,6 +25,7 @@ FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
 ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
 CDEF = ".cdef.h"
 MODULE = "module.c"
+INCLUDED = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)
 
 
@@ -32,12 +36,12 @@ def extensions(package: Path = PACKAGE) -> list[Any]:
 
 def _extension(folder: Path, top: Path) -> Extension:
     stem = _stem(folder)
-    generated = {folder / f"_{stem}.c"} if _is_cffi(folder, stem) else set()
+    generated = {folder / f"_{stem}.c", *_frame_ops(folder)} if _is_cffi(folder, stem) else set()
     return Extension(
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
         [os.path.relpath(source) for source in sorted(generated | set(folder.glob("*.c")))],
-        include_dirs=[str(folder)],
-        depends=[str(header) for header in sorted(folder.glob("*.h"))],
+        include_dirs=[str(folder), str(PACKAGE)],
+        depends=[str(header) for header in (*sorted(folder.glob("*.h")), *sorted(top.glob("*/programs/*/frame.h")))],
         define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
         extra_compile_args=list(FLAGS),
         py_limited_api=True,
@@ -53,10 +57,41 @@ def _stem(folder: Path) -> str:
     return found[0]
 
 
+def _frame_ops(folder: Path) -> dict[Path, str]:
+    """The generated sources of a folder with a `frame_op.h`, by path: one for each program with a `frame.h`."""
+    if not (folder / "frame_op.h").exists():
+        return {}
+    package = next(parent for parent in folder.parents if (parent / "_build.py").exists())
+    return {
+        folder / f"_op_{header.parent.name}.c": _frame_op(header.parent.name, os.path.relpath(header, folder))
+        for header in sorted(package.glob("programs/*/frame.h"))
+    }
+
+
+def _frame_op(name: str, header: str) -> str:
+    return f"""/* Generated from {header}. */
+#include "{header}"
+#include "native.h"
+
+/* for Python */
+uint32_t {name}_burst(struct frames *frames);
+uint32_t {name}_burst_segmented(struct frames *frames);
+uint32_t {name}_forward(struct forwarder *forwarder);
+/* end */
+
+#define FRAME_OP {name}
+#include "frame_op.h"
+"""
+
+
 def declarations(folder: Path) -> str:
     """What the sources in a `_c` folder declare for Python besides its `.cdef.h`."""
-    sources = (path for path in sorted(folder.glob("*.[ch]")) if not path.name.startswith("_"))
-    return "\n".join(part for path in sources for part in DECLARED.findall(path.read_text()))
+    sources = [path.read_text() for path in sorted(folder.glob("*.[ch]")) if not path.name.startswith("_")]
+    return "\n".join(part for text in (*sources, *_frame_ops(folder).values()) for part in DECLARED.findall(text))
+
+
+def _text_of(include: re.Match[str]) -> str:
+    return (PACKAGE / include[1]).read_text()
 
 
 def _is_cffi(folder: Path, stem: str) -> bool:
@@ -76,9 +111,12 @@ class BuildExt(build_ext):
         folder = Path(ext.include_dirs[0])
         stem = _stem(folder)
         if _is_cffi(folder, stem):
+            for path, text in _frame_ops(folder).items():
+                if not path.exists() or path.read_text() != text:
+                    path.write_text(text)
             ffi = FFI()
             more = declarations(folder)
-            ffi.cdef((folder / f"{stem}{CDEF}").read_text() + more)
+            ffi.cdef(INCLUDED.sub(_text_of, (folder / f"{stem}{CDEF}").read_text()) + more)
             ffi.set_source(ext.name, f'#include "{stem}.h"\n{more}')
             ffi.emit_c_code(str(folder / f"_{stem}.c"))
         super().build_extension(ext)

@@ -33,7 +33,7 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
 
 # Text that is put behind PORTS (whose last line is 8) and the one problem with it.
 BEHIND: list[tuple[str, str]] = [
-    ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "rss", "memory" or '
+    ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "program", "rss", "memory" or '
      '"start"; did you mean "forward"?'),
     ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "max_frame", "batch", '
      '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
@@ -57,8 +57,16 @@ BEHIND: list[tuple[str, str]] = [
     ('[cpu]\nworkers = "1-3"\nmain = 2\n', "11: cpu.main: found CPU 2, which workers (line 10) has too, expected a CPU of its own (or share = true)"),
     ('[cpu]\nmodel = 1\nworkers = "1-3"\n', "10: cpu.model: found CPU 1, which workers (line 11) has too, expected a CPU of its own (or share = true)"),
     ("[cpu]\nmain = 1\nmodel = 1\n", "11: cpu.model: found CPU 1, which main (line 10) has too, expected a CPU of its own (or share = true)"),
-    ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "xconnect" or "touch"; did you mean "xconnect"?'),
-    ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "xconnect" or "touch"'),
+    ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "drop", "touch" or "xconnect"; did you mean "xconnect"?'),
+    ('[forward]\nprogram = ["touch", "touch"]\n', '10: forward.program[1]: found "touch" again, expected each program once'),
+    ('[forward]\nprogram = ["touch", 3]\n', '10: forward.program[1]: found 3, expected "drop", "touch" or "xconnect"'),
+    ("[forward]\nprogram = []\n", "10: forward.program: found an empty list, expected 1 to 16 programs"),
+    ("[program.drop]\nevery = -1\n", "10: program.drop.every: found -1, expected a whole number from 0 to 4294967295"),
+    ("[program.drop]\nevrey = 1\n", '10: program.drop.evrey: found an unknown key, expected "every", "shorter_than" or '),
+    ("[program.dorp]\nevery = 1\n", '9: program.dorp: found an unknown key, expected "drop", "touch" or "xconnect"; did you'),
+    ("[program.touch]\nat = 1\n", "10: program.touch.at: found an unknown key"),
+    ('[forward]\nprogram = "drop"\nloop = "fused"\n', '11: forward.loop: found "fused", expected "auto" or "python" with '),
+    ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "drop", "touch" or "xconnect", or a list of them'),
     ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native", "vector" or "naive"'),
     ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
     ('[forward]\ninterrupt_interval_us = 51\n',

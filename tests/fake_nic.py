@@ -15,7 +15,9 @@ from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
 from ixyfwd.engine.open import open_engine
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout
 from ixyfwd.pci.function import DmaMap
-from ixyfwd.telemetry.counters import PortWord, port_word
+from ixyfwd.programs.registry import programs
+from ixyfwd.programs.work import Place, Treat, bind_program
+from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, PortWord, port_word, program_word
 
 ENGINES = ("native", "vector")
 UNTOUCHED = 0xDEAD_BEEF  # lies in a doorbell while nobody writes it
@@ -291,6 +293,18 @@ class Rig:
 
     def counters(self, port: int) -> dict[str, int]:
         return {word.name: self.counter(port, word) for word in PortWord}
+
+    def program(self, name: str, batch: Batch, *, index: int = 0, **options: object) -> Treat:
+        """A program with these settings on a batch; `index` is its place in the list of programs."""
+        settings = programs()[name](**options)
+        treat = bind_program(name, settings.as_json(), Place(self.engine, self.memory, batch, 0, index))
+        return treat or (lambda: None)
+
+    def program_words(self, index: int = 0) -> dict[int, int]:
+        """The words of a program's block that are not 0."""
+        first = self.layout.counters + 8 * program_word(index, 0)
+        words = self.arena[first : first + 8 * PROGRAM_BLOCK_WORDS].cast("Q")
+        return {word: value for word, value in enumerate(words) if value}
 
     def check(self, *batches: Batch) -> None:
         """Every buffer is in exactly one place: free stack, receive ring, transmit ring, batch."""

@@ -73,7 +73,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert (real.device, real.promiscuous, real.simulated) == ("0000:3a:00.0", False, False)
     assert (tap.mac, real.mac) == (None, "02:ab:00:00:00:0f")
     forward = config.forward
-    assert (forward.program, forward.engine, forward.idle) == ("touch", "vector", "spin")
+    assert (forward.programs[0].name, forward.engine, forward.idle) == ("touch", "vector", "spin")
     assert (forward.ring_size, forward.batch, forward.buffers) == (4096, 2048, 200000)
     assert (forward.interrupt_interval_us, forward.loop) == (1022, "python")
     assert (config.rss.key, config.rss.fields) == ("6d5a" * 20, ("tcp4", "ipv4"))

@@ -219,7 +219,7 @@ def test_bursts_hold_the_lock_only_where_no_other_thread_runs() -> None:
     links, frames = [(0, 0)], Frames(bytes(64), 1, (60,), (0,), bytes(1), 1)
     for threaded, kind in ((False, BuiltinFunctionType), (True, partial)):
         engine: Any = open_engine("native", replace(rig.memory, threaded=threaded))
-        bursts = engine.rx(0).bind(batch), engine.tx(0).bind(batch), engine.bind_touch(batch, 48)
+        bursts = engine.rx(0).bind(batch), engine.tx(0).bind(batch), engine.bind_frame_op("touch", batch)
         assert [type(call) for call in (*bursts, engine.bind_source(0, batch, frames))] == [kind] * 4
         assert type(engine.bind_forward(links, 4, None, 1)) is partial, "a call that may take long"
         engine.close()
@@ -241,10 +241,10 @@ def test_every_callable_does_nothing_after_close(threaded: bool) -> None:
     frames = Frames(bytes(64), 1, (60,), (0,), bytes(1), 100)
     calls = [
         engine.rx(0).bind(batch),
-        engine.bind_touch(batch, 48),
+        engine.bind_frame_op("touch", batch),
         engine.tx(0).bind(batch),
         engine.bind_source(0, batch, frames),
-        engine.bind_forward([(0, 0)], 8, 48, 4),
+        engine.bind_forward([(0, 0)], 8, "touch", 4),
     ]
     assert rig.nic[0].receive(Frame((60,)))
     assert calls[0]() == 1
@@ -265,8 +265,8 @@ def test_an_engine_lets_go_of_what_was_bound(threaded: bool) -> None:
     for _ in range(50):
         engine.rx(0).bind(batch)()
         engine.tx(0).bind(batch)()
-        engine.bind_touch(batch, 48)()
-        engine.bind_forward([(0, 0)], 8, 48, 1)()
+        engine.bind_frame_op("touch", batch)()
+        engine.bind_forward([(0, 0)], 8, "touch", 1)()
     gc.collect()
     assert (sys.getrefcount(batch), sys.getrefcount(engine), len(engine._work)) == before
     call = engine.rx(0).bind(batch)

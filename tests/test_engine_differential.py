@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixyfwd.program.open import open_program
+from ixyfwd.programs.work import Place, bind_program
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS, PortWord
 from tests.fake_nic import ENGINES, Frame, Rig
 from tests.support import ROOT
@@ -81,8 +81,7 @@ def test_touch_increments_one_byte_of_frames_that_have_it(engine: str) -> None:
     rig = Rig(engine, ports=2)
     rig.start()
     batch = rig.engine.new_batch(16)
-    touch = open_program("touch").bind(rig.engine, rig.memory, batch)
-    assert touch is not None
+    touch = rig.program("touch", batch)
     lengths = [60, 49, 48, 20, 1514, 64]
     for length in lengths:
         assert rig.nic[0].receive(Frame((length,)))
@@ -100,7 +99,8 @@ def test_touch_increments_one_byte_of_frames_that_have_it(engine: str) -> None:
 
 def test_xconnect_has_nothing_to_do() -> None:
     rig = Rig("vector", ports=2)
-    assert open_program("xconnect").bind(rig.engine, rig.memory, rig.engine.new_batch(8)) is None
+    place = Place(rig.engine, rig.memory, rig.engine.new_batch(8), 0, 0)
+    assert bind_program("xconnect", {}, place) is None
 
 
 def test_a_native_worker_imports_no_numpy_and_a_vector_worker_no_c() -> None:

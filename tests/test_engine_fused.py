@@ -41,7 +41,7 @@ class Fused:
         self.rig.start()
         assert isinstance(self.rig.engine, FusingEngine)
         self.forward: Callable[[], int] = self.rig.engine.bind_forward(
-            LINKS, batch, TOUCHED_BYTE if touches else None, rounds, shared_cpu=shared_cpu
+            LINKS, batch, "touch" if touches else None, rounds, shared_cpu=shared_cpu
         )
         self.page = self.rig.arena[self.rig.layout.counters : self.rig.layout.counters + 4096].cast("Q")
 

@@ -12,7 +12,6 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
-from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
 from tests.fake_nic import Rig
 from tests.support import ROOT
@@ -52,8 +51,6 @@ def test_a_missing_compiled_module_is_one_sentence() -> None:
 def test_unknown_names_are_wrong_use() -> None:
     with pytest.raises(UsageError, match=r"no engine 'warp'; choose one of: native, vector, naive"):
         open_engine("warp", Rig("native").memory)
-    with pytest.raises(UsageError, match=r"no program 'nat'; choose one of: xconnect, touch"):
-        open_program("nat")
 
 
 @given(done=st.integers(0, 600), limit=st.integers(0, 600))

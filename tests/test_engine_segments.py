@@ -6,7 +6,6 @@ import pytest
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PortWord
 from tests.fake_nic import ENGINES, Frame, Misuse, Rig
 
@@ -205,8 +204,7 @@ def test_a_frame_that_the_batch_cuts_is_sent_as_far_as_it_goes(engine: str) -> N
 def test_touch_reaches_the_first_segment_only(engine: str) -> None:
     rig = a_rig(engine, ports=2)
     batch = rig.engine.new_batch(16)
-    touch = open_program("touch").bind(rig.engine, rig.memory, batch)
-    assert touch is not None
+    touch = rig.program("touch", batch)
     for frame in (Frame(JUMBO), Frame((48,)), Frame((49,)), Frame((2048, 60))):
         assert rig.nic[0].receive(frame)
     assert rig.rx(0, batch) == 9

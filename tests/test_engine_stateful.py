@@ -88,10 +88,17 @@ class BothEngines(RuleBasedStateMachine):
         counts = [rig.engine.tx(port).clean() for rig in self.rigs]
         assert counts[0] == counts[1]
 
-    @rule(which=st.integers(0, 1), at=st.sampled_from([0, 48, 59]))
-    def touch(self, which: int, at: int) -> None:
+    @rule(which=st.integers(0, 1))
+    def touch(self, which: int) -> None:
         for rig, batches in zip(self.rigs, self.batches, strict=True):
-            rig.engine.bind_touch(batches[which], at)()  # type: ignore[attr-defined]
+            rig.program("touch", batches[which])()
+
+    @rule(which=st.integers(0, 1), every=st.integers(0, 5), shorter=st.sampled_from([None, 64, 700]))
+    def drop_some(self, which: int, every: int, shorter: int | None) -> None:
+        for rig, batches in zip(self.rigs, self.batches, strict=True):
+            rig.engine.bind_pass_all(batches[which])()
+            rig.program("drop", batches[which], every=every, shorter_than=shorter)()
+            rig.engine.bind_settle(batches[which], 0)()
 
     @precondition(lambda self: bool(self.rigs))
     @invariant()

@@ -29,7 +29,8 @@ from ixyfwd.bench.options import (
     show,
 )
 from ixyfwd.bench.progress import progress
-from ixyfwd.config.schema import ENGINES, LOOPS, MAX_WORKERS, PROGRAMS
+from ixyfwd.config.schema import ENGINES, LOOPS, MAX_WORKERS
+from ixyfwd.programs.registry import programs
 
 RATE: Columns = {
     "mpps": ("Mpps median (min-max)", 2),
@@ -74,7 +75,7 @@ def throughput(  # noqa: PLR0917
     plan = bench.Plan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
-        programs=names(program, PROGRAMS, "--program"),
+        programs=names(program, tuple(programs()), "--program"),
         batches=numbers(batch, 1, MAX_BATCH, "--batch"),
         rings=rings(ring),
         frames=frames(frame),
@@ -118,7 +119,7 @@ def cost(  # noqa: PLR0917
     wanted = bench.cases(
         names(engine, ENGINES, "--engine"),
         names(loop, LOOPS[1:], "--loop"),
-        names(program, PROGRAMS, "--program"),
+        names(program, tuple(programs()), "--program"),
         numbers(batch, 1, MAX_BATCH, "--batch"),
         rings(ring),
         names(cache, CACHES, "--cache"),
@@ -140,7 +141,9 @@ def scaling(  # noqa: PLR0917
     loop: LoopOption = "fused",
     program: Annotated[
         str | None,
-        typer.Option(help="programs, comma-separated: xconnect, touch", show_default="xconnect; --by-hand: both"),
+        typer.Option(
+            help=f"programs, comma-separated: {', '.join(programs())}", show_default="xconnect; --by-hand: both"
+        ),
     ] = None,
     batch: BatchOption = "64",
     ring: RingOption = "512",
@@ -162,7 +165,7 @@ def scaling(  # noqa: PLR0917
     plan = Plan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
-        programs=names(program or ("xconnect,touch" if by_hand else "xconnect"), PROGRAMS, "--program"),
+        programs=names(program or ("xconnect,touch" if by_hand else "xconnect"), tuple(programs()), "--program"),
         batches=numbers(batch, 1, MAX_BATCH, "--batch"),
         rings=rings(ring),
         frames=[64],

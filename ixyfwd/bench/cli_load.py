@@ -21,16 +21,17 @@ from ixyfwd.bench.options import (
     show,
 )
 from ixyfwd.bench.progress import progress
-from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS, PROGRAMS
+from ixyfwd.config.schema import ENGINES, IDLES, LOOPS, MAX_WORKERS
 from ixyfwd.errors import UsageError
 from ixyfwd.model.wires.contract import Rate
+from ixyfwd.programs.registry import programs
 
 if TYPE_CHECKING:
     from ixyfwd.bench.throughput import Trial
 
 EngineOption = Annotated[str, typer.Option("--engine", help="engine: native, vector, naive")]
 LoopOption = Annotated[str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused if it can be")]
-ProgramOption = Annotated[str, typer.Option("--program", help="program: xconnect, touch")]
+ProgramOption = Annotated[str, typer.Option("--program", help=f"program: {', '.join(programs())}")]
 BatchOption = Annotated[int, typer.Option("--batch", help="frames a burst", min=1, max=2048)]
 RingOption = Annotated[int, typer.Option("--ring", help="descriptors per ring, a power of two from 64 to 4096")]
 WorkersOption = Annotated[int, typer.Option("--workers", help="worker processes", min=1, max=MAX_WORKERS)]
@@ -194,7 +195,7 @@ def _trial(  # noqa: PLR0917
     plan = Plan(
         engines=[engine_name],
         loops=["fused", "python"] if loop_name == "auto" else [loop_name],
-        programs=_one(names(program, PROGRAMS, "--program"), "--program"),
+        programs=_one(names(program, tuple(programs()), "--program"), "--program"),
         batches=[batch],
         rings=rings(str(ring)),
         frames=[size],

@@ -20,8 +20,9 @@ from statistics import median
 from ixyfwd.bench.cachestate import Cache, cache_state, check
 from ixyfwd.bench.result import Row, spread
 from ixyfwd.bench.turn import FRAME_BYTES, turning
-from ixyfwd.config.schema import EngineName, Loop, ProgramName
+from ixyfwd.config.schema import EngineName, Loop
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.programs.registry import fusible, programs
 
 CRC_BYTES = 4
 RUN_TURNS = {"native": 400, "vector": 60, "naive": 12}  # per run: some milliseconds at batch 32
@@ -35,7 +36,7 @@ class Case:
 
     engine: EngineName
     loop: Loop
-    program: ProgramName
+    program: str
     batch: int
     ring: int
     cache: Cache = "warm"
@@ -44,15 +45,15 @@ class Case:
         return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}, {self.cache}"
 
 
-def loops_of(engine: EngineName, wanted: Sequence[Loop]) -> list[Loop]:
-    """Which of the wanted loops an engine has."""
-    return [loop for loop in wanted if loop == "python" or engine == "native"]
+def has_loop(engine: EngineName, program: str, loop: Loop) -> bool:
+    """Whether an engine has this loop for a program."""
+    return loop == "python" or (engine == "native" and fusible((programs()[program](),)))
 
 
 def cases(  # noqa: PLR0917 - one for each part of a case
     engines: Sequence[EngineName],
     loops: Sequence[Loop],
-    programs: Sequence[ProgramName],
+    names: Sequence[str],
     batches: Sequence[int],
     rings: Sequence[int],
     caches: Sequence[Cache] = ("warm",),
@@ -67,8 +68,8 @@ def cases(  # noqa: PLR0917 - one for each part of a case
         Case(engine, loop, program, batch, ring, cache)
         for cache in caches
         for engine in engines
-        for loop, program, ring, batch in product(loops_of(engine, loops), programs, rings, batches)
-        if batch <= ring // 2
+        for loop, program, ring, batch in product(loops, names, rings, batches)
+        if batch <= ring // 2 and has_loop(engine, program, loop)
     ]
 
 
@@ -90,9 +91,8 @@ def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) 
 
 
 def _run(case: Case) -> float:
-    touch = case.program == "touch"
     with (
-        turning(case.engine, case.batch, ring=case.ring, touch=touch, loop=case.loop) as table,
+        turning(case.engine, case.batch, ring=case.ring, program=case.program, loop=case.loop) as table,
         cache_state(case.cache, table),
     ):
         table.warm_up()
@@ -160,9 +160,10 @@ def add_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) 
 
 
 def _functions(case: Case) -> list[str]:
+    is_op = programs()[case.program].frame_op
     if case.loop == "fused":
-        return ["forward"]
-    return ["rx_burst", "tx_burst", *(["touch_burst"] if case.program == "touch" else [])]
+        return [f"{case.program}_forward" if is_op else "forward"]
+    return ["rx_burst", "tx_burst", *([f"{case.program}_burst"] if is_op else [])]
 
 
 def _words(case: Case) -> list[str]:

@@ -12,7 +12,7 @@ from ixyfwd.bench.turn import turning
 def main() -> None:
     """Turn a few times; imports no numpy before it must, since everything is slow here."""
     loop, program, batch, ring = sys.argv[1:5]
-    with turning("native", int(batch), ring=int(ring), touch=program == "touch", loop=loop) as table:
+    with turning("native", int(batch), ring=int(ring), program=program, loop=loop) as table:
         for _ in range(COUNTED_TURNS):
             table.turn()
         print("frames", COUNTED_TURNS * table.frames)

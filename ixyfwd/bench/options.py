@@ -13,6 +13,7 @@ from ixyfwd.bench.plots import check_plots
 from ixyfwd.bench.result import as_csv, as_table
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.programs.registry import programs
 
 STANDARD_OUTPUT: Final = Path("-")
 
@@ -21,7 +22,7 @@ Columns = Mapping[str, tuple[str, int | None]]
 
 EngineOption = Annotated[str, typer.Option("--engine", help="engines, comma-separated: native, vector, naive")]
 LoopOption = Annotated[str, typer.Option("--loop", help="loops, comma-separated: fused (native only), python")]
-ProgramOption = Annotated[str, typer.Option("--program", help="programs, comma-separated: xconnect, touch")]
+ProgramOption = Annotated[str, typer.Option("--program", help=f"programs, comma-separated: {', '.join(programs())}")]
 BatchOption = Annotated[str, typer.Option("--batch", help="batch sizes, comma-separated, 1 to 2048")]
 RingOption = Annotated[
     str, typer.Option("--ring", help="descriptors per ring, comma-separated powers of two from 64 to 4096")

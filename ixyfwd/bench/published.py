@@ -136,7 +136,7 @@ def measure(package: ModuleType, batches: Sequence[int], runs: int, report: Call
     rows: list[Row] = []
     for batch in batches:
         report(f"batch {batch}")
-        with turning("naive", batch, ring=RING, touch=True) as naive:
+        with turning("naive", batch, ring=RING, program="touch") as naive:
             published = PublishedTable(package, batch)
             tables = {NAME: published.turn, "naive": naive.turn}
             for turn in list(tables.values()) * WARM_UP_TURNS:

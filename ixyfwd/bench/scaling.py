@@ -109,7 +109,6 @@ def by_hand(workers: int, row: Row) -> tuple[float, float]:
 
 @contextmanager
 def _hand_workers(workers: int, row: Row) -> Iterator[list[HandWorker]]:
-    touch = row["program"] == "touch"
     with ExitStack() as stack:
 
         def table() -> Turntable:
@@ -118,7 +117,7 @@ def _hand_workers(workers: int, row: Row) -> Iterator[list[HandWorker]]:
                     row["engine"],
                     row["batch"],
                     ring=row["ring"],
-                    touch=touch,
+                    program=row["program"],
                     loop=row["loop"],
                     bursts=SHARED_CPU_ROUNDS,
                 )

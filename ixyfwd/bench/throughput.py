@@ -12,15 +12,16 @@ from itertools import product
 from typing import Any
 
 from ixyfwd.bench.cores import NEAR_PATIENCE_S, Patience, by_distance, core_columns, run_measured
-from ixyfwd.bench.cost import loops_of
+from ixyfwd.bench.cost import has_loop
 from ixyfwd.bench.environment import tsc_mhz
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.config.default import default_config
-from ixyfwd.config.schema import Config, EngineName, Loop, ProgramName
+from ixyfwd.config.schema import Config, EngineName, Loop
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
+from ixyfwd.programs.registry import programs
 from ixyfwd.supervisor.observer import Silent
 
 DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
@@ -32,7 +33,7 @@ class Trial:
 
     engine: EngineName
     loop: Loop
-    program: ProgramName
+    program: str
     batch: int
     ring: int
     frame: int | str
@@ -52,7 +53,7 @@ class Plan:
 
     engines: Sequence[EngineName]
     loops: Sequence[Loop]
-    programs: Sequence[ProgramName]
+    programs: Sequence[str]
     batches: Sequence[int]
     rings: Sequence[int]
     frames: Sequence[int | str]
@@ -79,9 +80,11 @@ class Plan:
             Trial(engine, loop, program, batch, ring, frame, self.flows, workers)
             for engine in self.engines
             for loop, program, frame, workers, ring, batch in product(
-                loops_of(engine, self.loops), self.programs, self.frames, self.workers, self.rings, self.batches
+                self.loops, self.programs, self.frames, self.workers, self.rings, self.batches
             )
-            if batch <= ring // 2 and (frame_buffers(largest(frame)) == 1 or _takes_segments(engine, loop))
+            if has_loop(engine, program, loop)
+            and batch <= ring // 2
+            and (frame_buffers(largest(frame)) == 1 or _takes_segments(engine, loop))
         ]
 
 
@@ -111,7 +114,7 @@ def config_for(trial: Trial, instance: str) -> Config:
         forward=replace(
             base.forward,
             engine=trial.engine,
-            program=trial.program,
+            programs=(programs()[trial.program](),),
             loop=trial.loop,
             batch=trial.batch,
             ring_size=trial.ring,

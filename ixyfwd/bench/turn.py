@@ -18,9 +18,12 @@ from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.arena import Arena, create_arena
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout, minimum_buffers
 from ixyfwd.pci.function import DmaMap
-from ixyfwd.program.contract import Fusible, Program
-from ixyfwd.program.open import open_program
-from ixyfwd.worker.rounds import Step, new_turn
+from ixyfwd.programs.contract import ProgramOptions
+from ixyfwd.programs.registry import DEFAULT_PROGRAM, frame_op, fusible, programs
+from ixyfwd.telemetry.counters import DROP_CAUSES, ProgramWord, program_word
+from ixyfwd.worker.rounds import new_turn
+from ixyfwd.worker.spec import ProgramSpec
+from ixyfwd.worker.steps import program_step
 
 FIRST_ADDRESS = 1 << 32
 FRAME_BYTES = 60  # without CRC
@@ -70,7 +73,7 @@ class Turntable:
         *,
         engine: str,
         batch: int,
-        touch: bool,
+        program: str,
         loop: str = "python",
         bursts: int | None = None,
     ) -> None:
@@ -89,23 +92,22 @@ class Turntable:
         self.memory = memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
         self.prepare: Callable[[], object] | None = None  # called in each turn before the driver's part begins
         self._engine = open_engine(engine, memory)
-        cells = self._engine.new_batch(batch)
         for port in range(len(self.ports)):
             self._engine.rx(port).start()
-        program = open_program("touch" if touch else "xconnect")
-        treat = program.bind(self._engine, memory, cells)
-        step = Step(self._engine.rx(0).bind(cells), treat, self._engine.tx(1).bind(cells))
-        self._turn = new_turn([step], self._bursts)
+        options = programs()[program]()
+        spec = ProgramSpec(options.name, options.as_json(), options.decides)
+        self._turn = new_turn([program_step((spec,), self._engine, memory, batch, (0, 1))], self._bursts)
+        self._dropped = 0
         try:
-            self._forward = self._fuse(batch, program) if loop == "fused" else None
+            self._forward = self._fuse(batch, options) if loop == "fused" else None
         except UsageError:
             self.close()
             raise
 
-    def _fuse(self, batch: int, program: Program) -> Callable[[], int]:
-        if not (isinstance(self._engine, FusingEngine) and isinstance(program, Fusible)):
+    def _fuse(self, batch: int, program: ProgramOptions) -> Callable[[], int]:
+        if not (isinstance(self._engine, FusingEngine) and fusible((program,))):
             raise UsageError(f"the {self._engine.name} engine cannot fuse the {program.name} program into its loop")
-        return self._engine.bind_forward([(0, 1)], batch, program.touched_byte, self._bursts)
+        return self._engine.bind_forward([(0, 1)], batch, frame_op((program,)), self._bursts)
 
     def warm_up(self) -> None:
         """Caches, branch predictors, prepared views."""
@@ -121,10 +123,16 @@ class Turntable:
         if self.prepare:
             self.prepare()
         ns = self._timed_fused(self._forward) if self._forward else self._timed()
-        sent = self.ports[1].send_all()
-        if sent != self.frames:
-            raise IxyfwdError(f"the driver sent {sent} of the {self.frames} frames that it was given")
+        before, self._dropped = self._dropped, self._drops()
+        left = self.ports[1].send_all() + self._dropped - before
+        if left != self.frames:
+            raise IxyfwdError(f"the driver sent or dropped {left} of the {self.frames} frames that it was given")
         return ns
+
+    def _drops(self) -> int:
+        """What the program has dropped so far."""
+        first = self.memory.layout.counters + 8 * program_word(0, ProgramWord.DROPS)
+        return sum(self.memory.arena[first : first + 8 * DROP_CAUSES].cast("Q"))
 
     def _timed(self) -> int:
         turn = self._turn
@@ -153,7 +161,7 @@ def turning(
     batch: int,
     *,
     ring: int = 512,
-    touch: bool = False,
+    program: str = DEFAULT_PROGRAM,
     loop: str = "python",
     bursts: int | None = None,
 ) -> Iterator[Turntable]:
@@ -164,7 +172,9 @@ def turning(
     buffers = minimum_buffers(2, ring, batch)
     layout = compute_layout(ports=2, workers=1, ring_size=ring, buffers_per_worker=buffers)
     with create_arena(layout.size, "auto") as arena, _no_collections():
-        table = Turntable(arena, layout.workers[0], engine=engine, batch=batch, touch=touch, loop=loop, bursts=bursts)
+        table = Turntable(
+            arena, layout.workers[0], engine=engine, batch=batch, program=program, loop=loop, bursts=bursts
+        )
         try:
             yield table
         finally:

@@ -11,6 +11,7 @@ from ixyfwd.config.cpus import parse_cpu_list
 from ixyfwd.config.default import DEFAULT_LINKS, DEFAULT_PORTS
 from ixyfwd.config.locate import locate
 from ixyfwd.config.ports import read_links, read_ports
+from ixyfwd.config.programs import read_programs
 from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
@@ -20,7 +21,6 @@ from ixyfwd.config.schema import (
     MIN_MAX_FRAME_BYTES,
     NAME,
     NAME_EXPECTED,
-    PROGRAMS,
     RING_SIZES,
     RSS_FIELDS,
     Config,
@@ -106,7 +106,7 @@ def _read(root: Table, source: Source, folder: Path) -> Config | None:
     instance.finish()
     cpu = _read_cpu(root.table("cpu"))
     ports, links = _read_topology(root, folder)
-    forward = _read_forward(root.table("forward"), len(ports or ()))
+    forward = _read_forward(root.table("forward"), root.table("program"), len(ports or ()))
     rss = _read_rss(root.table("rss"))
     memory = root.table("memory")
     expected = '"auto", "hugepages", "plain" or "hugetlbfs:/MOUNT"'
@@ -161,7 +161,7 @@ def _read_workers(table: Table) -> tuple[int, ...] | int | None:
     return value if isinstance(value, int) else None
 
 
-def _read_forward(table: Table, ports: int) -> ForwardConfig:
+def _read_forward(table: Table, programs: Table, ports: int) -> ForwardConfig:
     ring_size = table.get(
         "ring_size",
         512,
@@ -179,7 +179,7 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         lambda v: is_integer(v) and least <= v <= ring_size // 2,
     )
     forward = ForwardConfig(
-        program=table.choice("program", "xconnect", PROGRAMS),
+        programs=read_programs(table, programs),
         engine=table.choice("engine", "native", ENGINES),
         ring_size=ring_size,
         batch=batch,
@@ -198,6 +198,9 @@ def _read_forward(table: Table, ports: int) -> ForwardConfig:
         table.wrong("loop", f'"auto" or "python" with engine = {shown(forward.engine)}')
     elif forward.loop == "fused" and forward.segmented:
         table.wrong("loop", f'"auto" or "python" with max_frame = {max_frame}, where a frame may fill several buffers')
+    elif forward.loop == "fused" and not forward.fused:
+        names = ", ".join(program.name for program in forward.programs)
+        table.wrong("loop", f'"auto" or "python" with program = {shown(names)}, of which Python calls each by itself')
     if forward.engine == "naive" and forward.segmented:
         table.wrong("max_frame", 'at most 2044 with engine = "naive", which takes a frame for a buffer')
     table.finish()

@@ -10,16 +10,16 @@ from typing import Final, Literal
 
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.wires.contract import Wire
+from ixyfwd.programs.contract import ProgramOptions
+from ixyfwd.programs.registry import DEFAULT_PROGRAM, fusible, programs
 from ixyfwd.settings.problems import Source
 
-ProgramName = Literal["xconnect", "touch"]
 EngineName = Literal["native", "vector", "naive"]
 Idle = Literal["spin", "adaptive", "sleep", "interrupt"]
 Loop = Literal["auto", "python", "fused"]
 FlowControlName = Literal["off", "rx", "tx", "full"]
 RssField = Literal["ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6"]
 
-PROGRAMS: Final[tuple[ProgramName, ...]] = ("xconnect", "touch")
 ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector", "naive")
 IDLES: Final[tuple[Idle, ...]] = ("spin", "adaptive", "sleep", "interrupt")
 LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
@@ -76,13 +76,14 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `buffers` per worker; 0 = automatic. `batch` in buffers (of which most frames fill one),
-    `ring_size` in descriptors, `max_frame` in bytes with CRC.
+    """What workers do. `programs`: in the order in which a burst goes through them. `buffers` per worker; 0 =
+    automatic. `batch` in buffers (of which most frames fill one), `ring_size` in descriptors, `max_frame` in bytes with
+    CRC.
 
     `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
     """
 
-    program: ProgramName = "xconnect"
+    programs: tuple[ProgramOptions, ...] = (programs()[DEFAULT_PROGRAM](),)
     engine: EngineName = "native"
     ring_size: int = 512
     batch: int = 64
@@ -106,7 +107,8 @@ class ForwardConfig:
     @property
     def fused(self) -> bool:
         """Whether bursts follow each other in C, without Python between them."""
-        return self.engine == "native" and self.loop != "python" and not self.segmented
+        wanted = self.engine == "native" and self.loop != "python" and not self.segmented
+        return wanted and fusible(self.programs)
 
 
 @dataclass(frozen=True)

@@ -93,17 +93,17 @@ class FusingEngine(Protocol):
         self,
         links: Sequence[tuple[int, int]],
         batch: int,
-        touched_byte: int | None,
+        frame_op: str | None,
         limit: int,
         *,
         shared_cpu: bool = False,
     ) -> Callable[[], int]:
         """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
 
-        `touched_byte`: which byte of each frame is incremented, or None. It returns after the round over all links that
-        brings bursts and empty rounds to `limit`, or after some empty rounds in a row (where others wait for the CPU,
-        after one): bursts that had frames << 16 | empty rounds at the end. POLLS, EMPTY_POLLS, BURSTS and BUSY_NS of
-        the counters page are kept by it.
+        `frame_op`: the program, one with a `frame.h`, that each frame goes through, or None. It returns after the round
+        over all links that brings bursts and empty rounds to `limit`, or after some empty rounds in a row (where others
+        wait for the CPU, after one): bursts that had frames << 16 | empty rounds at the end. POLLS, EMPTY_POLLS, BURSTS
+        and BUSY_NS of the counters page are kept by it.
         """
 
 

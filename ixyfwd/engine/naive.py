@@ -184,20 +184,6 @@ class NaiveEngine:
             self._pool.close()
             self._arena.release()
 
-    def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
-        """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
-        self._check_open()
-        return partial(self._touch, batch, at)
-
-    def _touch(self, batch: Batch, at: int) -> int:
-        if self._closed:
-            return 0
-        count = batch.count
-        for i in range(count):
-            if batch.lengths[i] > at:
-                self._packets[batch.ids[i]].touch(at)
-        return count
-
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
         self._check_open()

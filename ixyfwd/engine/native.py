@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from ixyfwd.engine._native import ffi, lib
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.bound.bind import bind
+from ixyfwd.engine.bound.bind import Ffi, bind
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.native_traffic import NativeRecorder, new_source
 from ixyfwd.engine.queue import Rx, Tx
@@ -27,8 +27,8 @@ IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round
 CData = Any  # a C object of cffi's
 
 # Names of C functions.
-PLAIN: Final = ("rx_burst", "tx_burst", "tx_clean", "touch_burst")
-SEGMENTED: Final = ("rx_burst_segmented", "tx_burst_segmented", "tx_clean_segmented", "touch_burst_segmented")
+PLAIN: Final = ("rx_burst", "tx_burst", "tx_clean")
+SEGMENTED: Final = ("rx_burst_segmented", "tx_burst_segmented", "tx_clean_segmented")
 
 
 class NativeEngine:
@@ -47,7 +47,8 @@ class NativeEngine:
         self._addresses = ffi.new("uint64_t[]", device_addresses(memory))
         self._offsets = ffi.new("uint64_t[]", layout.buffer_offsets())
         self._no_batch = ffi.new("struct batch *")  # capacity 0
-        self._rx_burst, self._tx_burst, self._tx_clean, self._touch_burst = SEGMENTED if memory.segmented else PLAIN
+        self._ffi_of: WeakKeyDictionary[CData, Ffi] = WeakKeyDictionary()  # of structs of other cffi modules
+        self._rx_burst, self._tx_burst, self._tx_clean = SEGMENTED if memory.segmented else PLAIN
         self._work: WeakSet[CData] = WeakSet()  # every struct that C may be called with
         self._pool = ffi.cast("struct pool *", self._arena + layout.pool)
         ports = range(len(layout.rx))
@@ -86,6 +87,9 @@ class NativeEngine:
             ring.forget()
         for work in self._work:
             work.batch.head = self._no_batch
+        nothing = int(ffi.cast("uintptr_t", self._no_batch))
+        for work, of in self._ffi_of.items():
+            work.batch.head = of.cast("struct batch *", nothing)
         self._pool = ffi.NULL
         for view in self._held:
             view.release()
@@ -95,16 +99,31 @@ class NativeEngine:
         if self._pool == ffi.NULL:
             raise IxyfwdError(f"worker {self._memory.layout.index}: the native engine was closed")
 
-    def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
-        """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
+    def bind_frame_op(self, name: str, batch: Batch) -> Callable[[], int]:
+        """A callable that does to every frame of `batch` what the program `name` does, which has a `frame.h`."""
         self._check_open()
-        return self._bound(self._touch_burst, self._attach(self._frames(at), batch), batch)
+        suffix = "burst_segmented" if self._memory.segmented else "burst"
+        return self._bound(f"{name}_{suffix}", self._attach(self._frames(), batch), batch)
+
+    def bind_c(self, ffi: Ffi, function: CData, work: CData, batch: Batch) -> Callable[[], int]:
+        """`function(work)` as a callable, for C of other modules. `work` points to a struct with a
+        `struct batch_view batch`, which is pointed at `batch`, and at an empty batch by `close`."""
+        self._check_open()
+        self._attach(work, batch, ffi)
+        if self._memory.threaded:
+            return partial(function, work)
+        return bind(ffi, function, work, (self, batch))
+
+    def counters_address(self) -> int:
+        """Where the worker's counters page is."""
+        self._check_open()
+        return int(ffi.cast("uintptr_t", self._arena)) + self._memory.layout.counters
 
     def bind_forward(
         self,
         links: Sequence[tuple[int, int]],
         batch: int,
-        touched_byte: int | None,
+        frame_op: str | None,
         limit: int,
         *,
         shared_cpu: bool = False,
@@ -119,9 +138,9 @@ class NativeEngine:
             direction.tx = tx = self._attach(ffi.new("struct queue *", self._queues[tx_port][1][0]), cells)
             direction.limit = min(batch, direction.rx.mask)
             kept += [cells, rx, tx]
-            if touched_byte is not None:
-                direction.touch = touch = self._attach(self._frames(touched_byte), cells)
-                kept.append(touch)
+            if frame_op is not None:
+                direction.frames = frames = self._attach(self._frames(), cells)
+                kept.append(frames)
         forwarder = ffi.new("struct forwarder *")
         forwarder.directions = directions
         forwarder.count = len(links)
@@ -131,7 +150,7 @@ class NativeEngine:
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         forwarder.clock = time.CLOCK_THREAD_CPUTIME_ID if shared_cpu else time.CLOCK_MONOTONIC
         # Calls are few and may take hundreds of microseconds: another thread may have the interpreter meanwhile.
-        return self._through_cffi("forward", forwarder, kept)
+        return self._through_cffi(f"{frame_op}_forward" if frame_op else "forward", forwarder, kept)
 
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
@@ -191,11 +210,10 @@ class NativeEngine:
         work.offsets = self._offsets
         work.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
 
-    def _frames(self, at: int) -> CData:
+    def _frames(self) -> CData:
         frames = ffi.new("struct frames *")
         frames.arena = self._arena
         frames.offsets = self._offsets
-        frames.at = at
         return frames
 
     def _new_rx(self, port: int, queue: CData) -> Rx:
@@ -230,15 +248,18 @@ class NativeEngine:
         call.__dict__["keeps"] = (self, kept)
         return call
 
-    def _attach(self, work: CData, batch: Batch) -> CData:
-        """`work`, a struct with a batch view, pointed at `batch`; `close` takes it away again."""
-        head = ffi.cast("struct batch *", _address(batch.memory))
+    def _attach(self, work: CData, batch: Batch, of: Ffi = ffi) -> CData:
+        """`work`, a struct with a batch view, pointed at `batch`; `close` takes it away again. `of`: its module's."""
+        head = of.cast("struct batch *", int(ffi.cast("uintptr_t", _address(batch.memory))))
         view = work.batch
         view.head = head
         names = ("ids", "lengths", "hashes", "status", "verdicts")
         for k, name in enumerate(names):
             setattr(view, name, head.cells + k * batch.capacity)
-        self._work.add(work)
+        if of is ffi:
+            self._work.add(work)
+        else:
+            self._ffi_of[work] = of
         return work
 
     def _new_queue(self, port: int, ring: RingLayout, doorbell: memoryview) -> CData:

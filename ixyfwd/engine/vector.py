@@ -12,8 +12,7 @@ from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.engine.vector_rx import RxBurst
-from ixyfwd.engine.vector_segments import SegmentedRxBurst, SegmentedTouchBurst, SegmentedTxBurst, SegmentedTxRing
-from ixyfwd.engine.vector_touch import TouchBurst
+from ixyfwd.engine.vector_segments import SegmentedRxBurst, SegmentedTxBurst, SegmentedTxRing
 from ixyfwd.engine.vector_traffic import Source, VectorRecorder
 from ixyfwd.engine.vector_tx import TxBurst, TxRing
 from ixyfwd.engine.vector_verdicts import Dispatch, PassAll, Settle
@@ -45,7 +44,7 @@ class VectorEngine:
         table = np.zeros((memory.layout.buffers, 2), np.uint64)
         table[:, 0] = device_addresses(memory)
         self._descriptors_by_id: Descriptors = table.view(DESCRIPTOR)[:, 0]
-        self._pool: PoolViews | None = self._keep(PoolViews(memory.arena, memory.layout, self._descriptors_by_id))
+        self._pool: PoolViews | None = self.keep(PoolViews(memory.arena, memory.layout, self._descriptors_by_id))
         self._batches: dict[int, BatchViews] = {}  # by identity; the views keep the batch alive
         ports = range(len(memory.layout.rx))
         self._rx = [Rx(partial(self._bind_rx, port), partial(self._start_rx, port)) for port in ports]
@@ -77,67 +76,60 @@ class VectorEngine:
         self._open.clear()
         self._batches.clear()
 
-    def bind_touch(self, batch: Batch, at: int) -> Callable[[], int]:
-        """A callable that increments byte `at` of every frame in `batch` that is longer than that."""
-        self._open_pool()
-        offsets = np.array(self._memory.layout.buffer_offsets(), np.int64) + at
-        touch = SegmentedTouchBurst if self._memory.segmented else TouchBurst
-        return self._keep(touch(self._memory.arena, offsets, self._views(batch), at)).run
-
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
         self._open_pool()
-        return self._keep(PassAll(self._views(batch))).run
+        return self.keep(PassAll(self.arrays(batch))).run
 
     def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
         memory, pool = self._memory, self._open_pool()
         first = memory.layout.counters + 8 * program_word(program, ProgramWord.IN)
         block = memory.arena[first : first + 8 * PROGRAM_BLOCK_WORDS].cast("Q")
-        return self._keep(Settle(self._views(batch), pool, block, len(self._tx))).run
+        return self.keep(Settle(self.arrays(batch), pool, block, len(self._tx))).run
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
         cells = [self.new_batch(batch.capacity) for _ in self._tx]
-        parts = [(self._views(part), tx.bind(part)) for part, tx in zip(cells, self._tx, strict=True)]
+        parts = [(self.arrays(part), tx.bind(part)) for part, tx in zip(cells, self._tx, strict=True)]
         whole = [tx.bind(batch) for tx in self._tx]
-        return self._keep(Dispatch(self._views(batch), passed_to, whole, parts)).run
+        return self.keep(Dispatch(self.arrays(batch), passed_to, whole, parts)).run
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""
         pool = self._open_pool()
         prepare_bodies(self._memory, frames.sizes)
-        views = self._keep(RingViews(self._memory.arena, self._memory.layout.tx[port]))
-        ring = self._keep(TxRing(views, pool))
-        return self._keep(Source(self._memory, ring, pool, BatchViews(batch), frames)).run
+        views = self.keep(RingViews(self._memory.arena, self._memory.layout.tx[port]))
+        ring = self.keep(TxRing(views, pool))
+        return self.keep(Source(self._memory, ring, pool, BatchViews(batch), frames)).run
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> VectorRecorder:
         """See `engine.traffic.TrafficEngine`."""
-        return self._keep(VectorRecorder(self._memory, self._open_pool(), BatchViews(batch), recording))
+        return self.keep(VectorRecorder(self._memory, self._open_pool(), BatchViews(batch), recording))
 
     def _bind_rx(self, port: int, batch: Batch) -> Callable[[], int]:
         memory, pool = self._memory, self._open_pool()
-        ring = self._keep(RingViews(memory.arena, memory.layout.rx[port]))
+        ring = self.keep(RingViews(memory.arena, memory.layout.rx[port]))
         counters = port_counters(memory.arena, memory.layout, port)
         rdt = memory.doorbells[port].rdt
         rx_burst = SegmentedRxBurst if memory.segmented else RxBurst
-        burst = rx_burst(ring, pool, self._views(batch), counters=counters, rdt=rdt)
-        return self._keep(burst).run
+        burst = rx_burst(ring, pool, self.arrays(batch), counters=counters, rdt=rdt)
+        return self.keep(burst).run
 
     def _bind_tx(self, ring: TxRing | SegmentedTxRing, port: int, batch: Batch) -> Callable[[], int]:
         memory = self._memory
         self._open_pool()
         counters = port_counters(memory.arena, memory.layout, port)
-        tdt, by_id, views = memory.doorbells[port].tdt, self._descriptors_by_id, self._views(batch)
+        tdt, by_id, views = memory.doorbells[port].tdt, self._descriptors_by_id, self.arrays(batch)
         if isinstance(ring, SegmentedTxRing):
             burst = SegmentedTxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)
-            return self._keep(burst).run
-        return self._keep(TxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)).run
+            return self.keep(burst).run
+        return self.keep(TxBurst(ring, views, descriptors_by_id=by_id, counters=counters, tdt=tdt)).run
 
     def _new_tx(self, port: int) -> Tx:
         memory = self._memory
-        views = self._keep(RingViews(memory.arena, memory.layout.tx[port]))
-        ring = self._keep((SegmentedTxRing if memory.segmented else TxRing)(views, self._open_pool()))
+        views = self.keep(RingViews(memory.arena, memory.layout.tx[port]))
+        ring = self.keep((SegmentedTxRing if memory.segmented else TxRing)(views, self._open_pool()))
         return Tx(partial(self._bind_tx, ring, port), partial(self._clean, ring))
 
     def _start_rx(self, port: int) -> None:
@@ -148,7 +140,7 @@ class VectorEngine:
         self._open_pool()
         return ring.clean()
 
-    def _views(self, batch: Batch) -> BatchViews:
+    def arrays(self, batch: Batch) -> BatchViews:
         """The same views for all that work on a batch: one that sends knows what another received."""
         if id(batch) not in self._batches:
             self._batches[id(batch)] = BatchViews(batch)
@@ -160,6 +152,7 @@ class VectorEngine:
             raise IxyfwdError(f"worker {self._memory.layout.index}: the vector engine was closed")
         return self._pool
 
-    def _keep(self, holder: Holder) -> Holder:
+    def keep(self, holder: Holder) -> Holder:
+        """`holder`, which is closed with the engine."""
         self._open.append(holder)
         return holder

@@ -213,25 +213,3 @@ class SegmentedTxBurst(Closable):
             ring.d2[slots] = d2[entries]
             ring.d3[slots] = d3[entries]
         return int(frame_bytes.sum())
-
-
-class SegmentedTouchBurst(Closable):
-    """A batch whose frames are touched, in their first segments; `run` does it."""
-
-    def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
-        """`offsets`: of byte `at` of each buffer id's frame in the arena."""
-        self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
-        self._offsets = offsets
-        self._batch = batch
-        self._at = at
-
-    def run(self) -> int:
-        """Increment the byte of every frame that is long enough to have it; returns the segments looked at."""
-        n = self._batch.words[0]
-        if n == 0:
-            return 0
-        cells = self._batch.cells[:, :n]
-        wanted: NDArray[np.bool_] = cells[1] > self._at
-        wanted[1:] &= (cells[3, :-1] & np.uint32(EOP)) != 0
-        self._bytes[self._offsets[cells[0, wanted]]] += np.uint8(1)
-        return n

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ixyfwd.engine.vector_rx import EOP
 from ixyfwd.engine.vector_views import BatchViews, Closable, Index, PoolViews, Words
-from ixyfwd.engine.verdict import ACTION_SHIFT, TARGET_MASK, Action
+from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK, Action
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
 
 
@@ -25,10 +25,11 @@ def words_of(verdicts: Words, ports: int) -> Index:
     actions = (verdicts >> np.uint32(ACTION_SHIFT)).astype(np.int64)
     targets = (verdicts & np.uint32(TARGET_MASK)).astype(np.int64)
     words: Index = np.full(verdicts.size, int(ProgramWord.INVALID), np.int64)
-    words[actions == Action.PASS] = ProgramWord.PASSED
+    words[verdicts == PASS] = ProgramWord.PASSED
     words[(actions == Action.OUT) & (targets < ports)] = ProgramWord.OUT
     dropped = (actions == Action.DROP) & (targets < DROP_CAUSES)
     words[dropped] = ProgramWord.DROPS + targets[dropped]
+    words[(verdicts & np.uint32(RESERVED_MASK)) != 0] = ProgramWord.INVALID
     return words
 
 

@@ -1,12 +1,15 @@
 """Verdicts: what programs say of each frame of a batch.
 
-A verdict is a 32-bit word of the batch's column `verdicts`: an action in the upper 8 bits and its target in the lower 8,
-the port of OUT or the cause of DROP. The bits between are reserved (a copy to a second port, the kernel's interface) and
-zero. `native.cdef.h` has the same numbers; a test compares them.
+A verdict is a 32-bit word of the batch's column `verdicts`: an action in the upper 8
+bits and its target in the lower 8, the port of OUT or the cause of DROP. The bits
+between, and further actions, are reserved for a copy to a second port and for the
+kernel's interface. `engine/batch.h` has the same numbers; a test compares them.
 
-PASS: the next program decides, and after the last one the frame leaves by the other port of its link. OUT: the same, but
-it leaves by the port named here; a later program may decide otherwise. DROP: the frame is freed at once, and no later
-program sees it. A verdict that names no port or no cause frees the frame too, and is counted as `invalid`.
+PASS: the next program decides, and after the last one the frame leaves by the other
+port of its link. OUT: the same, but it leaves by the port named here; a later program
+may decide otherwise. DROP: the frame is freed at once, and no later program sees it. A
+verdict that means nothing (no such port, cause or action) frees the frame too, and is
+counted as `invalid`.
 """
 
 from enum import IntEnum
@@ -14,6 +17,7 @@ from typing import Final
 
 ACTION_SHIFT: Final = 24
 TARGET_MASK: Final = 0xFF
+RESERVED_MASK: Final = 0x00FF_FF00
 
 
 class Action(IntEnum):

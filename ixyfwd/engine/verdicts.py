@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.verdict import ACTION_SHIFT, TARGET_MASK, Action
+from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK, Action
 from ixyfwd.telemetry.counters import DROP_CAUSES, ProgramWord
 
 
@@ -26,7 +26,9 @@ def settle(batch: Batch, count: Callable[[int], None], free: Callable[[int], Non
 def word_of(verdict: int, ports: int) -> int:
     """The word of the program's block that counts a verdict."""
     action, target = verdict >> ACTION_SHIFT, verdict & TARGET_MASK
-    if action == Action.PASS:
+    if verdict & RESERVED_MASK:
+        return ProgramWord.INVALID
+    if verdict == PASS:
         return ProgramWord.PASSED
     if action == Action.OUT and target < ports:
         return ProgramWord.OUT

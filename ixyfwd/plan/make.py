@@ -20,6 +20,7 @@ from ixyfwd.plan.plan import (
     RssPlan,
     WorkerPlan,
 )
+from ixyfwd.programs.registry import frame_op
 from ixyfwd.worker.order import Order
 
 
@@ -45,7 +46,8 @@ def make_plan(config: Config, machine: Machine, traffic: Order | None = None) ->
         model=_model(config, placement),
         loop=LoopPlan(
             engine=forward.engine,
-            program=forward.program,
+            programs=forward.programs if traffic is None else (),
+            frame_op=frame_op(forward.programs) if forward.fused else None,
             batch=forward.batch,
             idle=forward.idle,
             fused=forward.fused,

@@ -7,10 +7,11 @@ configuration again. A plan holds no resource of the machine: no descriptor, no 
 from dataclasses import dataclass
 from typing import Literal
 
-from ixyfwd.config.schema import EngineName, FlowControlName, Idle, ProgramName
+from ixyfwd.config.schema import EngineName, FlowControlName, Idle
 from ixyfwd.driver.options import PortOptions
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
+from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.worker.order import Order
 
 DeviceKind = Literal["model", "wire", "mixed"]
@@ -61,11 +62,13 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `traffic`: an end of the traffic
+    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `frame_op`: where the loop is
+    fused, the program in it that does something to frames, if any. `traffic`: an end of the traffic
     in place of the program, on a run with one port and no links."""
 
     engine: EngineName
-    program: ProgramName
+    programs: tuple[ProgramOptions, ...]
+    frame_op: str | None
     batch: int
     idle: Idle
     fused: bool

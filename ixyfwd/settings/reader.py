@@ -149,7 +149,7 @@ class Table:
         """Note every key that nobody asked for."""
         for key in self.data:
             if key not in self._known:
-                expected = one_of(self._known)
+                expected = one_of(self._known) if self._known else "none: this table is empty"
                 self.notes.add((*self.path, key), f"found an unknown key, expected {expected}{hint(key, self._known)}")
 
 

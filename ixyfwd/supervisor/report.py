@@ -18,9 +18,11 @@ from typing import Any
 from ixyfwd.driver.frames import queued_frames, received_frames
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.probe.stolen import StolenWatch
+from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.verdicts import program_drops
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import PortWord, Word
 
@@ -44,8 +46,10 @@ class Moment:
         )
 
 
-def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str, int]:
-    """Dropped frames by cause; the causes are the README's."""
+def drops_by_cause(
+    ports: Sequence[Port], workers: Sequence[Worker], programs: Sequence[ProgramOptions]
+) -> dict[str, int]:
+    """Dropped frames by cause; the causes are the README's, and those of programs, by "PROGRAM.CAUSE"."""
     totals = [worker.totals() for worker in workers]
     drops = {
         "rx_no_descriptor": sum(port.driver.statistics.rx_no_descriptor for port in ports),
@@ -57,7 +61,7 @@ def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker]) -> dict[str
     died = sum(
         total.in_hand for worker, total in zip(workers, totals, strict=True) if worker.pid and not worker.alive()
     )
-    return {**drops, "worker_died": died}
+    return {**drops, **program_drops(programs, workers), "worker_died": died}
 
 
 def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:

@@ -21,7 +21,7 @@ from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.worker.order import Order
-from ixyfwd.worker.spec import WorkerSpec
+from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
 
 
 def run_forwarder(
@@ -109,7 +109,8 @@ def _worker_spec(  # noqa: PLR0917
         doorbells=tuple(port.doorbells(worker.index) for port in ports),
         links=worker.links,
         engine=loop.engine,
-        program=loop.program,
+        programs=tuple(ProgramSpec(p.name, p.as_json(), p.decides) for p in loop.programs),
+        frame_op=loop.frame_op,
         batch=loop.batch,
         idle=loop.idle,
         segmented=loop.segmented,

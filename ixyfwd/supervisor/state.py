@@ -20,6 +20,7 @@ from ixyfwd.supervisor.report import (
     sink_sums,
     worker_rows,
 )
+from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.worker.order import GenerateOrder
@@ -129,7 +130,7 @@ class Forwarder:
     def status(self) -> Status:
         """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""
         now = self.moment()
-        drops = drops_by_cause(self.ports, self.workers)
+        drops = drops_by_cause(self.ports, self.workers, self.plan.loop.programs)
         model = self.model_stats()
         return {
             **self.head(),
@@ -141,6 +142,7 @@ class Forwarder:
             "faults": fault_count(model),
             "rate_mpps": round(self.rates[1], 3),
             "rate_rx_mpps": round(self.rates[0], 3),
+            "programs": program_rows(self.plan.loop.programs, self.workers),
             "workers": worker_rows(self.workers, self.stolen),
             "model_process": model_row(self.model, self.stolen),
             "ports": port_rows(self.ports, model),
@@ -155,7 +157,7 @@ class Forwarder:
             "state": self.state,
             "device": self.plan.device,
             "engine": self.plan.loop.engine,
-            "program": self.plan.loop.program,
+            "program": ", ".join(program.name for program in self.plan.loop.programs),
             "loop": "fused" if self.plan.loop.fused else "python",
             "rss": {"key": self.plan.rss.key, "fields": list(self.plan.rss.fields)},
         }

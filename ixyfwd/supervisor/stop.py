@@ -22,6 +22,7 @@ from ixyfwd.supervisor.report import (
 )
 from ixyfwd.supervisor.serve import Reason
 from ixyfwd.supervisor.state import Forwarder
+from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
 from ixyfwd.telemetry.counters import Command, State
 
@@ -150,9 +151,10 @@ def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callab
         "first_packet_s": forwarder.first_packet_s(),
         "rx_packets": totals.rx_packets,
         "tx_packets": totals.tx_packets,
-        "drops": drops_by_cause(forwarder.ports, forwarder.workers),
+        "drops": drops_by_cause(forwarder.ports, forwarder.workers, forwarder.plan.loop.programs),
         "rate_mpps": round(totals.tx_packets / seconds / 1e6, 3),
         "rate_rx_mpps": round(totals.rx_packets / seconds / 1e6, 3),
+        "programs": program_rows(forwarder.plan.loop.programs, forwarder.workers),
         "workers": worker_rows(forwarder.workers, forwarder.stolen),
         "model_process": model_row(forwarder.model, forwarder.stolen),
         "notices": forwarder.notices,

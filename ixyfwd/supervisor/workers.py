@@ -11,7 +11,17 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import DESCRIPTOR_BYTES, RingLayout
 from ixyfwd.supervisor.children import Child, wait_until
-from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
+from ixyfwd.telemetry.counters import (
+    DROP_CAUSES,
+    PAGE_BYTES,
+    Command,
+    PortWord,
+    ProgramWord,
+    State,
+    Word,
+    port_word,
+    program_word,
+)
 from ixyfwd.worker.spec import WorkerSpec
 
 READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
@@ -28,11 +38,17 @@ class Totals:
     rx_errors: int
     tx_packets: int
     tx_full: int
+    program_drops: int
+
+    @property
+    def taken(self) -> int:
+        """Frames taken from a ring without an error: what the first program gets."""
+        return self.rx_packets - self.rx_errors
 
     @property
     def in_hand(self) -> int:
         """Frames taken from a ring and neither sent nor dropped; 0 unless the worker is inside a burst."""
-        return self.rx_packets - self.rx_errors - self.tx_packets - self.tx_full
+        return self.taken - self.tx_packets - self.tx_full - self.program_drops
 
 
 class Worker:
@@ -117,15 +133,22 @@ class Worker:
         """One per-port word of its page."""
         return self._page[port_word(port, word)]
 
+    def program_word(self, program: int, word: int) -> int:
+        """One word of a program's block of its page."""
+        return self._page[program_word(program, word)]
+
     def totals(self) -> Totals:
-        """Its counters now. tx before rx: a frame in between is seen as in hand, never as sent but not received."""
+        """Its counters now, last things first: a frame that moves on meanwhile is seen as in hand, never as sent but
+        not received."""
         ports = range(len(self.spec.doorbells))
 
         def total(word: PortWord) -> int:
             return sum(self.port_word(port, word) for port in ports)
 
         tx_packets, tx_full = total(PortWord.TX_PACKETS), total(PortWord.TX_FULL)
-        return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full)
+        dropped = (ProgramWord.INVALID, *range(ProgramWord.DROPS, ProgramWord.DROPS + DROP_CAUSES))
+        drops = sum(self.program_word(index, word) for index, _ in enumerate(self.spec.programs) for word in dropped)
+        return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full, drops)
 
     def ring_state(self, ring: RingLayout, word: int) -> int:
         """A word of a ring's state: 0 next, 1 tail, 2 clean."""

@@ -11,8 +11,6 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
-from ixyfwd.program.contract import Fusible, Program
-from ixyfwd.program.open import open_program
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
@@ -20,6 +18,7 @@ from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
+from ixyfwd.worker.steps import forwarding_steps
 from ixyfwd.worker.traffic import traffic_steps
 
 
@@ -54,8 +53,7 @@ def run(spec: WorkerSpec) -> None:
             if spec.traffic is not None:
                 work = traffic_steps(spec.traffic, engine, spec.batch, page, stack)
             else:
-                program = open_program(spec.program)
-                work = _fuse(spec, engine, program) or _wire_up(spec, engine, memory, program)
+                work = _fuse(spec, engine) or forwarding_steps(spec, engine, memory)
             # A generator leaves reception off, and all buffers to what it sends.
             for port in range(len(spec.doorbells)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()
@@ -69,25 +67,15 @@ def run(spec: WorkerSpec) -> None:
             raise
 
 
-def _fuse(spec: WorkerSpec, engine: Engine, program: Program) -> Fused | None:
-    """The loop in C, if that is asked for and can be done."""
-    if not (spec.fused and isinstance(engine, FusingEngine) and isinstance(program, Fusible)):
+def _fuse(spec: WorkerSpec, engine: Engine) -> Fused | None:
+    """The loop in C, if that is asked for."""
+    if not (spec.fused and isinstance(engine, FusingEngine)):
         return None
     limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
     forward, once = (
-        engine.bind_forward(spec.links, spec.batch, program.touched_byte, n, shared_cpu=spec.shared_cpu)
-        for n in (limit, 1)
+        engine.bind_forward(spec.links, spec.batch, spec.frame_op, n, shared_cpu=spec.shared_cpu) for n in (limit, 1)
     )
     return Fused(forward, once)
-
-
-def _wire_up(spec: WorkerSpec, engine: Engine, memory: EngineMemory, program: Program) -> list[Step]:
-    steps: list[Step] = []
-    for rx_port, tx_port in spec.links:
-        batch = engine.new_batch(spec.batch)
-        treat = program.bind(engine, memory, batch)
-        steps.append(Step(engine.rx(rx_port).bind(batch), treat, engine.tx(tx_port).bind(batch)))
-    return steps
 
 
 def _map_doorbells(spec: DoorbellSpec, stack: ExitStack) -> Doorbells:

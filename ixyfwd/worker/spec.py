@@ -22,6 +22,15 @@ class DoorbellSpec:
 
 
 @dataclass(frozen=True)
+class ProgramSpec:
+    """A program with its settings as plain data, and whether it gives verdicts."""
+
+    name: str
+    options: Mapping[str, Any]
+    decides: bool
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One worker. `links` are (rx port, tx port) pairs by index; `doorbells` are by port.
 
@@ -39,10 +48,11 @@ class WorkerSpec:
     doorbells: tuple[DoorbellSpec, ...]
     links: tuple[tuple[int, int], ...]
     engine: str
-    program: str
+    programs: tuple[ProgramSpec, ...]
     batch: int
     idle: IdlePolicy
-    fused: bool  # the whole loop in C, where the engine and the program can
+    fused: bool  # the whole loop in C
+    frame_op: str | None = None  # the program that is in it, one with a `frame.h`
     segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
     traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
@@ -65,6 +75,7 @@ class WorkerSpec:
                 "layout": worker_from_json(data["layout"]),
                 "dma": DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"])),
                 "doorbells": doorbells,
+                "programs": tuple(ProgramSpec(**program) for program in data["programs"]),
                 "links": tuple((a, b) for a, b in data["links"]),
                 "interrupt_fds": tuple(data["interrupt_fds"]),
                 "traffic": order_from_json(data["traffic"]),

@@ -1,4 +1,6 @@
 /* What Python sees of the native engine: read by cffi and included by native.h. */
+#include "engine/batch.h"
+
 enum {
 	RS_INTERVAL = 32, /* engine/contract.py */
 	DESCRIPTORS_PER_LINE = 4,
@@ -36,14 +38,6 @@ enum { /* of the counters page */
 	WORD_DONE = 30,
 };
 
-enum { /* a verdict: action << VERDICT_ACTION_SHIFT | target; engine/verdict.py */
-	VERDICT_ACTION_SHIFT = 24,
-	VERDICT_TARGET_MASK = 0xff, /* the port of OUT, the cause of DROP */
-	ACTION_PASS = 0,
-	ACTION_OUT = 1,
-	ACTION_DROP = 2,
-};
-
 enum { /* of a program's block of the counters page; telemetry/counters.py */
 	PROGRAM_IN = 0,
 	PROGRAM_PASSED = 1,
@@ -73,23 +67,6 @@ struct pool {
 	uint32_t stack[];
 };
 
-struct batch {
-	uint32_t count;
-	uint32_t capacity;
-	uint32_t reserved[14];
-	uint32_t cells[];
-};
-
-/* A batch and its four arrays. Engine.close() points `head` at an empty one, so that a late call does nothing. */
-struct batch_view {
-	struct batch *head;
-	uint32_t *ids;
-	uint32_t *lengths;
-	uint32_t *hashes;
-	uint32_t *status;
-	uint32_t *verdicts;
-};
-
 /* A ring and the batch that it fills or empties: all that a burst needs. Nothing in it changes from burst to burst. */
 struct queue {
 	struct descriptor *descriptors;
@@ -108,7 +85,6 @@ struct frames {
 	struct batch_view batch;
 	uint8_t *arena;
 	const uint64_t *offsets; /* of each buffer id's frame in the arena */
-	uint32_t at;             /* which byte of the frame */
 };
 
 /* What follows a program that decides: its verdicts are counted, and what it dropped is freed. */
@@ -139,7 +115,7 @@ struct dispatch {
 struct direction {
 	struct queue *rx;
 	struct queue *tx;
-	struct frames *touch; /* NULL: frames pass unchanged */
+	struct frames *frames; /* NULL: they pass unchanged */
 	uint32_t limit;       /* most frames of a burst */
 };
 
@@ -204,7 +180,6 @@ uint32_t capture_flush(struct capture *capture);
 uint32_t rx_burst(struct queue *queue);
 uint32_t tx_burst(struct queue *queue);
 uint32_t tx_clean(struct queue *queue);
-uint32_t touch_burst(struct frames *frames);
 uint32_t pass_all(struct settlement *settlement);
 uint32_t settle(struct settlement *settlement);
 uint32_t dispatch(struct dispatch *dispatch);
@@ -212,6 +187,5 @@ uint32_t dispatch(struct dispatch *dispatch);
 uint32_t rx_burst_segmented(struct queue *queue);
 uint32_t tx_burst_segmented(struct queue *queue);
 uint32_t tx_clean_segmented(struct queue *queue);
-uint32_t touch_burst_segmented(struct frames *frames);
 /* Returns the bursts that had frames << 16 | the empty rounds at its end. */
 uint32_t forward(struct forwarder *forwarder);

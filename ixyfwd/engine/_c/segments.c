@@ -206,15 +206,3 @@ uint32_t tx_burst_segmented(struct queue *queue)
 	batch->count = 0;
 	return taken;
 }
-
-/* As touch_burst, in the first segment of each frame. */
-uint32_t touch_burst_segmented(struct frames *frames)
-{
-	const struct batch_view *batch = &frames->batch;
-	const uint32_t n = batch->head->count, at = frames->at;
-	uint8_t *byte = frames->arena + at;
-	for (uint32_t i = 0; i < n; i += frame_entries(batch, i, n))
-		if (batch->lengths[i] > at)
-			byte[frames->offsets[batch->ids[i]]]++;
-	return n;
-}

@@ -35,12 +35,13 @@ static inline uint32_t word_of(uint32_t verdict, uint32_t ports, uint32_t *freed
 {
 	const uint32_t action = verdict >> VERDICT_ACTION_SHIFT, target = verdict & VERDICT_TARGET_MASK;
 	*freed = 0;
-	if (action == ACTION_PASS)
+	if (verdict == 0)
 		return PROGRAM_PASSED;
-	if (action == ACTION_OUT && target < ports)
+	const uint32_t known = !(verdict & VERDICT_RESERVED_MASK);
+	if (known && action == ACTION_OUT && target < ports)
 		return PROGRAM_OUT;
 	*freed = 1;
-	return action == ACTION_DROP && target < PROGRAM_DROP_CAUSES ? PROGRAM_DROPS + target : PROGRAM_INVALID;
+	return known && action == ACTION_DROP && target < PROGRAM_DROP_CAUSES ? PROGRAM_DROPS + target : PROGRAM_INVALID;
 }
 
 uint32_t settle(struct settlement *settlement)

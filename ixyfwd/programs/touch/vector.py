@@ -1,10 +1,25 @@
-"""The `touch` program in numpy."""
+"""The touch program in numpy."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy import add, greater
 from numpy.typing import NDArray
 
+from ixyfwd.engine.vector_rx import EOP
 from ixyfwd.engine.vector_views import MAX_STAGES, BatchViews, Closable, Index, constant
+from ixyfwd.programs.touch.worker import TOUCHED_BYTE
+from ixyfwd.programs.work import ArrayEngine, Place
+
+
+def bind_touch(engine: ArrayEngine, place: Place) -> Callable[[], int]:
+    """Increments the byte in every frame of the place's batch that has it."""
+    offsets = np.array(place.memory.layout.buffer_offsets(), np.int64) + TOUCHED_BYTE
+    touch = SegmentedTouchBurst if place.memory.segmented else TouchBurst
+    burst: Callable[[], int] = engine.keep(
+        touch(place.memory.arena, offsets, engine.arrays(place.batch), TOUCHED_BYTE)
+    ).run
+    return burst
 
 
 class TouchStage:
@@ -55,3 +70,25 @@ class TouchBurst(Closable):
             self._stages.clear()
         stage = self._stages[n] = TouchStage(self._batch, n, self._at)
         return stage
+
+
+class SegmentedTouchBurst(Closable):
+    """A batch whose frames are touched, in their first segments; `run` does it."""
+
+    def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
+        """`offsets`: of byte `at` of each buffer id's frame in the arena."""
+        self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
+        self._offsets = offsets
+        self._batch = batch
+        self._at = at
+
+    def run(self) -> int:
+        """Increment the byte of every frame that is long enough to have it; returns the segments looked at."""
+        n = self._batch.words[0]
+        if n == 0:
+            return 0
+        cells = self._batch.cells[:, :n]
+        wanted: NDArray[np.bool_] = cells[1] > self._at
+        wanted[1:] &= (cells[3, :-1] & np.uint32(EOP)) != 0
+        self._bytes[self._offsets[cells[0, wanted]]] += np.uint8(1)
+        return n

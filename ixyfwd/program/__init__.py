@@ -1,1 +1,0 @@
-"""What happens to a burst between rx and tx."""

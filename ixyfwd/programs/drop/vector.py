@@ -1,0 +1,47 @@
+"""The drop program in numpy."""
+
+import numpy as np
+
+from ixyfwd.engine.vector_verdicts import first_entries
+from ixyfwd.engine.vector_views import BatchViews, Closable, Words
+from ixyfwd.programs.drop.worker import CRC_BYTES, EVERY, LONGER, SHORTER
+from ixyfwd.telemetry.counters import ProgramWord
+
+
+class Drop(Closable):
+    """`run` gives the frames of a batch their verdicts."""
+
+    def __init__(self, batch: BatchViews, block: memoryview, shorter_than: int, longer_than: int, every: int) -> None:
+        """`block`: the program's words, as 'Q'."""
+        self._batch = batch
+        self._block = block
+        self._shorter_than = shorter_than
+        self._longer_than = longer_than
+        self._every = every
+        self._spared = 0
+
+    def run(self) -> int:
+        """Returns the entries looked at."""
+        n = self._batch.words[0]
+        if n == 0:
+            return 0
+        cells = self._batch.cells[:, :n]
+        first = first_entries(cells[3])
+        starts = np.flatnonzero(first == np.arange(n))
+        lengths = np.add.reduceat(cells[1].astype(np.int64), starts) + CRC_BYTES
+        verdicts = self._verdicts(cells[4, starts], lengths)
+        cells[4, starts] = verdicts
+        return n
+
+    def _verdicts(self, before: Words, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Words:
+        shorter = lengths < self._shorter_than
+        longer = (lengths > self._longer_than) & ~shorter
+        spared = ~(shorter | longer)
+        counted = self._spared + np.cumsum(spared)
+        self._spared = int(counted[-1])
+        every = spared & (counted % self._every == 0) if self._every else np.zeros(lengths.size, np.bool_)
+        verdicts = before.copy()
+        for chosen, verdict in ((shorter, SHORTER), (longer, LONGER), (every, EVERY)):
+            verdicts[chosen] = verdict
+        self._block[ProgramWord.COUNTERS] += int(lengths[shorter | longer | every].sum())
+        return verdicts

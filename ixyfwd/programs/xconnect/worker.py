@@ -1,0 +1,10 @@
+"""The cross-connect in a worker."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ixyfwd.programs.work import Place
+
+
+def bind(options: Mapping[str, Any], place: Place) -> None:
+    """Nothing to do."""
