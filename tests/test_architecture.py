@@ -25,19 +25,33 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"vfiouser", "telemetry", "settings", "kit"},
     "driver": {"pci"},
     "engine": {"pci", "memory", "telemetry"},
-    "program": {"engine", "memory", "telemetry"},
-    "config": {"settings", "model", "memory", "driver", "telemetry"},
+    # A program's roles are layers of their own: what a configuration knows of it, and what a worker runs.
+    "programs.options": {"settings"},
+    "programs.worker": {"engine", "memory", "telemetry"},
+    "config": {"settings", "programs", "model", "memory", "driver", "telemetry"},
     "host": {"pci", "config", "memory", "probe", "kit"},
-    "worker": {"program", "engine", "memory", "pci", "telemetry", "kit"},
-    "plan": {"config", "worker", "driver", "memory", "model"},
-    "supervisor": {"plan", "config", "worker", "driver", "pci", "memory", "telemetry", "model", "probe", "kit"},
+    "worker": {"programs", "engine", "memory", "pci", "telemetry", "kit"},
+    "plan": {"config", "programs", "worker", "driver", "memory", "model"},
+    "supervisor": {
+        "plan",
+        "programs",
+        "config",
+        "worker",
+        "driver",
+        "pci",
+        "memory",
+        "telemetry",
+        "model",
+        "probe",
+        "kit",
+    },
     "bench": {
         "probe",
         "supervisor",
         "config",
         "worker",
         "engine",
-        "program",
+        "programs",
         "driver",
         "memory",
         "telemetry",
@@ -49,7 +63,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
+PROGRAMS = {"ixyfwd.programs.contract", "ixyfwd.programs.registry"}
 NARROW = {
+    ("config", "programs"): PROGRAMS,
+    ("plan", "programs"): PROGRAMS,
+    ("supervisor", "programs"): PROGRAMS,
+    ("bench", "programs"): PROGRAMS,
+    ("worker", "programs"): {"ixyfwd.programs.work"},
     ("config", "model"): WIRES | {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
     ("config", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.mac"},
@@ -84,14 +104,29 @@ def imports(path: Path) -> Iterator[str]:
                 yield node.module
 
 
+def layer_of(path: Path) -> str:
+    """The layer that a module belongs to: its folder, or its role in a program."""
+    folder, *rest = path.relative_to(PACKAGE).with_suffix("").parts
+    return role_of(".".join(rest)) if folder == "programs" else folder
+
+
+def role_of(module: str) -> str:
+    """The layer of a module below `programs`."""
+    last = module.rpartition(".")[2]
+    return "programs.options" if last in {"options", "contract", "registry", "__init__"} else "programs.worker"
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
-    layer = path.relative_to(PACKAGE).parts[0]
+    layer = layer_of(path)
     if layer not in MAY_IMPORT:
         return
     for name in imports(path):
         target = name.split(".")[1] if "." in name else name
         if target in {layer, "errors", "__version__"}:
+            continue
+        if target == "programs" and layer.startswith("programs."):
+            assert role_of(name.removeprefix("ixyfwd.programs.")) == layer, f"{path}: {name} has another role"
             continue
         assert target in MAY_IMPORT[layer], f"{layer} must not import {name}"
         allowed = NARROW.get((layer, target))
@@ -100,7 +135,7 @@ def test_imports_point_downwards(path: Path) -> None:
 
 def test_every_folder_is_a_known_layer() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == set(MAY_IMPORT)
+    assert folders == {layer.partition(".")[0] for layer in MAY_IMPORT}
 
 
 @pytest.mark.parametrize("path", [*modules(), *PACKAGE.rglob("*.[ch]")], ids=lambda path: path.name)
@@ -140,6 +175,14 @@ def test_no_mutable_module_globals(path: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)], f"{path.name} uses `global`"
 
 
+def test_nothing_outside_knows_a_program_by_name() -> None:
+    names = [path.name for path in (PACKAGE / "programs").iterdir() if (path / "options.py").exists()]
+    assert {"drop", "touch", "xconnect"} <= set(names)
+    for path in modules():
+        known = [name for name in imports(path) if name.startswith(tuple(f"ixyfwd.programs.{n}" for n in names))]
+        assert not known or path.parent.parent.name == "programs", f"{path}: {known}"
+
+
 def test_model_and_driver_do_not_know_each_other() -> None:
     for layer, other in (("driver", "model"), ("model", "driver"), ("engine", "model"), ("worker", "driver")):
         for path in (PACKAGE / layer).rglob("*.py"):
@@ -147,7 +190,7 @@ def test_model_and_driver_do_not_know_each_other() -> None:
 
 
 def test_nothing_above_pci_asks_whether_it_is_simulated() -> None:
-    for layer in ("driver", "engine", "program", "worker"):
+    for layer in ("driver", "engine", "programs", "worker"):
         for path in (PACKAGE / layer).rglob("*.py"):
             text = path.read_text().lower()
             assert "simulated" not in text, path

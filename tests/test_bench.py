@@ -144,7 +144,7 @@ def test_a_turn_is_as_long_as_it_is_told_to_be() -> None:
         (["throughput", "--ring", "100"], "--ring: 100 is not a power of two from 64 to 4096"),
         (["throughput", "--frame", "63"], "--frame: '63' is not a whole number from 64 to 9728"),
         (["throughput", "--workers", "17"], "--workers: '17' is not a whole number from 1 to 16"),
-        (["scaling", "--program", "nat"], "--program: 'nat' is not one of xconnect, touch"),
+        (["scaling", "--program", "nat"], "--program: 'nat' is not one of drop, touch, xconnect"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:

@@ -4,7 +4,17 @@ import sys
 from typing import Any, Final, Literal
 
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Grid, Status, count, dropped, ports_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.cli.render import (
+    Grid,
+    Status,
+    count,
+    dropped,
+    ports_grid,
+    programs_grid,
+    sink_grid,
+    totals_grid,
+    workers_grid,
+)
 from ixyfwd.config.schema import NAME, NAME_EXPECTED
 from ixyfwd.errors import UsageError
 
@@ -61,7 +71,13 @@ def _grids(view: View, status: Status) -> list[Grid]:
 
     match view:
         case "status":
-            found = [totals_grid(status), sink_grid(status), ports_grid(status), workers_grid(status)]
+            found = [
+                totals_grid(status),
+                programs_grid(status),
+                sink_grid(status),
+                ports_grid(status),
+                workers_grid(status),
+            ]
         case "stats":
             found = [totals_grid(status), drops_grid(status), sink_detail_grid(status), *port_grids(status)]
         case "ports":

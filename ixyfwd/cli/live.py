@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Grid, Status, ports_grid, sink_grid, tick_line, totals_grid, workers_grid
+from ixyfwd.cli.render import Grid, Status, ports_grid, programs_grid, sink_grid, tick_line, totals_grid, workers_grid
 from ixyfwd.config.cpus import format_cpu_list
 
 
@@ -123,8 +123,8 @@ def live_tables(status: Status) -> Any:
     """All tables of a status as one rich renderable. The totals come first: a short terminal cuts from below."""
     from rich.console import Group  # noqa: PLC0415
 
-    sink = sink_grid(status)
-    grids = [totals_grid(status), *([sink] if sink else []), ports_grid(status), workers_grid(status)]
+    some = [programs_grid(status), sink_grid(status)]
+    grids = [totals_grid(status), *(grid for grid in some if grid), ports_grid(status), workers_grid(status)]
     return Group(*(_rich_table(grid) for grid in grids))
 
 

@@ -121,6 +121,24 @@ def totals_grid(status: Status) -> Grid:
     return make_grid(title_line(status), columns, rows)
 
 
+def programs_grid(status: Status) -> Grid | None:
+    """What programs did with frames, a row each; None if none of them decides."""
+    programs = status.get("programs") or []
+    if not any(program["drops"] for program in programs):
+        return None
+    names = {"in": 13, "passed": 13, "out": 13, "invalid": 9}
+    columns = [Column("program", 14, right=False), *(Column(*one) for one in names.items()), Column("dropped", 13)]
+    rows = [
+        [
+            program["name"],
+            *(count(program[name], width) for name, width in names.items()),
+            count(sum(program["drops"].values())),
+        ]
+        for program in programs
+    ]
+    return make_grid(f"programs ({device(status)})", columns, rows)
+
+
 def sink_grid(status: Status) -> Grid | None:
     """What came back to the generators; None without one."""
     sink = status.get("sink")

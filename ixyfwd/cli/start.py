@@ -9,7 +9,7 @@ from typing import Any
 
 from ixyfwd.cli.live import watcher_for
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Status, ports_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.cli.render import Status, ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
 from ixyfwd.config.load import load_config
@@ -121,6 +121,6 @@ def _print_report(report: Status, json: bool) -> None:
 
 def summary_lines(report: Status) -> list[str]:
     """The final report as tables."""
-    sink = sink_grid(report)
-    grids = [totals_grid(report), *([sink] if sink else []), ports_grid(report), workers_grid(report)]
+    some = [programs_grid(report), sink_grid(report)]
+    grids = [totals_grid(report), *(grid for grid in some if grid), ports_grid(report), workers_grid(report)]
     return [line for grid in grids for line in grid.lines()]
