@@ -61,6 +61,10 @@ def test_another_core_must_be_there(one_cpu: int) -> None:
 def test_every_state_is_a_row_of_cost() -> None:
     found = cases(["native"], ["fused"], ["touch"], [32], [512], ["warm", "cold"])
     assert [case.cache for case in found] == ["warm", "cold"]
+    assert [str(case) for case in found] == [
+        "native (fused), touch, batch 32, ring 512",
+        "native (fused), touch, batch 32, ring 512, cold",
+    ]
     assert cases(["native"], ["fused"], ["touch"], [32], [512]) == found[:1]
 
 

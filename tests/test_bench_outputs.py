@@ -119,6 +119,32 @@ def test_an_interrupt_between_runs_keeps_the_runs_before(monkeypatch: pytest.Mon
     assert found["problems"] == [f"run 1: {calls[1]}: SIGINT received"]
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(KeyboardInterrupt(), "by hand: interrupted"), (IxyfwdError("no memory"), "touch, batch 32, ring 512: no memory")],
+)
+def test_by_hand_keeps_the_rounds_before_a_failure(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, sentence: str
+) -> None:
+    rounds = iter([(5.0, 2.0), (6.0, 2.0), error])
+
+    def by_hand(workers: int, row: dict[str, Any]) -> tuple[float, float]:
+        found = next(rounds)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    monkeypatch.setattr(scaling, "by_hand", by_hand)
+    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [16], 0.1, 3)
+    found = scaling.measure_by_hand(plan, quiet)
+    (row,) = found["rows"]
+    assert (row["runs"], row["workers"]) == (2, 16)
+    assert row["by_hand_ns_per_packet"] == spread([5.0, 6.0])
+    assert row["by_hand_warm_ns_per_packet"] == spread([2.0])
+    assert found["problems"][0].endswith(sentence)
+    assert found["interrupted"] == isinstance(error, KeyboardInterrupt)
+
+
 def test_a_run_without_a_frame_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = {"error": None, "sink": {}, "rx_packets": 0, "tx_packets": 0, "drops": {}, "in_flight": 0,
               "device": "model", "rate_mpps": 0.0, "reason": "duration over", "workers": []}  # fmt: skip

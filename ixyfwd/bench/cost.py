@@ -42,7 +42,8 @@ class Case:
     cache: Cache = "warm"
 
     def __str__(self) -> str:
-        return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}, {self.cache}"
+        cache = "" if self.cache == "warm" else f", {self.cache}"
+        return f"{self.engine} ({self.loop}), {self.program}, batch {self.batch}, ring {self.ring}{cache}"
 
 
 def has_loop(engine: EngineName, program: str, loop: Loop) -> bool:
