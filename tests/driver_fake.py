@@ -6,9 +6,9 @@ Offsets are written out here: the driver's table is what the tests judge.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ixyfwd.driver.device import Ixgbe, PortOptions
-from ixyfwd.driver.rss import RssOptions
 from ixyfwd.errors import DeviceError, DeviceGoneError
+from ixyfwd.nic.ixgbe.device import Ixgbe, PortOptions
+from ixyfwd.nic.ixgbe.rss import RssOptions
 from ixyfwd.pci.function import DmaMap, Window
 
 ALL_ONES = 0xFFFFFFFF

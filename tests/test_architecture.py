@@ -21,14 +21,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "memory": {"telemetry"},
     "pci": {"vfiouser"},
     "model": {"vfiouser", "telemetry"},
-    "driver": {"pci"},
+    "nic": {"pci"},
     "engine": {"pci", "memory", "telemetry"},
     "program": {"engine", "memory", "telemetry"},
-    "config": {"model", "memory", "driver", "telemetry"},
+    "config": {"model", "memory", "nic", "telemetry"},
     "host": {"pci", "config", "memory", "probe"},
     "worker": {"program", "engine", "memory", "pci", "telemetry"},
-    "plan": {"config", "worker", "driver", "memory", "model"},
-    "supervisor": {"plan", "config", "worker", "driver", "pci", "memory", "telemetry", "model", "probe"},
+    "plan": {"config", "worker", "nic", "memory", "model"},
+    "supervisor": {"plan", "config", "worker", "nic", "pci", "memory", "telemetry", "model", "probe"},
     "bench": {
         "probe",
         "supervisor",
@@ -36,29 +36,29 @@ MAY_IMPORT: dict[str, set[str]] = {
         "worker",
         "engine",
         "program",
-        "driver",
+        "nic",
         "memory",
         "telemetry",
         "model",
         "pci",
     },
-    "cli": {"bench", "supervisor", "host", "config", "driver", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "nic", "telemetry", "model"},
 }
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 NARROW = {
     ("config", "model"): {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
-    ("config", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.mac"},
+    ("config", "nic"): {"ixyfwd.nic.ixgbe.rss", "ixyfwd.nic.ixgbe.mac"},
     ("supervisor", "model"): {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
     ("plan", "model"): {"ixyfwd.model.spec"},
     ("plan", "worker"): {"ixyfwd.worker.order"},
-    ("plan", "driver"): {"ixyfwd.driver.options", "ixyfwd.driver.flow_control", "ixyfwd.driver.rss"},
+    ("plan", "nic"): {"ixyfwd.nic.ixgbe.options", "ixyfwd.nic.ixgbe.flow_control", "ixyfwd.nic.ixgbe.rss"},
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
-    ("driver", "pci"): {"ixyfwd.pci.function"},
+    ("nic", "pci"): {"ixyfwd.pci.function"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
     ("cli", "model"): {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
-    ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow", "ixyfwd.driver.ids"},
+    ("cli", "nic"): {"ixyfwd.nic.ixgbe.rss", "ixyfwd.nic.ixgbe.flow", "ixyfwd.nic.ixgbe.ids"},
 }
 
 
@@ -136,13 +136,13 @@ def test_no_mutable_module_globals(path: Path) -> None:
 
 
 def test_model_and_driver_do_not_know_each_other() -> None:
-    for layer, other in (("driver", "model"), ("model", "driver"), ("engine", "model"), ("worker", "driver")):
+    for layer, other in (("nic", "model"), ("model", "nic"), ("engine", "model"), ("worker", "nic")):
         for path in (PACKAGE / layer).rglob("*.py"):
             assert not [name for name in imports(path) if name.split(".")[1:2] == [other]], path
 
 
 def test_nothing_above_pci_asks_whether_it_is_simulated() -> None:
-    for layer in ("driver", "engine", "program", "worker"):
+    for layer in ("nic", "engine", "program", "worker"):
         for path in (PACKAGE / layer).rglob("*.py"):
             text = path.read_text().lower()
             assert "simulated" not in text, path

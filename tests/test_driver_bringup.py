@@ -2,9 +2,9 @@
 
 import pytest
 
-from ixyfwd.driver.device import PortOptions, rdt_offset, tdt_offset
-from ixyfwd.driver.ids import ACCEPTED, REFUSED, DeviceId, Media
 from ixyfwd.errors import DeviceGoneError, UsageError
+from ixyfwd.nic.ixgbe.device import PortOptions, rdt_offset, tdt_offset
+from ixyfwd.nic.ixgbe.ids import ACCEPTED, REFUSED, DeviceId, Media
 from tests.driver_fake import (
     ADDRESS,
     AUTOC,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ixyfwd.driver.device import LinkState, PortOptions
-from ixyfwd.driver.rss import reta_words, steer
 from ixyfwd.errors import DeviceError, UsageError
+from ixyfwd.nic.ixgbe.device import LinkState, PortOptions
+from ixyfwd.nic.ixgbe.rss import reta_words, steer
 from tests.driver_fake import (
     AUTOC,
     ENABLE,

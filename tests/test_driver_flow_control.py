@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ixyfwd.driver.device import PortOptions
-from ixyfwd.driver.flow_control import FlowControl
+from ixyfwd.nic.ixgbe.device import PortOptions
+from ixyfwd.nic.ixgbe.flow_control import FlowControl
 from tests.driver_fake import FakeFunction, bring_up, port
 from tests.support import (
     Instance,

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from ixyfwd.driver.device import Ixgbe, PortOptions
-from ixyfwd.driver.flow import flow_of_frame
-from ixyfwd.driver.register import Register
-from ixyfwd.driver.rss import RssOptions, predict
-from ixyfwd.driver.stats import COUNTERS, PACKET_BUFFER_MISSES, PER_QUEUE
 from ixyfwd.errors import DeviceGoneError
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.profiles import X550, build_register_map
 from ixyfwd.model.spec import GeneratorWire, ModelSpec, NoWire, PortSpec, Wire
+from ixyfwd.nic.ixgbe.device import Ixgbe, PortOptions
+from ixyfwd.nic.ixgbe.flow import flow_of_frame
+from ixyfwd.nic.ixgbe.register import Register
+from ixyfwd.nic.ixgbe.rss import RssOptions, predict
+from ixyfwd.nic.ixgbe.stats import COUNTERS, PACKET_BUFFER_MISSES, PER_QUEUE
 from ixyfwd.pci.function import DmaMap, Function
 from ixyfwd.pci.open import open_function
 from ixyfwd.supervisor.modelproc import ModelProcess

@@ -10,8 +10,9 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from ixyfwd.driver.flow import Flow, flow_of_frame, parse_flow
-from ixyfwd.driver.rss import (
+from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe.flow import Flow, flow_of_frame, parse_flow
+from ixyfwd.nic.ixgbe.rss import (
     FIELD_NAMES,
     MICROSOFT_KEY,
     SYMMETRIC_KEY,
@@ -26,7 +27,6 @@ from ixyfwd.driver.rss import (
     steer,
     toeplitz,
 )
-from ixyfwd.errors import UsageError
 
 # source, destination, hash of addresses, hash with ports, RETA indices of both, symmetric hash with ports
 VECTORS = [

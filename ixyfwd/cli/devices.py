@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.render import Column, Grid, make_grid
-from ixyfwd.driver.ids import ACCEPTED, INTEL, REFUSED
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.devices import Device, network_devices
 from ixyfwd.host.holders import holders
@@ -15,6 +14,7 @@ from ixyfwd.host.journal import Entry, load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.names import board_names
 from ixyfwd.host.usage import look, reasons
+from ixyfwd.nic.ixgbe.ids import ACCEPTED, INTEL, REFUSED
 
 _STATE: Final = (
     Column("address", 12, right=False),

@@ -11,10 +11,10 @@ import typer
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.start import ready_config
 from ixyfwd.config.machine import this_machine
-from ixyfwd.driver.ids import ACCEPTED, INTEL
 from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
 from ixyfwd.host.doctor_machine import Machine, State
 from ixyfwd.model.spec import TapWire
+from ixyfwd.nic.ixgbe.ids import ACCEPTED, INTEL
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
 _STATE_WIDTH: Final = max(len(state) for state in State)

@@ -12,12 +12,12 @@ from ixyfwd.cli.start import check_instance_name, ready_config
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.placement import place
 from ixyfwd.config.schema import Config, PortConfig
-from ixyfwd.driver.flow import Flow, parse_flow
-from ixyfwd.driver.ids import INTEL, known
-from ixyfwd.driver.rss import MAX_QUEUES, RETA_ENTRIES, RETA_SIZES, RssOptions, flows_per_queue, imbalance, predict
 from ixyfwd.errors import UsageError
 from ixyfwd.host.devices import pci_address, read_device
 from ixyfwd.host.kernel import Kernel
+from ixyfwd.nic.ixgbe.flow import Flow, parse_flow
+from ixyfwd.nic.ixgbe.ids import INTEL, known
+from ixyfwd.nic.ixgbe.rss import MAX_QUEUES, RETA_ENTRIES, RETA_SIZES, RssOptions, flows_per_queue, imbalance, predict
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from ixyfwd.config.problems import ConfigErrors, Path, Problem, Source, key_text
 from ixyfwd.config.reader import Notes, Table, one_of, shown
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, SIM_DEVICE_IDS, Config, CpuConfig, PortConfig
 from ixyfwd.config.wires import wire_data
-from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
+from ixyfwd.nic.ixgbe.mac import is_station_address, parse_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un

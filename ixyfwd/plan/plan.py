@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ixyfwd.config.schema import EngineName, FlowControlName, Idle, ProgramName
-from ixyfwd.driver.options import PortOptions
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.spec import Wire
+from ixyfwd.nic.ixgbe.options import PortOptions
 from ixyfwd.worker.order import Order
 
 DeviceKind = Literal["model", "wire", "mixed"]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
-from ixyfwd.driver.device import Ixgbe, rdt_offset, tdt_offset
 from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout
+from ixyfwd.nic.ixgbe.device import Ixgbe, rdt_offset, tdt_offset
 from ixyfwd.pci.function import DmaMap, Function, Window
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ixyfwd.driver.frames import queued_frames, received_frames
 from ixyfwd.memory.layout import RingLayout
+from ixyfwd.nic.ixgbe.frames import queued_frames, received_frames
 from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status

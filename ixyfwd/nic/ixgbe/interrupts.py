@@ -8,8 +8,8 @@ all vectors.
 
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Mode, Register, array, one
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import Field, Mode, Register, array, one
 
 MAX_VECTORS: Final = 16  # as many as EICR and EIAC have bits of; the chip has 64
 EITR_UNIT_US: Final = 2  # 8.2.3.5.12, at 1 and 10 Gb/s

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
-from ixyfwd.driver.access import Clock, Registers
-from ixyfwd.driver.flow_control import set_flow_control
-from ixyfwd.driver.ids import DeviceId, Media, identify
-from ixyfwd.driver.interrupts import enable_interrupts
-from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
-from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
-from ixyfwd.driver.options import PortOptions
-from ixyfwd.driver.registers import RDH, RDT, TDH, TDT
-from ixyfwd.driver.semaphore import software_semaphore
-from ixyfwd.driver.stats import PortStatistics
-from ixyfwd.driver.stop import stop_device
 from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe import bringup, filters, rss, rx, stats, tx
+from ixyfwd.nic.ixgbe.access import Clock, Registers
+from ixyfwd.nic.ixgbe.flow_control import set_flow_control
+from ixyfwd.nic.ixgbe.ids import DeviceId, Media, identify
+from ixyfwd.nic.ixgbe.interrupts import enable_interrupts
+from ixyfwd.nic.ixgbe.link import LinkState, link_state, setup_link, wait_link
+from ixyfwd.nic.ixgbe.mac import format_mac, is_station_address, parse_mac
+from ixyfwd.nic.ixgbe.options import PortOptions
+from ixyfwd.nic.ixgbe.registers import RDH, RDT, TDH, TDT
+from ixyfwd.nic.ixgbe.semaphore import software_semaphore
+from ixyfwd.nic.ixgbe.stats import PortStatistics
+from ixyfwd.nic.ixgbe.stop import stop_device
 from ixyfwd.pci.function import Function
 
 __all__ = ["Ixgbe", "LinkState", "PortOptions", "PortStatistics", "rdt_offset", "tdt_offset"]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.driver.flow import Flow
 from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe.flow import Flow
 
 KEY_BYTES: Final = 40
 RETA_ENTRIES: Final = 128  # of the 82599 and X540

@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.registers import RAH, RAL
 from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.registers import RAH, RAL
 
 _TEXT: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.frames import DESCRIPTOR_BYTES
-from ixyfwd.driver.registers import (
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.frames import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.registers import (
     DCA_TXCTRL,
     DMATXCTL,
     DTXMXSZRQ,
@@ -26,8 +26,8 @@ from ixyfwd.driver.registers import (
     TXPBSIZE,
     TXPBTHRESH,
 )
-from ixyfwd.driver.rss import MAX_QUEUES
-from ixyfwd.driver.rx import QUEUE_TIMEOUT_S
+from ixyfwd.nic.ixgbe.rss import MAX_QUEUES
+from ixyfwd.nic.ixgbe.rx import QUEUE_TIMEOUT_S
 
 DRAIN_TIMEOUT_S: Final = 0.5
 

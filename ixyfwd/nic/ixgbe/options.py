@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from ixyfwd.driver.flow_control import FlowControl
-from ixyfwd.driver.frames import STANDARD_FRAME_BYTES
-from ixyfwd.driver.rss import RssOptions
+from ixyfwd.nic.ixgbe.flow_control import FlowControl
+from ixyfwd.nic.ixgbe.frames import STANDARD_FRAME_BYTES
+from ixyfwd.nic.ixgbe.rss import RssOptions
 
 
 @dataclass(frozen=True)

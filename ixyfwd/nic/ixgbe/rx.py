@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.frames import DESCRIPTOR_BYTES, STANDARD_FRAME_BYTES
-from ixyfwd.driver.register import Register, array
-from ixyfwd.driver.registers import (
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.frames import DESCRIPTOR_BYTES, STANDARD_FRAME_BYTES
+from ixyfwd.nic.ixgbe.register import Register, array
+from ixyfwd.nic.ixgbe.registers import (
     CTRL_EXT,
     DCA_RXCTRL,
     HLREG0,
@@ -32,7 +32,7 @@ from ixyfwd.driver.registers import (
     SECRXSTAT,
     SRRCTL,
 )
-from ixyfwd.driver.rss import RssOptions, key_bytes, key_words, reta_words
+from ixyfwd.nic.ixgbe.rss import RssOptions, key_bytes, key_words, reta_words
 
 QUEUE_TIMEOUT_S: Final = 0.5
 SECRX_TIMEOUT_S: Final = 0.1

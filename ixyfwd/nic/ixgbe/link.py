@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.ids import DeviceId, Media
-from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.ids import DeviceId, Media
+from ixyfwd.nic.ixgbe.registers import AUTOC, AUTOC2, ESDP, LINKS
 
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2

@@ -3,8 +3,8 @@
 from enum import Enum
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Register, array, one
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import Field, Register, array, one
 
 PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends it sooner
 

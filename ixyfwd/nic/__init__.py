@@ -1,0 +1,1 @@
+"""Families of network interfaces, a folder each."""
