@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ixyfwd.errors import DeviceError, DeviceGoneError
-from ixyfwd.nic.ixgbe.device import Ixgbe, PortOptions
-from ixyfwd.nic.ixgbe.rss import RssOptions
+from ixyfwd.nic.ixgbe.device import Ixgbe
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import RssOptions
 from ixyfwd.pci.function import DmaMap, Window
 
 ALL_ONES = 0xFFFFFFFF

@@ -1,6 +1,8 @@
 """The shape of the code: who imports whom, how long a file is, what a module may keep."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ MAX_FUNCTION_LINES = 60
 
 # Each layer and what it may import (besides itself and `errors`): DESIGN 1. The model knows nothing of the driver,
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
+# Of a NIC family (a folder in `nic`) each role is a layer: `descriptors` and `limits` are narrow modules that import
+# nothing heavy, everything else is its control side. `nic` itself is the contract, the registry and what families
+# share; it finds families by their folders and names none.
 MAY_IMPORT: dict[str, set[str]] = {
     "telemetry": set(),
     "probe": set(),
@@ -21,8 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "memory": {"telemetry"},
     "pci": {"vfiouser"},
     "model": {"vfiouser", "telemetry"},
-    "nic": {"pci"},
-    "engine": {"pci", "memory", "telemetry"},
+    "nic": {"pci", "memory"},
+    "nic descriptors": set(),
+    "nic limits": {"nic", "memory"},
+    "nic control": {"nic", "nic limits", "nic descriptors", "pci"},
+    "engine": {"pci", "memory", "telemetry", "nic descriptors"},
     "program": {"engine", "memory", "telemetry"},
     "config": {"model", "memory", "nic", "telemetry"},
     "host": {"pci", "config", "memory", "probe"},
@@ -37,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "engine",
         "program",
         "nic",
+        "nic descriptors",
         "memory",
         "telemetry",
         "model",
@@ -48,17 +57,22 @@ MAY_IMPORT: dict[str, set[str]] = {
 NARROW = {
     ("config", "model"): {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
-    ("config", "nic"): {"ixyfwd.nic.ixgbe.rss", "ixyfwd.nic.ixgbe.mac"},
+    ("config", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.mac", "ixyfwd.nic.options"},
     ("supervisor", "model"): {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
     ("plan", "model"): {"ixyfwd.model.spec"},
     ("plan", "worker"): {"ixyfwd.worker.order"},
-    ("plan", "nic"): {"ixyfwd.nic.ixgbe.options", "ixyfwd.nic.ixgbe.flow_control", "ixyfwd.nic.ixgbe.rss"},
+    ("plan", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.options", "ixyfwd.nic.rss"},
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("nic", "pci"): {"ixyfwd.pci.function"},
+    ("nic", "memory"): {"ixyfwd.memory.layout"},
+    ("nic limits", "memory"): {"ixyfwd.memory.layout"},
+    ("nic limits", "nic"): {"ixyfwd.nic.limits"},
+    ("nic control", "pci"): {"ixyfwd.pci.function"},
+    ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
     ("cli", "model"): {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
-    ("cli", "nic"): {"ixyfwd.nic.ixgbe.rss", "ixyfwd.nic.ixgbe.flow", "ixyfwd.nic.ixgbe.ids"},
+    ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
 }
 
 
@@ -79,13 +93,29 @@ def imports(path: Path) -> Iterator[str]:
                 yield node.module
 
 
+FAMILIES = {path.name for path in (PACKAGE / "nic").iterdir() if path.is_dir() and not path.name.startswith("_")}
+NARROW_ROLES = {"descriptors", "limits"}
+
+
+def layer_of(name: str) -> str:
+    """The layer of a module: the folder below the package, and of a NIC family's modules their role."""
+    _, top, *inner = [*name.split("."), ""]
+    if top != "nic" or inner[0] not in FAMILIES or inner[1] == "":
+        return top
+    return f"nic {inner[1]}" if inner[1] in NARROW_ROLES else "nic control"
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
-    layer = path.relative_to(PACKAGE).parts[0]
+    layer = layer_of(name_of(path))
     if layer not in MAY_IMPORT:
         return
     for name in imports(path):
-        target = name.split(".")[1] if "." in name else name
+        target = layer_of(name)
         if target in {layer, "errors", "__version__"}:
             continue
         assert target in MAY_IMPORT[layer], f"{layer} must not import {name}"
@@ -95,7 +125,23 @@ def test_imports_point_downwards(path: Path) -> None:
 
 def test_every_folder_is_a_known_layer() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == set(MAY_IMPORT)
+    assert folders == {layer for layer in MAY_IMPORT if " " not in layer}
+
+
+def test_a_family_knows_no_other() -> None:
+    """Except by descriptors, which relatives share."""
+    for path in (PACKAGE / "nic").rglob("*.py"):
+        for name in imports(path):
+            parts = name.split(".")[2:]
+            if parts and parts[0] in FAMILIES and parts[1:] != ["descriptors"]:
+                assert path.parent.name == parts[0], f"{path} must not import {name}"
+
+
+@pytest.mark.parametrize("role", ["ixyfwd.worker.main", "ixyfwd.config.load"])
+def test_narrow_modules_are_all_that_workers_and_the_configuration_load_of_a_family(role: str) -> None:
+    code = f"import sys, {role}; print(*[name for name in sys.modules if name.startswith('ixyfwd.nic.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert "nic control" not in {layer_of(name) for name in loaded.split()}, loaded
 
 
 @pytest.mark.parametrize("path", [*modules(), *PACKAGE.rglob("*.[ch]")], ids=lambda path: path.name)

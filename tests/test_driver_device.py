@@ -3,8 +3,10 @@
 import pytest
 
 from ixyfwd.errors import DeviceError, UsageError
-from ixyfwd.nic.ixgbe.device import LinkState, PortOptions
-from ixyfwd.nic.ixgbe.rss import reta_words, steer
+from ixyfwd.nic.contract import LinkState
+from ixyfwd.nic.ixgbe.rss import reta_words
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import steer
 from tests.driver_fake import (
     AUTOC,
     ENABLE,

@@ -14,7 +14,7 @@ from ixyfwd.host.journal import Entry, load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.names import board_names
 from ixyfwd.host.usage import look, reasons
-from ixyfwd.nic.ixgbe.ids import ACCEPTED, INTEL, REFUSED
+from ixyfwd.nic.registry import name_of
 
 _STATE: Final = (
     Column("address", 12, right=False),
@@ -70,9 +70,8 @@ def devices_command(everything: bool, json: bool, kernel: Kernel | None = None) 
 
 
 def chip_name(device: Device) -> str:
-    """What the driver calls the chip; empty for one that it does not know."""
-    known = {one.device: one.name for one in ACCEPTED} | {device: name for device, name, _ in REFUSED}
-    return known.get(device.device, "") if device.vendor == INTEL else ""
+    """What the NIC families call the chip; empty for one that none of them knows."""
+    return name_of(device.vendor, device.device)
 
 
 def _name(device: Device, boards: dict[str, str]) -> str:

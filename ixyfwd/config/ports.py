@@ -8,7 +8,7 @@ from typing import Any, Final
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
 from ixyfwd.config.schema import FLOW_CONTROLS, MAX_MAX_FRAME_BYTES, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
-from ixyfwd.nic.ixgbe.mac import is_station_address, parse_mac
+from ixyfwd.nic.mac import is_station_address, parse_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 MAX_FLOWS: Final = 65_536

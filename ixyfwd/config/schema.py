@@ -26,6 +26,7 @@ LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
+SIM_VENDOR_ID: Final = 0x8086
 SIM_DEVICE_IDS: Final[Mapping[str, int]] = {  # what the model plays: 82599 SFP+, CX4, KX4; X540, X550
     name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
 }

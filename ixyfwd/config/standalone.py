@@ -17,7 +17,7 @@ from ixyfwd.config.schema import NAME, NAME_EXPECTED, SIM_DEVICE_IDS, Config, Cp
 from ixyfwd.config.wires import wire_data
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import ModelSpec, NoWire, PortSpec, Wire, default_mac
-from ixyfwd.nic.ixgbe.mac import is_station_address, parse_mac
+from ixyfwd.nic.mac import is_station_address, parse_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 SOCKET_LIMIT_BYTES: Final = 107  # sockaddr_un

@@ -29,6 +29,19 @@ TAG_BYTES = 4
 
 
 @dataclass(frozen=True)
+class RingFormat:
+    """What a ring takes of the arena: so many bytes for each entry and besides, from a multiple of `align_bytes` on."""
+
+    entry_bytes: int = DESCRIPTOR_BYTES
+    extra_bytes: int = 0
+    align_bytes: int = RING_ALIGN_BYTES
+
+    def bytes_for(self, entries: int) -> int:
+        """The memory of a ring of `entries` entries."""
+        return self.entry_bytes * entries + self.extra_bytes
+
+
+@dataclass(frozen=True)
 class RingLayout:
     """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean, 3 = spanning.
 

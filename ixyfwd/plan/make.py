@@ -7,9 +7,8 @@ from ixyfwd.config.placement import Placement, place
 from ixyfwd.config.schema import Config, PortConfig
 from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
 from ixyfwd.model.spec import default_mac
-from ixyfwd.nic.ixgbe.flow_control import FlowControl
-from ixyfwd.nic.ixgbe.options import PortOptions
-from ixyfwd.nic.ixgbe.rss import RssOptions
+from ixyfwd.nic.options import FlowControl, PortOptions
+from ixyfwd.nic.rss import RssOptions
 from ixyfwd.plan.plan import (
     DeviceKind,
     LoopPlan,

@@ -10,7 +10,7 @@ from typing import Literal
 from ixyfwd.config.schema import EngineName, FlowControlName, Idle, ProgramName
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.spec import Wire
-from ixyfwd.nic.ixgbe.options import PortOptions
+from ixyfwd.nic.options import PortOptions
 from ixyfwd.worker.order import Order
 
 DeviceKind = Literal["model", "wire", "mixed"]
@@ -100,3 +100,8 @@ class Plan:
     backing: str
     interrupt_interval_us: int | None
     link_timeout_s: float
+
+    @property
+    def ring_entries(self) -> int:
+        """Of every ring; 0 without workers."""
+        return self.arena.workers[0].rx[0].entries if self.arena.workers else 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,14 +10,17 @@ import psutil
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, RingLayout
+from ixyfwd.memory.layout import RingLayout
+from ixyfwd.nic.contract import QueueView, RingView
 from ixyfwd.supervisor.children import Child, wait_until
+from ixyfwd.supervisor.ports import Port, ring_memory
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, PortWord, State, Word, port_word
 from ixyfwd.worker.spec import WorkerSpec
 
 READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
 DRAIN_TIMEOUT_S = 1.0
 QUIT_TIMEOUT_S = 0.5
+_RING_STATE = struct.Struct("<3I")  # next, tail, clean
 _MAIN = "from ixyfwd.worker.main import main; main()"
 
 
@@ -127,13 +131,16 @@ class Worker:
         tx_packets, tx_full = total(PortWord.TX_PACKETS), total(PortWord.TX_FULL)
         return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full)
 
-    def ring_state(self, ring: RingLayout, word: int) -> int:
-        """A word of a ring's state: 0 next, 1 tail, 2 clean."""
-        return int.from_bytes(self._arena.view[ring.state + 4 * word : ring.state + 4 * word + 4], "little")
+    def queue(self, port: Port) -> QueueView:
+        """What it has left of its queue at a port, for the port's driver to read."""
+        layout = self.spec.layout
+        rx, tx = self._ring(layout.rx[port.index], port), self._ring(layout.tx[port.index], port)
+        return QueueView(rx, tx, self.port_word(port.index, PortWord.RX_PACKETS), self.spec.segmented)
 
-    def descriptors(self, ring: RingLayout) -> memoryview:
-        """A ring's descriptors, as bytes."""
-        return self._arena.view[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
+    def _ring(self, ring: RingLayout, port: Port) -> RingView:
+        state = self._arena.view[ring.state : ring.state + _RING_STATE.size]
+        memory = ring_memory(self._arena, ring, port.driver.limits.ring)
+        return RingView(memory, ring.entries, *_RING_STATE.unpack(state))
 
     def own_memory_mib(self) -> float:
         """Resident memory without the arena and the doorbell pages (which are shared files)."""

@@ -6,7 +6,7 @@ from typing import Final
 from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.ids import DeviceId, Media
-from ixyfwd.nic.ixgbe.mac import is_station_address, read_address
+from ixyfwd.nic.ixgbe.mac import read_address
 from ixyfwd.nic.ixgbe.registers import (
     CTRL,
     EEC,
@@ -21,6 +21,7 @@ from ixyfwd.nic.ixgbe.registers import (
     STATUS,
 )
 from ixyfwd.nic.ixgbe.semaphore import phy_semaphore
+from ixyfwd.nic.mac import is_station_address
 from ixyfwd.pci.function import Function
 
 MASTER_DISABLE_TIMEOUT_S: Final = 0.1
