@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.config.reader import Table, is_integer, is_number, one_of, shown
-from ixyfwd.config.schema import FLOW_CONTROLS, MAX_MAX_FRAME_BYTES, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
+from ixyfwd.config.schema import (
+    FLOW_CONTROLS,
+    MAX_MAC_FILTERS,
+    MAX_MAX_FRAME_BYTES,
+    NAME,
+    NAME_EXPECTED,
+    SCHEMES,
+    SIM_DEVICE_IDS,
+    PortConfig,
+)
 from ixyfwd.model.spec import IMIX, WIRES, CableWire, GeneratorWire, NoWire, PcapWire, Rate, TapWire, Wire
 from ixyfwd.nic.mac import is_station_address, parse_mac
 from ixyfwd.telemetry.counters import MAX_PORTS
@@ -19,12 +28,12 @@ MAX_RATE_PPS: Final = 1e9
 
 _DEVICE = re.compile(
     r"sim:[a-z0-9_-]{1,32}|vfio-user:/[^\0\n]{1,106}|[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]"
+    + "".join(rf"|{re.escape(scheme)}[^\0\n]{{1,106}}" for scheme in SCHEMES)
 )
 _DEVICE_EXPECTED = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _INTERFACE = re.compile(r"(?!\.{1,2}$)[^\s/:\0]{1,15}")  # what the kernel's dev_valid_name takes
 _FILE = re.compile(r"[^\0]{1,4000}")
-_MAX_MAC_FILTERS: Final = 127  # 82599 datasheet 7.1.1.1: 128 exact addresses, the first is the port's own
 _DEVICE_ID_EXPECTED = f"{one_of(SIM_DEVICE_IDS)}, or the same as a number such as 0x10fb"
 _FRAME_EXPECTED = f'bytes with CRC from {MIN_FRAME_BYTES} to {MAX_FRAME_BYTES}, a list of them, or "imix"'
 
@@ -49,7 +58,7 @@ def read_port(table: Table, folder: Path) -> PortConfig:
     name = table.text("name", "", NAME_EXPECTED, NAME)
     table.need("device", _DEVICE_EXPECTED)
     device = table.text("device", "", _DEVICE_EXPECTED, _DEVICE)
-    if not device.startswith(("sim:", "vfio-user:")):
+    if not device.startswith(("sim:", "vfio-user:", *SCHEMES)):
         device = device.lower()
     filters = _read_mac_filters(table)
     promiscuous = table.flag("promiscuous", not table.has("mac_filters"))
@@ -106,8 +115,8 @@ def _read_mac_filters(table: Table) -> tuple[str, ...]:
             table.notes.add(path, f"found {shown(value)} again, expected each address once")
         else:
             found.append(value.lower())
-    if len(values) > _MAX_MAC_FILTERS:
-        extra = f"at most {_MAX_MAC_FILTERS} (what the 82599 filters exactly)"
+    if len(values) > MAX_MAC_FILTERS:
+        extra = f"at most {MAX_MAC_FILTERS} (what the 82599 filters exactly)"
         table.notes.add((*table.path, "mac_filters"), f"found {len(values)} addresses, expected {extra}")
     return tuple(found)
 

@@ -128,21 +128,26 @@ def minimum_buffers(ports: int, ring_size: int, batch: int) -> int:
     return ports * (2 * ring_size + batch)
 
 
-def compute_layout(*, ports: int, workers: int, ring_size: int, buffers_per_worker: int) -> ArenaLayout:
+def compute_layout(
+    *, ports: int, workers: int, ring_size: int, buffers_per_worker: int, ring_format: RingFormat = RingFormat()
+) -> ArenaLayout:
     """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers each.
 
-    The rest of a worker's last page is filled with buffers too, so that none of it is wasted.
+    `ring_format`: one that does for every port. The rest of a worker's last page is filled with buffers too, so that
+    none of it is wasted.
     """
     runs: list[WorkerLayout] = []
     base = 0
     for index in range(workers):
-        run = _layout_worker(index, base, ports, ring_size, buffers_per_worker)
+        run = _layout_worker(index, base, ports, ring_size, buffers_per_worker, ring_format)
         runs.append(run)
         base += run.size
     return ArenaLayout(base, ports, tuple(runs))
 
 
-def _layout_worker(index: int, base: int, ports: int, ring_size: int, buffers: int) -> WorkerLayout:
+def _layout_worker(  # noqa: PLR0917
+    index: int, base: int, ports: int, ring_size: int, buffers: int, ring_format: RingFormat
+) -> WorkerLayout:
     at = base
 
     def take(size: int, align: int = CACHE_LINE_BYTES) -> int:
@@ -153,7 +158,7 @@ def _layout_worker(index: int, base: int, ports: int, ring_size: int, buffers: i
 
     def ring() -> RingLayout:
         return RingLayout(
-            take(ring_size * DESCRIPTOR_BYTES, RING_ALIGN_BYTES),
+            take(ring_format.bytes_for(ring_size), ring_format.align_bytes),
             take(4 * ring_size),
             take(RING_STATE_BYTES),
             ring_size,

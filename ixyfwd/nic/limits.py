@@ -15,12 +15,11 @@ from ixyfwd.nic.discover import members
 class Limits:
     """One family's. Each has a module `limits` with its `LIMITS`.
 
-    queues: queue pairs a port, and so workers. reta_sizes: entries that its RSS redirection tables can have, the usual
-    number first. ring_sizes: descriptors a ring, those that the device and the family's bursts both take.
-    max_frame_bytes: longest frame, with CRC and without VLAN tags. mac_filters: addresses besides a port's own.
-    interrupt_interval_us: longest time between two interrupts of a queue. buffer_bytes: what a receive buffer must
-    hold. ring: what a ring takes of the arena. schemes: prefixes of device addresses of its own ("xdp:"), for families
-    whose ports are no PCI functions.
+    queues: queue pairs a port, and so workers. reta_sizes: entries that its RSS redirection tables can have.
+    ring_sizes: descriptors a ring, those that the device and the family's bursts both take. max_frame_bytes: longest
+    frame, with CRC and without VLAN tags. mac_filters: addresses besides a port's own. interrupt_interval_us: longest
+    time between two interrupts of a queue. buffer_bytes: what a receive buffer must hold. ring: what a ring takes of
+    the arena. schemes: prefixes of device addresses of its own ("xdp:"), for families whose ports are no PCI functions.
     """
 
     family: str

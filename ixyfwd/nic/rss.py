@@ -15,7 +15,7 @@ from ixyfwd.nic.words import either
 
 KEY_BYTES: Final = 40
 RETA_SIZES: Final = widest().reta_sizes
-RETA_ENTRIES: Final = RETA_SIZES[0]
+RETA_ENTRIES: Final = 128  # where no device has said how many it has
 MAX_QUEUES: Final = widest().queues
 
 SYMMETRIC_KEY: Final = bytes.fromhex("6d5a") * 20
