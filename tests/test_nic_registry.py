@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ixyfwd.errors import DeviceGoneError, UsageError
-from ixyfwd.memory.layout import BUFFER_DATA_BYTES, DESCRIPTOR_BYTES, RING_ALIGN_BYTES, RingFormat, compute_layout
+from ixyfwd.memory.layout import BUFFER_DATA_BYTES, RING_ALIGN_BYTES, RingFormat, compute_layout
 from ixyfwd.nic import registry
 from ixyfwd.nic.check import check_limits
 from ixyfwd.nic.contract import (
@@ -19,6 +19,7 @@ from ixyfwd.nic.contract import (
     RingView,
     Scheme,
 )
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 from ixyfwd.nic.ixgbe.device import Ixgbe
 from ixyfwd.nic.ixgbe.family import FAMILY
 from ixyfwd.nic.ixgbe.limits import LIMITS

@@ -15,17 +15,19 @@ from ixyfwd.engine.contract import RS_INTERVAL, EngineMemory
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout
+from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout
+from ixyfwd.nic.ixgbe.descriptors import (
+    DESCRIPTOR_BYTES,
+    RX_DD,
+    RX_EOP,
+    RX_RXE,
+    TX_COMMAND,
+    TX_DD,
+    TX_PAYLEN_SHIFT,
+    TX_RS,
+)
 from ixyfwd.telemetry.counters import PortWord, port_word
 
-# 82599 datasheet 7.1.6.2 (rx write-back, d2) and 7.2.3.2.4 (tx data, d2 and d3)
-RX_DD: Final = 1 << 0
-RX_EOP: Final = 1 << 1
-RX_RXE: Final = 1 << 29
-TX_COMMAND: Final = 0x2330_0000  # DEXT, IFCS, EOP, DTYP = 3
-TX_RS: Final = 1 << 27
-TX_DD: Final = 1 << 0
-PAYLEN_SHIFT: Final = 14
 DESCRIPTOR: Final = struct.Struct("<QII")  # address, d2, d3; rx write-back: (packet type, hash), status, (length, VLAN)
 
 
@@ -242,7 +244,7 @@ class NaiveEngine:
         slot = ring.state(1)
         rs = TX_RS if slot % RS_INTERVAL == RS_INTERVAL - 1 else 0
         ring.set_buffer(slot, buffer)
-        ring.set_descriptor(slot, self._addresses[buffer], TX_COMMAND | rs | length, length << PAYLEN_SHIFT)
+        ring.set_descriptor(slot, self._addresses[buffer], TX_COMMAND | rs | length, length << TX_PAYLEN_SHIFT)
         ring.set_state(1, (slot + 1) & mask)
         ring.count(PortWord.TX_PACKETS, 1)
         ring.count(PortWord.TX_BYTES, length)

@@ -17,7 +17,6 @@ from ixyfwd.telemetry.counters import PAGE_BYTES as COUNTERS_BYTES
 
 ARENA_PAGE_BYTES = 2 * 1024 * 1024
 CACHE_LINE_BYTES = 64
-DESCRIPTOR_BYTES = 16
 RING_ALIGN_BYTES = 128  # 82599 datasheet 8.2.3.8.1: RDBAL bits 6:0 read as zero
 BUFFER_DATA_BYTES = 2048  # SRRCTL.BSIZEPACKET = 2 (KiB)
 BUFFER_HEADROOM_BYTES = 64
@@ -32,7 +31,7 @@ TAG_BYTES = 4
 class RingFormat:
     """What a ring takes of the arena: so many bytes for each entry and besides, from a multiple of `align_bytes` on."""
 
-    entry_bytes: int = DESCRIPTOR_BYTES
+    entry_bytes: int = 16
     extra_bytes: int = 0
     align_bytes: int = RING_ALIGN_BYTES
 
