@@ -219,11 +219,11 @@ def test_in_flight_is_between_heads_and_the_workers_places(
     function.registers |= {RDH0: heads[0], TDH0: heads[1]}
     rx = ring_view([3, 1, 3, 0, 0, 0, 0, 0], next_=0, tail=7)
     tx = ring_view([0, 0, 0, 1 << 24, 0, 0, 0, 0], next_=0, tail=0)
-    view = QueueView(rx, tx, 97, segmented)
+    view = QueueView(rx, tx, 97, 0, segmented)
     found = port.in_flight(0, view)
     assert (found.received, found.queued) == (received, queued)
     assert port.sent(0, view) is (heads[1] == 0)
-    assert port.rx_progress(0) == heads[0]
+    assert port.rx_progress(0, view) == heads[0]
 
 
 def test_poison_is_no_address() -> None:

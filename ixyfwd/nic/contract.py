@@ -64,12 +64,13 @@ class RingView:
 
 @dataclass(frozen=True)
 class QueueView:
-    """What a worker left of its queue at a port. rx_packets: frames that it has counted there. segmented: a frame may
-    fill several buffers."""
+    """What a worker left of its queue at a port. rx_packets, tx_packets: frames that it has taken and queued there, by
+    its own count. segmented: a frame may fill several buffers."""
 
     rx: RingView
     tx: RingView
     rx_packets: int
+    tx_packets: int
     segmented: bool
 
 
@@ -218,7 +219,7 @@ class NicPort(Protocol):
     def disable_tx_queue(self, queue: int) -> None:
         """The device no longer touches the ring when this returns; what is not `sent` is lost."""
 
-    def rx_progress(self, queue: int) -> int:
+    def rx_progress(self, queue: int, view: QueueView) -> int:
         """A number that changes whenever frames have entered the queue's ring; its value means nothing else."""
 
     def in_flight(self, queue: int, view: QueueView) -> InFlight:
@@ -237,8 +238,9 @@ class NicPort(Protocol):
     def retry_link(self) -> None:
         """Set a link that is down up again. Harmless where it is up."""
 
-    def read_statistics(self) -> None:
-        """Bring `statistics` up to date. At least every 50 s: counters of some devices are small."""
+    def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
+        """Bring `statistics` up to date. At least every 50 s: counters of some devices are small. `views`: of all
+        queues in use, for devices that count nothing themselves."""
 
     def stop(self) -> None:
         """Orderly stop; afterwards the memory may be freed. Safe at any stage of bring-up and when called again.

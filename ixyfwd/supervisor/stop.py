@@ -85,7 +85,7 @@ def _empty_packet_buffers(forwarder: Forwarder) -> None:
         before, arrived = (
             arrived,
             [
-                port.driver.rx_progress(worker.index)
+                port.driver.rx_progress(worker.index, worker.queue(port))
                 for port in forwarder.ports
                 if port.driver.frames_wait
                 for worker in forwarder.workers

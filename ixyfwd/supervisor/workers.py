@@ -135,7 +135,13 @@ class Worker:
         """What it has left of its queue at a port, for the port's driver to read."""
         layout = self.spec.layout
         rx, tx = self._ring(layout.rx[port.index], port), self._ring(layout.tx[port.index], port)
-        return QueueView(rx, tx, self.port_word(port.index, PortWord.RX_PACKETS), self.spec.segmented)
+        return QueueView(
+            rx,
+            tx,
+            rx_packets=self.port_word(port.index, PortWord.RX_PACKETS),
+            tx_packets=self.port_word(port.index, PortWord.TX_PACKETS),
+            segmented=self.spec.segmented,
+        )
 
     def _ring(self, ring: RingLayout, port: Port) -> RingView:
         state = self._arena.view[ring.state : ring.state + _RING_STATE.size]

@@ -204,7 +204,7 @@ class Ixgbe:
         """The worker's last TDT."""
         return self.regs.read(TDT[queue])
 
-    def rx_progress(self, queue: int) -> int:
+    def rx_progress(self, queue: int, view: QueueView) -> int:
         """RDH: it moves with every descriptor that is filled."""
         return self.rx_head(queue)
 
@@ -264,7 +264,7 @@ class Ixgbe:
         with filters.receive_halted(self.regs):
             filters.set_addresses(self.regs, self._address, others)
 
-    def read_statistics(self) -> None:
+    def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
         """Add the device's counters to `statistics` and clear them. At least every 50 s: they are small."""
         stats.collect(self.regs, self.statistics, self._options.rss.queues)
 
