@@ -6,9 +6,10 @@ Offsets are written out here: the driver's table is what the tests judge.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ixyfwd.driver.device import Ixgbe, PortOptions
-from ixyfwd.driver.rss import RssOptions
 from ixyfwd.errors import DeviceError, DeviceGoneError
+from ixyfwd.nic.ixgbe.device import Ixgbe
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import RssOptions
 from ixyfwd.pci.function import DmaMap, Window
 
 ALL_ONES = 0xFFFFFFFF

@@ -1,6 +1,8 @@
 """The shape of the code: who imports whom, how long a file is, what a module may keep."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ MAX_FUNCTION_LINES = 60
 
 # Each layer and what it may import (besides itself and `errors`): DESIGN 1. The model knows nothing of the driver,
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
+# Of a NIC family (a folder in `nic`) each role is a layer: `descriptors` and `limits` are narrow modules that import
+# nothing heavy, everything else is its control side. `nic` itself is the contract, the registry and what families
+# share; it finds families by their folders and names none.
 MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
@@ -23,21 +28,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "memory": {"telemetry", "kit"},
     "pci": {"vfiouser", "kit"},
     "model": {"vfiouser", "telemetry", "settings", "kit"},
-    "driver": {"pci"},
-    "engine": {"pci", "memory", "telemetry"},
-    # A program's roles are layers of their own: what a configuration knows of it, and what a worker runs.
-    "programs.options": {"settings"},
-    "programs.worker": {"engine", "memory", "telemetry"},
-    "config": {"settings", "programs", "model", "memory", "driver", "telemetry"},
+    "nic": {"pci", "memory"},
+    "nic descriptors": set(),
+    "nic limits": {"nic", "memory"},
+    "nic control": {"nic", "nic limits", "nic descriptors", "pci"},
+    "engine": {"pci", "memory", "telemetry", "nic descriptors"},
+    # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
+    "programs options": {"settings"},
+    "programs worker": {"engine", "memory", "telemetry"},
+    "config": {"settings", "programs options", "model", "memory", "nic", "telemetry"},
     "host": {"pci", "config", "memory", "probe", "kit"},
-    "worker": {"programs", "engine", "memory", "pci", "telemetry", "kit"},
-    "plan": {"config", "programs", "worker", "driver", "memory", "model"},
+    "worker": {"programs worker", "engine", "memory", "pci", "telemetry", "kit"},
+    "plan": {"config", "programs options", "worker", "nic", "memory", "model"},
     "supervisor": {
         "plan",
-        "programs",
+        "programs options",
         "config",
         "worker",
-        "driver",
+        "nic",
         "pci",
         "memory",
         "telemetry",
@@ -51,39 +59,45 @@ MAY_IMPORT: dict[str, set[str]] = {
         "config",
         "worker",
         "engine",
-        "programs",
-        "driver",
+        "programs options",
+        "nic",
+        "nic descriptors",
         "memory",
         "telemetry",
         "model",
         "pci",
     },
-    "cli": {"bench", "supervisor", "host", "config", "settings", "driver", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model"},
 }
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 PROGRAMS = {"ixyfwd.programs.contract", "ixyfwd.programs.registry"}
 NARROW = {
-    ("config", "programs"): PROGRAMS,
-    ("plan", "programs"): PROGRAMS,
-    ("supervisor", "programs"): PROGRAMS,
-    ("bench", "programs"): PROGRAMS,
-    ("worker", "programs"): {"ixyfwd.programs.work"},
+    ("config", "programs options"): PROGRAMS,
+    ("plan", "programs options"): PROGRAMS,
+    ("supervisor", "programs options"): PROGRAMS,
+    ("bench", "programs options"): PROGRAMS,
+    ("worker", "programs worker"): {"ixyfwd.programs.work"},
     ("config", "model"): WIRES | {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
-    ("config", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.mac"},
+    ("config", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.mac", "ixyfwd.nic.options"},
     ("supervisor", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
     ("plan", "model"): {"ixyfwd.model.wires.contract", "ixyfwd.model.spec"},
     ("plan", "worker"): {"ixyfwd.worker.order"},
-    ("plan", "driver"): {"ixyfwd.driver.options", "ixyfwd.driver.flow_control", "ixyfwd.driver.rss"},
+    ("plan", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.options", "ixyfwd.nic.rss"},
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
-    ("driver", "pci"): {"ixyfwd.pci.function"},
+    ("nic", "pci"): {"ixyfwd.pci.function"},
+    ("nic", "memory"): {"ixyfwd.memory.layout"},
+    ("nic limits", "memory"): {"ixyfwd.memory.layout"},
+    ("nic limits", "nic"): {"ixyfwd.nic.limits"},
+    ("nic control", "pci"): {"ixyfwd.pci.function"},
+    ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
     ("cli", "model"): WIRES
     | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
-    ("cli", "driver"): {"ixyfwd.driver.rss", "ixyfwd.driver.flow", "ixyfwd.driver.ids"},
+    ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
 }
 
 
@@ -104,29 +118,33 @@ def imports(path: Path) -> Iterator[str]:
                 yield node.module
 
 
-def layer_of(path: Path) -> str:
-    """The layer that a module belongs to: its folder, or its role in a program."""
-    folder, *rest = path.relative_to(PACKAGE).with_suffix("").parts
-    return role_of(".".join(rest)) if folder == "programs" else folder
+FAMILIES = {path.name for path in (PACKAGE / "nic").iterdir() if path.is_dir() and not path.name.startswith("_")}
+NARROW_ROLES = {"descriptors", "limits"}
+OPTION_ROLES = {"options", "contract", "registry", "__init__"}
 
 
-def role_of(module: str) -> str:
-    """The layer of a module below `programs`."""
-    last = module.rpartition(".")[2]
-    return "programs.options" if last in {"options", "contract", "registry", "__init__"} else "programs.worker"
+def layer_of(name: str) -> str:
+    """The layer of a module: the folder below the package, and of a NIC family's and a program's modules their role."""
+    _, top, *inner = [*name.split("."), ""]
+    if top == "programs":
+        return "programs options" if inner[-2:][0] in OPTION_ROLES else "programs worker"
+    if top != "nic" or inner[0] not in FAMILIES or inner[1] == "":
+        return top
+    return f"nic {inner[1]}" if inner[1] in NARROW_ROLES else "nic control"
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
-    layer = layer_of(path)
+    layer = layer_of(name_of(path))
     if layer not in MAY_IMPORT:
         return
     for name in imports(path):
-        target = name.split(".")[1] if "." in name else name
+        target = layer_of(name)
         if target in {layer, "errors", "__version__"}:
-            continue
-        if target == "programs" and layer.startswith("programs."):
-            assert role_of(name.removeprefix("ixyfwd.programs.")) == layer, f"{path}: {name} has another role"
             continue
         assert target in MAY_IMPORT[layer], f"{layer} must not import {name}"
         allowed = NARROW.get((layer, target))
@@ -135,7 +153,23 @@ def test_imports_point_downwards(path: Path) -> None:
 
 def test_every_folder_is_a_known_layer() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == {layer.partition(".")[0] for layer in MAY_IMPORT}
+    assert folders == {layer.partition(" ")[0] for layer in MAY_IMPORT}
+
+
+def test_a_family_knows_no_other() -> None:
+    """Except by descriptors, which relatives share."""
+    for path in (PACKAGE / "nic").rglob("*.py"):
+        for name in imports(path):
+            parts = name.split(".")[2:]
+            if parts and parts[0] in FAMILIES and parts[1:] != ["descriptors"]:
+                assert path.parent.name == parts[0], f"{path} must not import {name}"
+
+
+@pytest.mark.parametrize("role", ["ixyfwd.worker.main", "ixyfwd.config.load"])
+def test_narrow_modules_are_all_that_workers_and_the_configuration_load_of_a_family(role: str) -> None:
+    code = f"import sys, {role}; print(*[name for name in sys.modules if name.startswith('ixyfwd.nic.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert "nic control" not in {layer_of(name) for name in loaded.split()}, loaded
 
 
 @pytest.mark.parametrize("path", [*modules(), *PACKAGE.rglob("*.[ch]")], ids=lambda path: path.name)
@@ -184,13 +218,13 @@ def test_nothing_outside_knows_a_program_by_name() -> None:
 
 
 def test_model_and_driver_do_not_know_each_other() -> None:
-    for layer, other in (("driver", "model"), ("model", "driver"), ("engine", "model"), ("worker", "driver")):
+    for layer, other in (("nic", "model"), ("model", "nic"), ("engine", "model"), ("worker", "nic")):
         for path in (PACKAGE / layer).rglob("*.py"):
             assert not [name for name in imports(path) if name.split(".")[1:2] == [other]], path
 
 
 def test_nothing_above_pci_asks_whether_it_is_simulated() -> None:
-    for layer in ("driver", "engine", "programs", "worker"):
+    for layer in ("nic", "engine", "programs", "worker"):
         for path in (PACKAGE / layer).rglob("*.py"):
             text = path.read_text().lower()
             assert "simulated" not in text, path

@@ -2,9 +2,10 @@
 
 import pytest
 
-from ixyfwd.driver.device import PortOptions, rdt_offset, tdt_offset
-from ixyfwd.driver.ids import ACCEPTED, REFUSED, DeviceId, Media
 from ixyfwd.errors import DeviceGoneError, UsageError
+from ixyfwd.nic.ixgbe.ids import ACCEPTED, REFUSED, DeviceId, Media
+from ixyfwd.nic.ixgbe.registers import RDT, TDT
+from ixyfwd.nic.options import PortOptions
 from tests.driver_fake import (
     ADDRESS,
     AUTOC,
@@ -262,5 +263,5 @@ def test_a_laser_that_the_last_driver_left_off_goes_on() -> None:
 
 
 def test_doorbells() -> None:
-    assert [rdt_offset(q) for q in (0, 63, 64)] == [0x1018, 0x1FD8, 0xD018]
-    assert [tdt_offset(q) for q in (0, 127)] == [0x6018, 0x7FD8]
+    assert [RDT[q].offset for q in (0, 63, 64)] == [0x1018, 0x1FD8, 0xD018]
+    assert [TDT[q].offset for q in (0, 127)] == [0x6018, 0x7FD8]

@@ -2,9 +2,11 @@
 
 import pytest
 
-from ixyfwd.driver.device import LinkState, PortOptions
-from ixyfwd.driver.rss import reta_words, steer
 from ixyfwd.errors import DeviceError, UsageError
+from ixyfwd.nic.contract import LinkState
+from ixyfwd.nic.ixgbe.rss import reta_words
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import steer
 from tests.driver_fake import (
     AUTOC,
     ENABLE,

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ixyfwd.driver.device import PortOptions
-from ixyfwd.driver.flow_control import FlowControl
+from ixyfwd.nic.options import FlowControl, PortOptions
 from tests.driver_fake import FakeFunction, bring_up, port
 from tests.support import (
     Instance,

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from ixyfwd.driver.frames import queued_frames, received_frames
+from ixyfwd.nic.ixgbe.frames import queued_frames, received_frames
 
 DD, EOP = 1, 2
 IFCS_DEXT_DATA = 0x2230_0000

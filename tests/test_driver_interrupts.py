@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.bringup import mask_interrupts
-from ixyfwd.driver.interrupts import MAX_INTERVAL_US, MAX_VECTORS, enable_interrupts
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.bringup import mask_interrupts
+from ixyfwd.nic.ixgbe.interrupts import MAX_INTERVAL_US, MAX_VECTORS, enable_interrupts
 from ixyfwd.pci.function import Function
 from ixyfwd.vfiouser.protocol import msix_eventfds
 from tests.driver_fake import EIMC, brought_up

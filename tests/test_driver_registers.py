@@ -4,9 +4,10 @@ from itertools import combinations
 
 import pytest
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Mode, Register, Where
-from ixyfwd.driver.registers import (
+from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import Field, Mode, Register, Where
+from ixyfwd.nic.ixgbe.registers import (
     CTRL,
     EICR,
     EIMC,
@@ -23,7 +24,6 @@ from ixyfwd.driver.registers import (
     TDT,
     TXDCTL,
 )
-from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError
 from tests.driver_fake import ADDRESS, ALL_ONES, FakeClock, FakeFunction
 from tests.driver_fake import EICR as EICR_OFFSET
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ixyfwd.driver.semaphore import PHY_TIMEOUT_S
 from ixyfwd.errors import DeviceTimeoutError
+from ixyfwd.nic.ixgbe.semaphore import PHY_TIMEOUT_S
 from tests.driver_fake import CTRL, LNK_RST, OPTIONS, RST, STATUS, FakeClock, FakeFunction, bring_up, port
 
 SWSM, SW_FW_SYNC = 0x10140, 0x10160

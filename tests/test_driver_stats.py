@@ -3,10 +3,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixyfwd.driver.device import Ixgbe, PortOptions
-from ixyfwd.driver.register import ALL_ONES
-from ixyfwd.driver.rss import RssOptions
-from ixyfwd.driver.stats import COUNTERS, PER_QUEUE
+from ixyfwd.nic.ixgbe.device import Ixgbe
+from ixyfwd.nic.ixgbe.register import ALL_ONES
+from ixyfwd.nic.ixgbe.stats import COUNTERS, PER_QUEUE
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import RssOptions
 from tests.driver_fake import FakeFunction, counter_offsets, port
 
 QUEUES = 2

@@ -12,6 +12,7 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
 from tests.fake_nic import Rig
 from tests.support import ROOT
@@ -30,7 +31,7 @@ def test_c_and_python_count_in_the_same_words() -> None:
 def test_c_structures_are_where_the_layout_says() -> None:
     from ixyfwd.engine._native import ffi
 
-    assert ffi.sizeof("struct descriptor") == layout.DESCRIPTOR_BYTES
+    assert ffi.sizeof("struct descriptor") == DESCRIPTOR_BYTES
     assert ffi.sizeof("struct ring_state") == layout.RING_STATE_BYTES
     assert [ffi.offsetof("struct ring_state", f) for f in ("next", "tail", "clean", "spanning")] == [0, 4, 8, 12]
     assert ffi.offsetof("struct pool", "stack") == layout.POOL_STATE_BYTES

@@ -10,7 +10,6 @@ from ixyfwd.memory.layout import (
     BUFFER_DATA_BYTES,
     BUFFER_HEADROOM_BYTES,
     CACHE_LINE_BYTES,
-    DESCRIPTOR_BYTES,
     POOL_STATE_BYTES,
     RING_ALIGN_BYTES,
     RING_STATE_BYTES,
@@ -19,6 +18,7 @@ from ixyfwd.memory.layout import (
     compute_layout,
     minimum_buffers,
 )
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 from ixyfwd.telemetry.counters import MAX_PORTS, PAGE_BYTES
 
 RINGS = st.sampled_from([64, 128, 256, 512, 1024, 2048, 4096])

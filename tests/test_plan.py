@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, CpuConfig, ForwardConfig, PortConfig, RssConfig
-from ixyfwd.driver.flow_control import FlowControl
+from ixyfwd.nic.options import FlowControl
 from ixyfwd.plan.make import Machine, device_kind, make_plan
 from ixyfwd.plan.plan import Plan
 

@@ -19,7 +19,7 @@ from ixyfwd.supervisor.backing import make_arena, numa_notices, port_nodes
 from ixyfwd.supervisor.ports import Port
 from tests.driver_fake import FakeFunction
 from tests.pci_fake import MEMORY, A, B, add_device, command_of
-from tests.plans import plan_of, port_plan
+from tests.plans import plan_of, port_of, port_plan
 
 MOUNT = "/mnt/huge"
 
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> _Asked:
 
 def _port(name: str, function: Function, address: str) -> Port:
     function.address = address
-    return Port(port_plan(name, address), function)
+    return port_of(port_plan(name, address), function)
 
 
 def _sysfs(root: Path, **files: str) -> Port:

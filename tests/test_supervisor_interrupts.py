@@ -11,7 +11,7 @@ from ixyfwd.errors import DeviceGoneError, RefusedError
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.ports import Port
 from tests.driver_fake import FakeFunction
-from tests.plans import port_plan
+from tests.plans import port_of, port_plan
 
 EIMS = 0x880
 INTERVAL_US = 20
@@ -34,7 +34,7 @@ class Msix(FakeFunction):
 
 
 def ports_of(*functions: FakeFunction) -> list[Port]:
-    return [Port(port_plan(f"p{n}", f"0000:0{n}:00.0", n), function) for n, function in enumerate(functions)]
+    return [port_of(port_plan(f"p{n}", f"0000:0{n}:00.0", n), function) for n, function in enumerate(functions)]
 
 
 def test_an_eventfd_for_every_port_and_worker() -> None:

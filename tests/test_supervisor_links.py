@@ -5,10 +5,9 @@ import pytest
 from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor import state
 from ixyfwd.supervisor.observer import Status
-from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
 from tests.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
-from tests.plans import plan_of
+from tests.plans import plan_of, port_of
 
 AN_RESTART = 1 << 12
 DAY_S = 86_400
@@ -31,7 +30,7 @@ def status_of(forwarder: Forwarder) -> Status:
 def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeClock) -> None:
     function = FakeFunction()
     plan = plan_of(PortConfig("a", function.address))
-    port = Port(plan.ports[0], function)
+    port = port_of(plan.ports[0], function)
     forwarder = Forwarder(plan, [port], [], None, [], 0)
     port.driver.reset_and_init(OPTIONS)
 

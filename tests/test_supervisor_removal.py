@@ -8,12 +8,11 @@ import pytest
 from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Silent
-from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from tests.driver_fake import FakeFunction
-from tests.plans import plan_of
+from tests.plans import plan_of, port_of
 from tests.test_supervisor_parts import runtime
 
 __all__ = ["runtime"]  # a fixture
@@ -30,7 +29,7 @@ def function() -> Iterator[FakeFunction]:
 
 def forwarder_of(function: FakeFunction) -> Forwarder:
     plan = plan_of(PortConfig("a", function.address))
-    return Forwarder(plan, [Port(plan.ports[0], function)], [], None, [], 0)
+    return Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0)
 
 
 @pytest.mark.usefixtures("runtime")

@@ -11,7 +11,7 @@ import typer
 
 from ixyfwd.bench.plots import check_plots
 from ixyfwd.bench.result import as_csv, as_table
-from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES
+from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, RING_SIZES
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.programs.registry import programs
 
@@ -78,10 +78,10 @@ def _number(text: str, least: int, most: int, option: str) -> int:
 
 def rings(text: str) -> list[int]:
     """Ring sizes. Raises UsageError."""
-    found = numbers(text, 64, 4096, "--ring")
+    found = numbers(text, RING_SIZES[0], RING_SIZES[-1], "--ring")
     for ring in found:
-        if ring.bit_count() != 1:
-            raise UsageError(f"--ring: {ring} is not a power of two from 64 to 4096")
+        if ring not in RING_SIZES:
+            raise UsageError(f"--ring: {ring} is not a power of two from {RING_SIZES[0]} to {RING_SIZES[-1]}")
     return found
 
 

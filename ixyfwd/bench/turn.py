@@ -17,6 +17,7 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.arena import Arena, create_arena
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout, minimum_buffers
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RX_DD, RX_EOP, TX_DD
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.programs.registry import DEFAULT_PROGRAM, frame_op, fusible, programs
@@ -27,8 +28,6 @@ from ixyfwd.worker.steps import program_step
 
 FIRST_ADDRESS = 1 << 32
 FRAME_BYTES = 60  # without CRC
-RX_DONE = 0x3  # DD, EOP
-TX_DONE = 0x1  # DD
 WARM_UP_TURNS = 5
 
 
@@ -45,7 +44,7 @@ class HandTurnedPort:
         entries = len(self._rx)
         slots = (self._rdh + np.arange(n)) % entries
         self._rx[slots, 1] = slots.astype(np.uint32) * np.uint32(2654435761)
-        self._rx[slots, 2] = RX_DONE
+        self._rx[slots, 2] = RX_DD | RX_EOP
         self._rx[slots, 3] = FRAME_BYTES
         self._rdh = (self._rdh + n) % entries
 
@@ -54,7 +53,7 @@ class HandTurnedPort:
         entries = len(self._tx)
         n = (self.tdt[0] - self._tdh) % entries
         slots = (self._tdh + np.arange(n)) % entries
-        self._tx[slots[slots % RS_INTERVAL == RS_INTERVAL - 1], 3] |= np.uint32(TX_DONE)
+        self._tx[slots[slots % RS_INTERVAL == RS_INTERVAL - 1], 3] |= np.uint32(TX_DD)
         self._tdh = self.tdt[0]
         return int(n)
 
@@ -186,7 +185,7 @@ def _go_on(bursts: int) -> bool:
 
 
 def _dwords(arena: memoryview, ring: RingLayout) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint32]]":
-    cells = np.frombuffer(arena[ring.descriptors : ring.descriptors + 16 * ring.entries], np.uint32)
+    cells = np.frombuffer(arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries], np.uint32)
     return cells.reshape(-1, 4)
 
 

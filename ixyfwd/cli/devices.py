@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.render import Column, Grid, make_grid
-from ixyfwd.driver.ids import ACCEPTED, INTEL, REFUSED
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.devices import Device, network_devices
 from ixyfwd.host.holders import holders
@@ -15,6 +14,7 @@ from ixyfwd.host.journal import Entry, load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.names import board_names
 from ixyfwd.host.usage import look, reasons
+from ixyfwd.nic.registry import name_of
 
 _STATE: Final = (
     Column("address", 12, right=False),
@@ -70,9 +70,8 @@ def devices_command(everything: bool, json: bool, kernel: Kernel | None = None) 
 
 
 def chip_name(device: Device) -> str:
-    """What the driver calls the chip; empty for one that it does not know."""
-    known = {one.device: one.name for one in ACCEPTED} | {device: name for device, name, _ in REFUSED}
-    return known.get(device.device, "") if device.vendor == INTEL else ""
+    """What the NIC families call the chip; empty for one that none of them knows."""
+    return name_of(device.vendor, device.device)
 
 
 def _name(device: Device, boards: dict[str, str]) -> str:

@@ -11,9 +11,9 @@ import typer
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.start import ready_config
 from ixyfwd.config.machine import this_machine
-from ixyfwd.driver.ids import ACCEPTED, INTEL
 from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
 from ixyfwd.host.doctor_machine import Machine, State
+from ixyfwd.nic.registry import chips
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
 _STATE_WIDTH: Final = max(len(state) for state in State)
@@ -23,9 +23,9 @@ def doctor_command(config: Path | None, json: bool, root: str | Path = "/") -> i
     """Print a row per requirement; 1 if something required is missing. Raises ConfigErrors for a wrong file."""
     cpus = this_machine()
     chosen = ready_config(config, cpus)
-    chips = {f"{INTEL:04x}:{chip.device:04x}": chip.name for chip in ACCEPTED}
+    names = {f"{chip.vendor:04x}:{chip.device:04x}": chip.name for chip in chips()}
     tap = any(port.wire is not None and "tap" in port.wire.needs for port in chosen.ports)
-    rows = examine(Machine(root), need_of(chosen, cpus.allowed, chips, tap=tap))
+    rows = examine(Machine(root), need_of(chosen, cpus.allowed, names, tap=tap))
     out = Lines(sys.stdout)
     code = exit_code(rows)
     if json:

@@ -11,13 +11,13 @@ from ixyfwd.cli.render import Column, Grid, make_grid
 from ixyfwd.cli.start import check_instance_name, ready_config
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.placement import place
-from ixyfwd.config.schema import Config, PortConfig
-from ixyfwd.driver.flow import Flow, parse_flow
-from ixyfwd.driver.ids import INTEL, known
-from ixyfwd.driver.rss import MAX_QUEUES, RETA_ENTRIES, RETA_SIZES, RssOptions, flows_per_queue, imbalance, predict
+from ixyfwd.config.schema import SIM_VENDOR_ID, Config, PortConfig
 from ixyfwd.errors import UsageError
 from ixyfwd.host.devices import pci_address, read_device
 from ixyfwd.host.kernel import Kernel
+from ixyfwd.nic.flow import Flow, parse_flow
+from ixyfwd.nic.registry import chip_of
+from ixyfwd.nic.rss import MAX_QUEUES, RETA_ENTRIES, RETA_SIZES, RssOptions, flows_per_queue, imbalance, predict
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def _of_config(path: Path | None, queues: int | None) -> tuple[RssOptions, dict[
 def _reta_entries(port: PortConfig) -> int | None:
     """Of the port's chip; None if only its driver will know (an absent device, or one behind a socket)."""
     if port.simulated:
-        chip = known(INTEL, port.device_id) if port.device_id is not None else None
+        chip = chip_of(SIM_VENDOR_ID, port.device_id) if port.device_id is not None else None
         return chip.reta_entries if chip is not None else RETA_ENTRIES
     address = pci_address(port.device)
     device = read_device(Kernel(), address) if address else None
-    chip = known(device.vendor, device.device) if device is not None else None
+    chip = chip_of(device.vendor, device.device) if device is not None else None
     return None if chip is None else chip.reta_entries
 
 

@@ -16,6 +16,7 @@ from ixyfwd.config.schema import (
     ENGINES,
     IDLES,
     LOOPS,
+    MAX_INTERRUPT_INTERVAL_US,
     MAX_MAX_FRAME_BYTES,
     MAX_WORKERS,
     MIN_MAX_FRAME_BYTES,
@@ -38,7 +39,6 @@ from ixyfwd.settings.reader import Notes, Table, is_integer, one_of, shown
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_BUFFERS: Final = 262_144  # 528 MiB a worker
-MAX_INTERRUPT_INTERVAL_US: Final = 1022  # 82599 datasheet 8.2.3.5.12: 9 bits of 2 us
 
 _RSS_KEY = re.compile(r"symmetric|microsoft|[0-9a-fA-F]{80}")
 _BACKING = re.compile(r"auto|hugepages|plain|hugetlbfs:/[^\0\n]{0,200}")
@@ -165,7 +165,7 @@ def _read_forward(table: Table, programs: Table, ports: int) -> ForwardConfig:
     ring_size = table.get(
         "ring_size",
         512,
-        "a power of two from 64 to 4096",
+        f"a power of two from {RING_SIZES[0]} to {RING_SIZES[-1]}",
         lambda v: is_integer(v) and v in RING_SIZES,
     )
     # Half a ring: a burst must find room while the one before it is still being sent.

@@ -2,21 +2,29 @@
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from ixyfwd.config.schema import FLOW_CONTROLS, NAME, NAME_EXPECTED, SIM_DEVICE_IDS, PortConfig
-from ixyfwd.driver.mac import is_station_address, parse_mac
+from ixyfwd.config.schema import (
+    FLOW_CONTROLS,
+    MAX_MAC_FILTERS,
+    NAME,
+    NAME_EXPECTED,
+    SCHEMES,
+    SIM_DEVICE_IDS,
+    PortConfig,
+)
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import read_wire
+from ixyfwd.nic.mac import is_station_address, parse_mac
 from ixyfwd.settings.reader import Table, is_integer, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 _DEVICE = re.compile(
     r"sim:[a-z0-9_-]{1,32}|vfio-user:/[^\0\n]{1,106}|[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]"
+    + "".join(rf"|{re.escape(scheme)}[^\0\n]{{1,106}}" for scheme in SCHEMES)
 )
 _DEVICE_EXPECTED = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-_MAX_MAC_FILTERS: Final = 127  # 82599 datasheet 7.1.1.1: 128 exact addresses, the first is the port's own
 _DEVICE_ID_EXPECTED = f"{one_of(SIM_DEVICE_IDS)}, or the same as a number such as 0x10fb"
 
 
@@ -40,7 +48,7 @@ def read_port(table: Table, folder: Path) -> PortConfig:
     name = table.text("name", "", NAME_EXPECTED, NAME)
     table.need("device", _DEVICE_EXPECTED)
     device = table.text("device", "", _DEVICE_EXPECTED, _DEVICE)
-    if not device.startswith(("sim:", "vfio-user:")):
+    if not device.startswith(("sim:", "vfio-user:", *SCHEMES)):
         device = device.lower()
     filters = _read_mac_filters(table)
     promiscuous = table.flag("promiscuous", not table.has("mac_filters"))
@@ -97,8 +105,8 @@ def _read_mac_filters(table: Table) -> tuple[str, ...]:
             table.notes.add(path, f"found {shown(value)} again, expected each address once")
         else:
             found.append(value.lower())
-    if len(values) > _MAX_MAC_FILTERS:
-        extra = f"at most {_MAX_MAC_FILTERS} (what the 82599 filters exactly)"
+    if len(values) > MAX_MAC_FILTERS:
+        extra = f"at most {MAX_MAC_FILTERS} (what the 82599 filters exactly)"
         table.notes.add((*table.path, "mac_filters"), f"found {len(values)} addresses, expected {extra}")
     return tuple(found)
 

@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.wires.contract import Wire
+from ixyfwd.nic.limits import widest
+from ixyfwd.nic.options import STANDARD_FRAME_BYTES
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.programs.registry import DEFAULT_PROGRAM, fusible, programs
 from ixyfwd.settings.problems import Source
@@ -26,15 +28,23 @@ LOOPS: Final[tuple[Loop, ...]] = ("auto", "python", "fused")
 FLOW_CONTROLS: Final[tuple[FlowControlName, ...]] = ("off", "rx", "tx", "full")
 RSS_FIELDS: Final[tuple[RssField, ...]] = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
+SIM_VENDOR_ID: Final = 0x8086
 SIM_DEVICE_IDS: Final[Mapping[str, int]] = {  # what the model plays: 82599 SFP+, CX4, KX4; X540, X550
     name: int(name, 16) for name in ("10fb", "10f9", "10f7", "1528", "1563")
 }
 NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 NAME_EXPECTED: Final = "1 to 32 of the characters a-z, 0-9, _ and -"
-MAX_WORKERS: Final = 16  # 82599 datasheet 7.1.2.8.1: an RSS index is 4 bits wide
-RING_SIZES: Final = (64, 128, 256, 512, 1024, 2048, 4096)
-MIN_MAX_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
-MAX_MAX_FRAME_BYTES: Final = 9728  # what the 82599 is specified for (datasheet 1.3)
+# The widest that some NIC family can do: which one drives a PCI address is known only when it is opened, and what that
+# one cannot do is refused then (`nic.check`).
+_LIMITS: Final = widest()
+MAX_WORKERS: Final = _LIMITS.queues
+RING_SIZES: Final = _LIMITS.ring_sizes
+RING_FORMAT: Final = _LIMITS.ring
+MIN_MAX_FRAME_BYTES: Final = STANDARD_FRAME_BYTES
+MAX_MAX_FRAME_BYTES: Final = _LIMITS.max_frame_bytes
+MAX_MAC_FILTERS: Final = _LIMITS.mac_filters
+MAX_INTERRUPT_INTERVAL_US: Final = _LIMITS.interrupt_interval_us
+SCHEMES: Final = _LIMITS.schemes  # of device addresses, besides "sim:", "vfio-user:" and PCI
 HEADER_AND_CRC_BYTES: Final = 18
 
 
@@ -55,9 +65,9 @@ class CpuConfig:
 
 @dataclass(frozen=True)
 class PortConfig:
-    """One port. `device` is `sim:NAME`, `vfio-user:/PATH` or a PCI address in lower case; `wire` is None unless
-    `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames, "tx" sends
-    them. `device_id`: the chip that the model plays, None for its usual one."""
+    """One port. `device` is `sim:NAME`, `vfio-user:/PATH`, a PCI address in lower case or one of SCHEMES; `wire` is
+    None unless `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames,
+    "tx" sends them. `device_id`: the chip that the model plays, None for its usual one."""
 
     name: str
     device: str

@@ -12,11 +12,11 @@ from ixyfwd.config.consistency import check_ports
 from ixyfwd.config.machine import Machine, check
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, SIM_DEVICE_IDS, Config, CpuConfig, PortConfig
 from ixyfwd.config.wires import wire_data
-from ixyfwd.driver.mac import is_station_address, parse_mac
 from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import no_wire, read_wire
+from ixyfwd.nic.mac import is_station_address, parse_mac
 from ixyfwd.settings.problems import ConfigErrors, Path, Problem, Source, key_text
 from ixyfwd.settings.reader import Notes, Table, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS

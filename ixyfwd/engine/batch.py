@@ -12,6 +12,8 @@ _HEADER_BYTES: Final = 64  # word 0: count, word 1: capacity; keeps the arrays o
 
 _COLUMNS: Final = 5
 
+BATCH_EOP: Final = 1 << 1  # in status: this entry ends a frame (engine/batch.h)
+
 
 class Batch:
     """`ids`, `lengths`, `hashes`, `status`, `verdicts` are uint32 memoryviews of `capacity` entries.

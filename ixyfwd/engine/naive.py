@@ -21,17 +21,19 @@ from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.engine.verdict import PASS
 from ixyfwd.engine.verdicts import dispatch, settle
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout
+from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout
+from ixyfwd.nic.ixgbe.descriptors import (
+    DESCRIPTOR_BYTES,
+    RX_DD,
+    RX_EOP,
+    RX_RXE,
+    TX_COMMAND,
+    TX_DD,
+    TX_PAYLEN_SHIFT,
+    TX_RS,
+)
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word, program_word
 
-# 82599 datasheet 7.1.6.2 (rx write-back, d2) and 7.2.3.2.4 (tx data, d2 and d3)
-RX_DD: Final = 1 << 0
-RX_EOP: Final = 1 << 1
-RX_RXE: Final = 1 << 29
-TX_COMMAND: Final = 0x2330_0000  # DEXT, IFCS, EOP, DTYP = 3
-TX_RS: Final = 1 << 27
-TX_DD: Final = 1 << 0
-PAYLEN_SHIFT: Final = 14
 DESCRIPTOR: Final = struct.Struct("<QII")  # address, d2, d3; rx write-back: (packet type, hash), status, (length, VLAN)
 
 NEXT, TAIL, CLEAN, SPANNING = range(4)  # words of a ring's state
@@ -290,7 +292,7 @@ class NaiveEngine:
             packet, length = self._packets[batch.ids[i]], batch.lengths[i]
             rs = TX_RS if slot % RS_INTERVAL == RS_INTERVAL - 1 else 0
             ring.ids[slot] = packet.buffer
-            ring.descriptors[slot].write(packet.address, TX_COMMAND | rs | length, length << PAYLEN_SHIFT)
+            ring.descriptors[slot].write(packet.address, TX_COMMAND | rs | length, length << TX_PAYLEN_SHIFT)
             n_bytes += length
             slot = ring.after(slot)
         if taken:

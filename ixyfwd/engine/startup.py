@@ -4,8 +4,9 @@ import struct
 
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout
+from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout
 from ixyfwd.memory.pool import reset_worker
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 4096

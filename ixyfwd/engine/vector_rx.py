@@ -18,13 +18,11 @@ from ixyfwd.engine.vector_views import (
     count_leading,
     split,
 )
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import RX_DD as DD
+from ixyfwd.nic.ixgbe.descriptors import RX_EOP as EOP
+from ixyfwd.nic.ixgbe.descriptors import RX_RXE as RXE
 from ixyfwd.telemetry.counters import PortWord
-
-# 82599 datasheet 7.1.6.2, d2
-DD: Final = 1 << 0
-EOP: Final = 1 << 1
-RXE: Final = 1 << 29
 
 # Plain ints: looking a member of an enumeration up and using it as an index costs as much as a memory copy.
 RX_PACKETS: Final = int(PortWord.RX_PACKETS)

@@ -5,10 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ixyfwd.engine.contract import RS_INTERVAL
-from ixyfwd.engine.vector_rx import DD as RX_DD
-from ixyfwd.engine.vector_rx import EOP, RX_BYTES, RX_ERRORS, RX_NO_BUFFER, RX_PACKETS, RXE
-from ixyfwd.engine.vector_tx import COMMAND, PAYLEN_SHIFT, RS, TX_BYTES, TX_FULL, TX_PACKETS
-from ixyfwd.engine.vector_tx import DD as TX_DD
+from ixyfwd.engine.vector_rx import RX_BYTES, RX_ERRORS, RX_NO_BUFFER, RX_PACKETS
+from ixyfwd.engine.vector_tx import TX_BYTES, TX_FULL, TX_PACKETS
 from ixyfwd.engine.vector_views import (
     BatchViews,
     Closable,
@@ -20,9 +18,12 @@ from ixyfwd.engine.vector_views import (
     count_leading,
     split,
 )
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES
-
-TX_EOP = 1 << 24  # d2
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RX_DD, TX_DD, TX_EOP
+from ixyfwd.nic.ixgbe.descriptors import RX_EOP as EOP
+from ixyfwd.nic.ixgbe.descriptors import RX_RXE as RXE
+from ixyfwd.nic.ixgbe.descriptors import TX_COMMAND as COMMAND
+from ixyfwd.nic.ixgbe.descriptors import TX_PAYLEN_SHIFT as PAYLEN_SHIFT
+from ixyfwd.nic.ixgbe.descriptors import TX_RS as RS
 
 
 def frame_ends(status: Words) -> Index:

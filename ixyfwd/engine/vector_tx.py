@@ -21,14 +21,12 @@ from ixyfwd.engine.vector_views import (
     count_leading,
     split,
 )
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import TX_COMMAND as COMMAND
+from ixyfwd.nic.ixgbe.descriptors import TX_DD as DD
+from ixyfwd.nic.ixgbe.descriptors import TX_PAYLEN_SHIFT as PAYLEN_SHIFT
+from ixyfwd.nic.ixgbe.descriptors import TX_RS as RS
 from ixyfwd.telemetry.counters import PortWord
-
-# 82599 datasheet 7.2.3.2.4
-COMMAND: Final = 0x2330_0000  # d2: DEXT, IFCS, EOP, DTYP = 3
-RS: Final = 1 << 27  # d2
-DD: Final = 1 << 0  # d3
-PAYLEN_SHIFT: Final = 14  # d3
 
 TX_PACKETS: Final = int(PortWord.TX_PACKETS)
 TX_BYTES: Final = int(PortWord.TX_BYTES)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ixyfwd.engine.vector_rx import EOP
+from ixyfwd.engine.batch import BATCH_EOP
 from ixyfwd.engine.vector_views import BatchViews, Closable, Index, PoolViews, Words
 from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK, Action
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
@@ -16,7 +16,7 @@ def first_entries(status: Words) -> Index:
     n = status.size
     starts = np.zeros(n, np.bool_)
     starts[0] = True
-    starts[1:] = (status[:-1] & np.uint32(EOP)) != 0
+    starts[1:] = (status[:-1] & np.uint32(BATCH_EOP)) != 0
     return np.maximum.accumulate(np.where(starts, np.arange(n), 0))
 
 

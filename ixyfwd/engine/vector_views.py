@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, POOL_STATE_BYTES, RingLayout, WorkerLayout
+from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout, WorkerLayout
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
 
 Words = NDArray[np.uint32]

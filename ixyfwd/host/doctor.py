@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ixyfwd.config.placement import place
-from ixyfwd.config.schema import Config
+from ixyfwd.config.schema import RING_FORMAT, SCHEMES, Config
 from ixyfwd.host.doctor_cpu import CPU
 from ixyfwd.host.doctor_iommu import IOMMU
 from ixyfwd.host.doctor_limits import LIMITS
@@ -57,9 +57,10 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
         ports=len(config.ports),
         workers=len(workers),
         ring_size=forward.ring_size,
+        ring_format=RING_FORMAT,
         buffers_per_worker=max(minimum_buffers(len(config.ports), forward.ring_size, forward.batch), forward.buffers),
     )
-    served = ("sim:", "vfio-user:")
+    served = ("sim:", "vfio-user:", *SCHEMES)
     return Need(
         devices=tuple(port.device for port in config.ports if not port.device.startswith(served)),
         workers=workers,

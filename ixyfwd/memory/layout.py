@@ -17,7 +17,6 @@ from ixyfwd.telemetry.counters import PAGE_BYTES as COUNTERS_BYTES
 
 ARENA_PAGE_BYTES = 2 * 1024 * 1024
 CACHE_LINE_BYTES = 64
-DESCRIPTOR_BYTES = 16
 RING_ALIGN_BYTES = 128  # 82599 datasheet 8.2.3.8.1: RDBAL bits 6:0 read as zero
 BUFFER_DATA_BYTES = 2048  # SRRCTL.BSIZEPACKET = 2 (KiB)
 BUFFER_HEADROOM_BYTES = 64
@@ -26,6 +25,19 @@ RING_STATE_BYTES = 64
 POOL_STATE_BYTES = 64
 CRC_BYTES = 4
 TAG_BYTES = 4
+
+
+@dataclass(frozen=True)
+class RingFormat:
+    """What a ring takes of the arena: so many bytes for each entry and besides, from a multiple of `align_bytes` on."""
+
+    entry_bytes: int = 16
+    extra_bytes: int = 0
+    align_bytes: int = RING_ALIGN_BYTES
+
+    def bytes_for(self, entries: int) -> int:
+        """The memory of a ring of `entries` entries."""
+        return self.entry_bytes * entries + self.extra_bytes
 
 
 @dataclass(frozen=True)
@@ -115,21 +127,26 @@ def minimum_buffers(ports: int, ring_size: int, batch: int) -> int:
     return ports * (2 * ring_size + batch)
 
 
-def compute_layout(*, ports: int, workers: int, ring_size: int, buffers_per_worker: int) -> ArenaLayout:
+def compute_layout(
+    *, ports: int, workers: int, ring_size: int, buffers_per_worker: int, ring_format: RingFormat = RingFormat()
+) -> ArenaLayout:
     """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers each.
 
-    The rest of a worker's last page is filled with buffers too, so that none of it is wasted.
+    `ring_format`: one that does for every port. The rest of a worker's last page is filled with buffers too, so that
+    none of it is wasted.
     """
     runs: list[WorkerLayout] = []
     base = 0
     for index in range(workers):
-        run = _layout_worker(index, base, ports, ring_size, buffers_per_worker)
+        run = _layout_worker(index, base, ports, ring_size, buffers_per_worker, ring_format)
         runs.append(run)
         base += run.size
     return ArenaLayout(base, ports, tuple(runs))
 
 
-def _layout_worker(index: int, base: int, ports: int, ring_size: int, buffers: int) -> WorkerLayout:
+def _layout_worker(  # noqa: PLR0917
+    index: int, base: int, ports: int, ring_size: int, buffers: int, ring_format: RingFormat
+) -> WorkerLayout:
     at = base
 
     def take(size: int, align: int = CACHE_LINE_BYTES) -> int:
@@ -140,7 +157,7 @@ def _layout_worker(index: int, base: int, ports: int, ring_size: int, buffers: i
 
     def ring() -> RingLayout:
         return RingLayout(
-            take(ring_size * DESCRIPTOR_BYTES, RING_ALIGN_BYTES),
+            take(ring_format.bytes_for(ring_size), ring_format.align_bytes),
             take(4 * ring_size),
             take(RING_STATE_BYTES),
             ring_size,

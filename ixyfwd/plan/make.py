@@ -4,12 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ixyfwd.config.placement import Placement, place
-from ixyfwd.config.schema import Config, PortConfig
-from ixyfwd.driver.flow_control import FlowControl
-from ixyfwd.driver.options import PortOptions
-from ixyfwd.driver.rss import RssOptions
+from ixyfwd.config.schema import RING_FORMAT, Config, PortConfig
 from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
 from ixyfwd.model.spec import default_mac
+from ixyfwd.nic.options import FlowControl, PortOptions
+from ixyfwd.nic.rss import RssOptions
 from ixyfwd.plan.plan import (
     DeviceKind,
     LoopPlan,
@@ -90,6 +89,7 @@ def _arena(config: Config, workers: int) -> ArenaLayout:
         ports=len(config.ports),
         workers=workers,
         ring_size=forward.ring_size,
+        ring_format=RING_FORMAT,
         buffers_per_worker=max(least, forward.buffers),
     )
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ixyfwd.config.schema import EngineName, FlowControlName, Idle
-from ixyfwd.driver.options import PortOptions
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
+from ixyfwd.nic.options import PortOptions
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.worker.order import Order
 
@@ -102,3 +102,8 @@ class Plan:
     backing: str
     interrupt_interval_us: int | None
     link_timeout_s: float
+
+    @property
+    def ring_entries(self) -> int:
+        """Of every ring; 0 without workers."""
+        return self.arena.workers[0].rx[0].entries if self.arena.workers else 0

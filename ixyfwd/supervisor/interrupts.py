@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from ixyfwd.errors import DeviceGoneError, RefusedError
-from ixyfwd.pci.function import Function
+from ixyfwd.nic.contract import Attachment
 from ixyfwd.supervisor.ports import Port
 
 
@@ -67,7 +67,7 @@ def _eventfd(stack: ExitStack) -> int:
     return fd
 
 
-def _detach(function: Function) -> None:
+def _detach(function: Attachment) -> None:
     """A device that is gone interrupts nobody any more."""
     with suppress(DeviceGoneError):
         function.set_interrupts(())

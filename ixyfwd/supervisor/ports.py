@@ -3,54 +3,62 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 
-from ixyfwd.driver.device import Ixgbe, rdt_offset, tdt_offset
-from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
+from ixyfwd.errors import DeviceGoneError, IxyfwdError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import ArenaLayout
-from ixyfwd.pci.function import DmaMap, Function, Window
+from ixyfwd.memory.layout import ArenaLayout, RingFormat, RingLayout
+from ixyfwd.nic.check import check_limits
+from ixyfwd.nic.contract import Attachment, Doorbell, NicPort, RegisterDoorbell
+from ixyfwd.nic.registry import open_port
+from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
 from ixyfwd.worker.spec import DoorbellSpec
 
-_PAGE_BYTES = 4096
+_TAIL_BYTES = 4  # what a worker stores to notify a queue: its new tail
 
 
 class Port:
-    """One port: its part of the plan, how it is reached, its driver."""
+    """One port: its part of the plan, its driver, how that is reached."""
 
-    def __init__(self, plan: PortPlan, function: Function) -> None:
+    def __init__(self, plan: PortPlan, driver: NicPort) -> None:
         self.plan = plan
         self.index = plan.index
         self.name = plan.name
-        self.function = function
-        self.driver = Ixgbe(function, plan.name)
+        self.driver = driver
+
+    @property
+    def function(self) -> Attachment:
+        """How the port reaches memory and gives messages."""
+        return self.driver.attachment
 
     def doorbells(self, queue: int) -> DoorbellSpec:
-        """Where worker `queue` finds its tail registers. Raises DeviceError if the device lets nobody map them."""
-        rdt, tdt = rdt_offset(queue), tdt_offset(queue)
-        return DoorbellSpec(self._window(rdt), rdt, self._window(tdt), tdt)
+        """Where worker `queue` finds its tail registers. Raises DeviceError if the device lets nobody map them,
+        IxyfwdError if they are none."""
+        bells = self.driver.doorbells(queue)
+        rx, tx = self._tail(bells.rx), self._tail(bells.tx)
+        return DoorbellSpec(rx.window, rx.offset, tx.window, tx.offset)
 
-    def _window(self, offset: int) -> Window:
-        """The single page around a register: a worker maps what it needs and no more."""
-        window = self.function.window(offset, 4)
-        if window is None:
-            raise DeviceError(
-                f"port {self.name} ({self.function.address}): the device offers no mapping of BAR0 at {offset:#x}; "
-                "workers need the doorbell pages (start the bundled model with `ixyfwd model --mmap`)"
-            )
-        skip = (offset - window.bar_offset) // _PAGE_BYTES * _PAGE_BYTES
-        return Window(window.fd, window.file_offset + skip, window.bar_offset + skip, _PAGE_BYTES)
+    def _tail(self, bell: Doorbell) -> RegisterDoorbell:
+        if isinstance(bell, RegisterDoorbell) and bell.width_bytes == _TAIL_BYTES and bell.value is None:
+            return bell
+        raise IxyfwdError(
+            f"port {self.name} ({self.function.address}): its queues are not notified by tail registers, "
+            "and workers can do nothing else yet"
+        )
 
 
 def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
-    """Open every port's function; `sockets` says where the `sim:` ports' model listens, by port name."""
+    """Open every port; `sockets` says where the `sim:` ports' model listens, by port name. Raises UsageError for a port
+    whose family cannot do what the plan asks of it, before any of them was touched."""
     ports: list[Port] = []
     opener = stack.enter_context(Opener())
     for port in plan.ports:
         address = f"vfio-user:{sockets[port.name]}" if port.name in sockets else port.device
-        function = opener.open(address)
-        stack.callback(function.close)
-        ports.append(Port(port, function))
+        driver = open_port(address, port.name, opener.open)
+        stack.callback(driver.attachment.close)
+        ports.append(Port(port, driver))
+    for opened in ports:
+        check_limits(opened.driver, opened.plan.options, plan.ring_entries, plan.interrupt_interval_us)
     return ports
 
 
@@ -69,19 +77,24 @@ def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> DmaMap:
     return maps[0]
 
 
-def _unmap(function: Function) -> None:
+def _unmap(function: Attachment) -> None:
     """A device that is gone maps nothing any more."""
     with suppress(DeviceGoneError):
         function.unmap_dma()
 
 
 def bring_up(port: Port, layout: ArenaLayout, dma: DmaMap, arena: Arena) -> None:
-    """Reset and initialise a port and enable one queue pair per worker. Rings are poisoned first: a descriptor that
-    nobody wrote is all ones, not an address that happens to be mapped."""
-    port.driver.reset_and_init(port.plan.options)
+    """Reset and initialise a port and enable one queue pair per worker, whose rings are poisoned first."""
+    driver = port.driver
+    driver.reset_and_init(port.plan.options)
     for worker in layout.workers:
-        for ring in (worker.rx[port.index], worker.tx[port.index]):
-            arena.view[ring.descriptors : ring.descriptors + 16 * ring.entries] = b"\xff" * (16 * ring.entries)
         rx, tx = worker.rx[port.index], worker.tx[port.index]
-        port.driver.setup_rx_queue(worker.index, dma.address(rx.descriptors), rx.entries)
-        port.driver.setup_tx_queue(worker.index, dma.address(tx.descriptors), tx.entries)
+        for ring in (rx, tx):
+            driver.poison(ring_memory(arena, ring, driver.limits.ring))
+        driver.setup_rx_queue(worker.index, dma.address(rx.descriptors), rx.entries)
+        driver.setup_tx_queue(worker.index, dma.address(tx.descriptors), tx.entries)
+
+
+def ring_memory(arena: Arena, ring: RingLayout, format_: RingFormat) -> memoryview:
+    """What a ring takes of the arena, as bytes."""
+    return arena.view[ring.descriptors : ring.descriptors + format_.bytes_for(ring.entries)]

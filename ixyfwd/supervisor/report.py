@@ -7,7 +7,7 @@ Every frame is in one of four places, and the report says how many are in each:
 rx_packets: frames that passed a port's filters while it received (delivered to a ring, or dropped for lack of room).
 tx_packets: frames that a port has sent. Both are the ports' own counters. drops come from the ports (no descriptor,
 packet buffer full) and from the workers' counters (error frames, tx ring full, lost with a dead worker). in_flight is
-read from the rings' heads and tails: received but not taken by a worker, or queued but not sent. After an orderly
+read from the rings by the ports' drivers: received but not taken by a worker, or queued but not sent. After an orderly
 stop the sum is exact; while frames move the parts are read one after the other, and in_flight is what is left.
 """
 
@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ixyfwd.driver.frames import queued_frames, received_frames
-from ixyfwd.memory.layout import RingLayout
 from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.supervisor.modelproc import ModelProcess
@@ -65,32 +63,9 @@ def drops_by_cause(
 
 
 def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
-    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves.
-
-    Where frames may span several descriptors, those that end one are counted. A device may have moved its head over
-    descriptors that it has not written back; what is in those only its own count of frames tells.
-    """
-    total = 0
-    for port in ports:
-        for worker in workers:
-            queue = worker.index
-            rx, tx = worker.spec.layout.rx[port.index], worker.spec.layout.tx[port.index]
-            received = _between(worker.ring_state(rx, 0), port.driver.rx_head(queue), rx)
-            queued = _between(port.driver.tx_head(queue), worker.ring_state(tx, 1), tx)
-            if not worker.spec.segmented:
-                total += len(received) + len(queued)
-                continue
-            total += queued_frames(worker.descriptors(tx), queued)
-            ended = received_frames(worker.descriptors(rx), received)
-            if ended is None:
-                ended = port.driver.statistics.delivered(queue) - worker.port_word(port.index, PortWord.RX_PACKETS)
-            total += ended
-    return total
-
-
-def _between(first: int, end: int, ring: RingLayout) -> list[int]:
-    """The slots from `first` to before `end`."""
-    return [(first + i) % ring.entries for i in range((end - first) % ring.entries)]
+    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
+    found = [port.driver.in_flight(worker.index, worker.queue(port)) for port in ports for worker in workers]
+    return sum(one.received + one.queued for one in found)
 
 
 def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[Status]:

@@ -82,7 +82,7 @@ class Forwarder:
     def read_ports(self) -> None:
         """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""
         for port in self.ports:
-            port.driver.read_statistics()
+            port.driver.read_statistics([worker.queue(port) for worker in self.workers])
 
     def lost_port(self) -> str | None:
         """A sentence about the first port whose device is gone; None if all of them answer."""

@@ -79,20 +79,20 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
 def _empty_packet_buffers(forwarder: Forwarder) -> None:
     """Where frames wait in the packet buffer (flow control "tx"), reception going off would lose them uncounted. So
     the workers first take what is there: until nothing arrives any more, or the partner has not paused in time."""
-    heads: list[int] | None = None
+    arrived: list[int] | None = None
 
     def quiet() -> bool:
-        nonlocal heads
-        before, heads = (
-            heads,
+        nonlocal arrived
+        before, arrived = (
+            arrived,
             [
-                port.driver.rx_head(worker.index)
+                port.driver.rx_progress(worker.index, worker.queue(port))
                 for port in forwarder.ports
                 if port.driver.frames_wait
                 for worker in forwarder.workers
             ],
         )
-        return before == heads or not heads
+        return before == arrived or not arrived
 
     wait_until(quiet, BUFFER_DRAIN_TIMEOUT_S, BUFFER_LOOK_S)
 
@@ -112,11 +112,7 @@ def _wait_sent(forwarder: Forwarder) -> None:
     up = [port for port in forwarder.ports if port.driver.link().up]
 
     def sent() -> bool:
-        return all(
-            port.driver.tx_head(worker.index) == worker.ring_state(worker.spec.layout.tx[port.index], 1)
-            for port in up
-            for worker in forwarder.workers
-        )
+        return all(port.driver.sent(worker.index, worker.queue(port)) for port in up for worker in forwarder.workers)
 
     wait_until(sent, TX_DRAIN_TIMEOUT_S)
 
@@ -126,8 +122,7 @@ def _give_up_unsendable(forwarder: Forwarder, port: Port) -> None:
     if port.driver.link().up:
         return
     for worker in forwarder.workers:
-        tail = worker.ring_state(worker.spec.layout.tx[port.index], 1)
-        if port.driver.tx_head(worker.index) != tail:
+        if not port.driver.sent(worker.index, worker.queue(port)):
             forwarder.notices.append(f"port {port.name} has no link: what {worker.name} had queued for it was not sent")
         port.driver.disable_tx_queue(worker.index)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import psutil
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import DESCRIPTOR_BYTES, RingLayout
+from ixyfwd.memory.layout import RingLayout
+from ixyfwd.nic.contract import QueueView, RingView
 from ixyfwd.supervisor.children import Child, wait_until
+from ixyfwd.supervisor.ports import Port, ring_memory
 from ixyfwd.telemetry.counters import (
     DROP_CAUSES,
     PAGE_BYTES,
@@ -27,6 +30,7 @@ from ixyfwd.worker.spec import WorkerSpec
 READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
 DRAIN_TIMEOUT_S = 1.0
 QUIT_TIMEOUT_S = 0.5
+_RING_STATE = struct.Struct("<3I")  # next, tail, clean
 _MAIN = "from ixyfwd.worker.main import main; main()"
 
 
@@ -150,13 +154,22 @@ class Worker:
         drops = sum(self.program_word(index, word) for index, _ in enumerate(self.spec.programs) for word in dropped)
         return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full, drops)
 
-    def ring_state(self, ring: RingLayout, word: int) -> int:
-        """A word of a ring's state: 0 next, 1 tail, 2 clean."""
-        return int.from_bytes(self._arena.view[ring.state + 4 * word : ring.state + 4 * word + 4], "little")
+    def queue(self, port: Port) -> QueueView:
+        """What it has left of its queue at a port, for the port's driver to read."""
+        layout = self.spec.layout
+        rx, tx = self._ring(layout.rx[port.index], port), self._ring(layout.tx[port.index], port)
+        return QueueView(
+            rx,
+            tx,
+            rx_packets=self.port_word(port.index, PortWord.RX_PACKETS),
+            tx_packets=self.port_word(port.index, PortWord.TX_PACKETS),
+            segmented=self.spec.segmented,
+        )
 
-    def descriptors(self, ring: RingLayout) -> memoryview:
-        """A ring's descriptors, as bytes."""
-        return self._arena.view[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
+    def _ring(self, ring: RingLayout, port: Port) -> RingView:
+        state = self._arena.view[ring.state : ring.state + _RING_STATE.size]
+        memory = ring_memory(self._arena, ring, port.driver.limits.ring)
+        return RingView(memory, ring.entries, *_RING_STATE.unpack(state))
 
     def own_memory_mib(self) -> float:
         """Resident memory without the arena and the doorbell pages (which are shared files)."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import add, greater
 from numpy.typing import NDArray
 
-from ixyfwd.engine.vector_rx import EOP
+from ixyfwd.engine.batch import BATCH_EOP
 from ixyfwd.engine.vector_views import MAX_STAGES, BatchViews, Closable, Index, constant
 from ixyfwd.programs.touch.worker import TOUCHED_BYTE
 from ixyfwd.programs.work import ArrayEngine, Place
@@ -89,6 +89,6 @@ class SegmentedTouchBurst(Closable):
             return 0
         cells = self._batch.cells[:, :n]
         wanted: NDArray[np.bool_] = cells[1] > self._at
-        wanted[1:] &= (cells[3, :-1] & np.uint32(EOP)) != 0
+        wanted[1:] &= (cells[3, :-1] & np.uint32(BATCH_EOP)) != 0
         self._bytes[self._offsets[cells[0, wanted]]] += np.uint8(1)
         return n

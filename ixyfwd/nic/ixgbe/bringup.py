@@ -3,10 +3,11 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.ids import DeviceId, Media
-from ixyfwd.driver.mac import is_station_address, read_address
-from ixyfwd.driver.registers import (
+from ixyfwd.errors import DeviceError, DeviceTimeoutError
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.ids import DeviceId, Media
+from ixyfwd.nic.ixgbe.mac import read_address
+from ixyfwd.nic.ixgbe.registers import (
     CTRL,
     EEC,
     EICR,
@@ -19,8 +20,8 @@ from ixyfwd.driver.registers import (
     RXCTRL,
     STATUS,
 )
-from ixyfwd.driver.semaphore import phy_semaphore
-from ixyfwd.errors import DeviceError, DeviceTimeoutError
+from ixyfwd.nic.ixgbe.semaphore import phy_semaphore
+from ixyfwd.nic.mac import is_station_address
 from ixyfwd.pci.function import Function
 
 MASTER_DISABLE_TIMEOUT_S: Final = 0.1

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.mac import write_address
-from ixyfwd.driver.registers import (
+from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.mac import write_address
+from ixyfwd.nic.ixgbe.registers import (
     ETQF,
     ETQS,
     FCTRL,
@@ -24,8 +25,7 @@ from ixyfwd.driver.registers import (
     VFTA,
     VLNCTRL,
 )
-from ixyfwd.driver.rx import set_receive
-from ixyfwd.errors import UsageError
+from ixyfwd.nic.ixgbe.rx import set_receive
 
 MAX_MAC_FILTERS: Final = RAH.count - 1  # filter 0 is the port's own address
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from ixyfwd.driver.register import ALL_ONES, Location, Mode, Register, Setting, Where, locate, word_of
-from ixyfwd.driver.registers import STATUS
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError
+from ixyfwd.nic.ixgbe.register import ALL_ONES, Location, Mode, Register, Setting, Where, locate, word_of
+from ixyfwd.nic.ixgbe.registers import STATUS
 from ixyfwd.pci.function import Function
 
 _FIRST_PAUSE_S = 20e-6

@@ -1,10 +1,31 @@
 """What the supervisor asks of a port."""
 
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
 
-from ixyfwd.driver.flow_control import FlowControl
-from ixyfwd.driver.frames import STANDARD_FRAME_BYTES
-from ixyfwd.driver.rss import RssOptions
+from ixyfwd.nic.rss import RssOptions
+
+STANDARD_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
+
+
+class FlowControl(Enum):
+    """Who may ask whom to pause, by Linux's names (`ethtool -A`): rx heeds the partner, tx asks it."""
+
+    OFF = "off"
+    RX = "rx"
+    TX = "tx"
+    FULL = "full"
+
+    @property
+    def heeds(self) -> bool:
+        """Whether a pause frame from the partner stops what this port sends."""
+        return self in (FlowControl.RX, FlowControl.FULL)
+
+    @property
+    def asks(self) -> bool:
+        """Whether this port asks the partner to pause when its packet buffer fills."""
+        return self in (FlowControl.TX, FlowControl.FULL)
 
 
 @dataclass(frozen=True)
@@ -12,7 +33,7 @@ class PortOptions:
     """How a port is to be brought up.
 
     promiscuous: take every frame; otherwise only broadcast, the port's own address and `mac_filters` (unicast or
-    multicast addresses as text, 127 at most). mac: address to use instead of the one in the NVM. drop_enable: a frame
+    multicast addresses as text). mac: address to use instead of the one in the NVM. drop_enable: a frame
     for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
     packet buffer and holds up all other queues. flow_control: who asks whom to pause; a port that asks its partner
     lets frames wait whatever drop_enable says, as only a filling packet buffer makes it ask.

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.frames import DESCRIPTOR_BYTES
-from ixyfwd.driver.registers import (
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.limits import LIMITS
+from ixyfwd.nic.ixgbe.registers import (
     DCA_TXCTRL,
     DMATXCTL,
     DTXMXSZRQ,
@@ -26,8 +27,7 @@ from ixyfwd.driver.registers import (
     TXPBSIZE,
     TXPBTHRESH,
 )
-from ixyfwd.driver.rss import MAX_QUEUES
-from ixyfwd.driver.rx import QUEUE_TIMEOUT_S
+from ixyfwd.nic.ixgbe.rx import QUEUE_TIMEOUT_S
 
 DRAIN_TIMEOUT_S: Final = 0.5
 
@@ -59,7 +59,7 @@ def init_transmit(regs: Registers, max_frame_bytes: int) -> None:
 
 def _clear_rate_limits(regs: Registers) -> None:
     """4.6.11.3.4: the arbiter's per-queue memory is not reset; queues beyond these are never enabled."""
-    for queue in range(MAX_QUEUES):
+    for queue in range(LIMITS.queues):
         regs.write(RTTDQSEL, RTTDQSEL.TXDQ_IDX(queue))
         regs.write(RTTDT1C, 0)
         regs.write(RTTBCNRC, 0)

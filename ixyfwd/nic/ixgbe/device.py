@@ -3,36 +3,29 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver import bringup, filters, rss, rx, stats, tx
-from ixyfwd.driver.access import Clock, Registers
-from ixyfwd.driver.flow_control import set_flow_control
-from ixyfwd.driver.ids import DeviceId, Media, identify
-from ixyfwd.driver.interrupts import enable_interrupts
-from ixyfwd.driver.link import LinkState, link_state, setup_link, wait_link
-from ixyfwd.driver.mac import format_mac, is_station_address, parse_mac
-from ixyfwd.driver.options import PortOptions
-from ixyfwd.driver.registers import RDH, RDT, TDH, TDT
-from ixyfwd.driver.semaphore import software_semaphore
-from ixyfwd.driver.stats import PortStatistics
-from ixyfwd.driver.stop import stop_device
 from ixyfwd.errors import UsageError
+from ixyfwd.nic.contract import Doorbells, InFlight, LinkState, QueueView
+from ixyfwd.nic.doorbell import register_doorbell
+from ixyfwd.nic.ixgbe import bringup, filters, rx, stats, tx
+from ixyfwd.nic.ixgbe.access import Clock, Registers
+from ixyfwd.nic.ixgbe.flow_control import set_flow_control
+from ixyfwd.nic.ixgbe.frames import queued_frames, received_frames, slots_between
+from ixyfwd.nic.ixgbe.ids import DeviceId, Media, identify
+from ixyfwd.nic.ixgbe.interrupts import enable_interrupts
+from ixyfwd.nic.ixgbe.limits import LIMITS
+from ixyfwd.nic.ixgbe.link import link_state, setup_link, wait_link
+from ixyfwd.nic.ixgbe.registers import RDH, RDT, TDH, TDT
+from ixyfwd.nic.ixgbe.semaphore import software_semaphore
+from ixyfwd.nic.ixgbe.stats import PortStatistics
+from ixyfwd.nic.ixgbe.stop import stop_device
+from ixyfwd.nic.limits import Limits
+from ixyfwd.nic.mac import format_mac, is_station_address, parse_mac
+from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.rss import steer
 from ixyfwd.pci.function import Function
 
-__all__ = ["Ixgbe", "LinkState", "PortOptions", "PortStatistics", "rdt_offset", "tdt_offset"]
-
-_RING_ALIGN_BYTES: Final = 128  # 8.2.3.8.1
 _ENTRIES_MULTIPLE: Final = 8  # RDLEN and TDLEN count in 128 bytes
 _MAX_ENTRIES: Final = 8192  # 8.2.3.8.3: the validated limit
-
-
-def rdt_offset(queue: int) -> int:
-    """Where in BAR0 the receive tail of a queue is."""
-    return RDT[queue].offset
-
-
-def tdt_offset(queue: int) -> int:
-    """Where in BAR0 the transmit tail of a queue is."""
-    return TDT[queue].offset
 
 
 class Ixgbe:
@@ -55,6 +48,16 @@ class Ixgbe:
         self._rx_queues: set[int] = set()
         self._tx_queues: set[int] = set()
         self._touched = False
+
+    @property
+    def attachment(self) -> Function:
+        """The PCI function behind the port."""
+        return self._function
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the family."""
+        return LIMITS
 
     @property
     def mac(self) -> str:
@@ -127,6 +130,10 @@ class Ixgbe:
         self._reta = options.table(self._device.reta_entries)
         rx.init_rss(self.regs, options, self._reta)
 
+    def poison(self, ring: memoryview) -> None:
+        """All ones: a descriptor that no worker wrote is then no address that happens to be mapped."""
+        ring[:] = b"\xff" * len(ring)
+
     def setup_rx_queue(self, queue: int, ring_address: int, entries: int) -> None:
         """Program and enable a receive queue, again if it ran before. RDT is 0 then: the worker fills the ring."""
         self._check_ring(queue, ring_address, entries)
@@ -148,10 +155,15 @@ class Ixgbe:
     def _check_ring(self, queue: int, ring_address: int, entries: int) -> None:
         if not 0 <= queue < self._options.rss.queues:
             raise ValueError(f"{self.regs.label}: queue {queue} is not one of {self._options.rss.queues}")
-        if ring_address % _RING_ALIGN_BYTES or not 0 <= ring_address < 1 << 64:
+        if ring_address % LIMITS.ring.align_bytes or not 0 <= ring_address < 1 << 64:
             raise ValueError(f"{self.regs.label}: a ring cannot lie at {ring_address:#x}: not a multiple of 128")
         if entries % _ENTRIES_MULTIPLE or not _ENTRIES_MULTIPLE <= entries <= _MAX_ENTRIES:
             raise ValueError(f"{self.regs.label}: a ring cannot have {entries} entries: 8 to 8192, a multiple of 8")
+
+    def doorbells(self, queue: int) -> Doorbells:
+        """RDT and TDT. Raises DeviceError if the device lets nobody map them."""
+        rx, tx = (register_doorbell(self._function, self.name, tail[queue].offset) for tail in (RDT, TDT))
+        return Doorbells(rx, tx)
 
     def enable_interrupts(self, vectors: int, interval_us: int) -> None:
         """MSI-X vector i tells of frames in receive queue i, at most once in `interval_us` (0 to 1022) microseconds,
@@ -192,6 +204,29 @@ class Ixgbe:
         """The worker's last TDT."""
         return self.regs.read(TDT[queue])
 
+    def rx_progress(self, queue: int, view: QueueView) -> int:
+        """RDH: it moves with every descriptor that is filled."""
+        return self.rx_head(queue)
+
+    def in_flight(self, queue: int, view: QueueView) -> InFlight:
+        """What lies between heads and the worker's own places.
+
+        Where frames may span several descriptors, those that end one are counted. A device may have moved its head
+        over descriptors that it has not written back; what is in those only its own count of frames tells.
+        """
+        received = slots_between(view.rx.next, self.rx_head(queue), view.rx.entries)
+        queued = slots_between(self.tx_head(queue), view.tx.tail, view.tx.entries)
+        if not view.segmented:
+            return InFlight(len(received), len(queued))
+        ended = received_frames(view.rx.memory, received)
+        if ended is None:
+            ended = self.statistics.delivered(queue) - view.rx_packets
+        return InFlight(ended, queued_frames(view.tx.memory, queued))
+
+    def sent(self, queue: int, view: QueueView) -> bool:
+        """Whether TDH has come to the worker's tail."""
+        return self.tx_head(queue) == view.tx.tail
+
     def tx_drained(self, queue: int) -> bool:
         """Whether the device has sent all that it was given."""
         return tx.tx_drained(self.regs, queue)
@@ -200,7 +235,7 @@ class Ixgbe:
         """Let only these queues receive hashed frames, evenly; flows of queues that stay are not moved. Frames that
         are not hashed go to queue 0 all the same. Raises UsageError for an empty or wrong list."""
         options = self._options.rss
-        self._reta = rss.steer(options.table(self._device.reta_entries), options.queues, queues)
+        self._reta = steer(options.table(self._device.reta_entries), options.queues, queues)
         rx.write_reta(self.regs, self._reta)
 
     def link(self) -> LinkState:
@@ -229,7 +264,7 @@ class Ixgbe:
         with filters.receive_halted(self.regs):
             filters.set_addresses(self.regs, self._address, others)
 
-    def read_statistics(self) -> None:
+    def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
         """Add the device's counters to `statistics` and clear them. At least every 50 s: they are small."""
         stats.collect(self.regs, self.statistics, self._options.rss.queues)
 

@@ -1,11 +1,11 @@
 """Link set-up (datasheet 4.6.4) and state."""
 
-from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.ids import DeviceId, Media
-from ixyfwd.driver.registers import AUTOC, AUTOC2, ESDP, LINKS
+from ixyfwd.nic.contract import LinkState
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.ids import DeviceId, Media
+from ixyfwd.nic.ixgbe.registers import AUTOC, AUTOC2, ESDP, LINKS
 
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2
@@ -14,15 +14,6 @@ _SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
 _NON_STANDARD: Final = 1 << 27  # X550: "100 Mb/s" is 5 Gb/s then, "10 Gb/s" is 2.5 Gb/s
 _NON_STANDARD_MBPS: Final = {100: 5000, 10000: 2500}
 _LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
-
-
-@dataclass(frozen=True)
-class LinkState:
-    """`speed_mbps` is 0 while the link is down. `reason`: why it is down, where the port can tell; else empty."""
-
-    up: bool
-    speed_mbps: int
-    reason: str = ""
 
 
 def setup_link(regs: Registers, media: Media) -> None:

@@ -1,16 +1,22 @@
-"""Receive-side scaling (datasheet 7.1.2.8): keys, hash, redirection table, and the prediction of a flow's queue."""
+"""Receive-side scaling: keys, hash, redirection table, and the prediction of a flow's queue.
+
+What every family that hashes does alike: the Toeplitz hash of the fields that Microsoft defined for NDIS, and a table
+of queue numbers that its low bits index. How key and table get into a device is the family's business.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.driver.flow import Flow
 from ixyfwd.errors import UsageError
+from ixyfwd.nic.flow import Flow
+from ixyfwd.nic.limits import widest
+from ixyfwd.nic.words import either
 
 KEY_BYTES: Final = 40
-RETA_ENTRIES: Final = 128  # of the 82599 and X540
-RETA_SIZES: Final = (128, 512)  # the X550 has the larger one
-MAX_QUEUES: Final = 16  # a RETA entry is four bits wide
+RETA_SIZES: Final = widest().reta_sizes
+RETA_ENTRIES: Final = 128  # where no device has said how many it has
+MAX_QUEUES: Final = widest().queues
 
 SYMMETRIC_KEY: Final = bytes.fromhex("6d5a") * 20
 """16-bit periodic, so that source and destination may change places: both directions of a flow meet in one queue."""
@@ -20,32 +26,31 @@ MICROSOFT_KEY: Final = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae
 
 @dataclass(frozen=True)
 class HashField:
-    """A kind of frame that MRQC can switch hashing on for; `type_code` is what the descriptor reports (7.1.6.2)."""
+    """A kind of frame that hashing can be switched on for."""
 
     name: str
-    type_code: int
     version: int
     protocol: str | None  # None = addresses only
 
 
 FIELDS: Final = (
-    HashField("tcp4", 1, 4, "tcp"),
-    HashField("udp4", 7, 4, "udp"),
-    HashField("ipv4", 2, 4, None),
-    HashField("tcp6", 3, 6, "tcp"),
-    HashField("udp6", 8, 6, "udp"),
-    HashField("ipv6", 5, 6, None),
+    HashField("tcp4", 4, "tcp"),
+    HashField("udp4", 4, "udp"),
+    HashField("ipv4", 4, None),
+    HashField("tcp6", 6, "tcp"),
+    HashField("udp6", 6, "udp"),
+    HashField("ipv6", 6, None),
 )
-"""In the order in which the chip tries them: ports before addresses only."""
+"""In the order in which devices try them: ports before addresses only."""
 
 FIELD_NAMES: Final = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 
 @dataclass(frozen=True)
 class RssOptions:
-    """queues: 1 to 16, queue q belongs to worker q. key: `symmetric`, `microsoft` or 80 hexadecimal digits.
-    fields: what is hashed, from FIELD_NAMES. reta: queue numbers instead of an even spread, 128 or 512, as many as the
-    device has entries. Raises UsageError."""
+    """queues: 1 to MAX_QUEUES, queue q belongs to worker q. key: `symmetric`, `microsoft` or 80 hexadecimal digits.
+    fields: what is hashed, from FIELD_NAMES. reta: queue numbers instead of an even spread, as many as the device
+    has entries. Raises UsageError."""
 
     queues: int = 1
     key: str = "symmetric"
@@ -60,9 +65,7 @@ class RssOptions:
             if name not in FIELD_NAMES:
                 raise UsageError(f"{name!r} is no RSS field; expected some of {', '.join(FIELD_NAMES)}")
         if self.reta is not None and len(self.reta) not in RETA_SIZES:
-            raise UsageError(
-                f"an RSS redirection table has {RETA_SIZES[0]} or {RETA_SIZES[1]} entries, not {len(self.reta)}"
-            )
+            raise UsageError(f"an RSS redirection table has {either(RETA_SIZES)} entries, not {len(self.reta)}")
         for queue in self.reta or ():
             if not 0 <= queue < self.queues:
                 raise UsageError(f"the RSS redirection table names queue {queue}; expected 0 to {self.queues - 1}")
@@ -91,13 +94,8 @@ def key_bytes(text: str) -> bytes:
     return key
 
 
-def key_words(key: bytes) -> tuple[int, ...]:
-    """RSSRK(0) to RSSRK(9) for 40 bytes (8.2.3.7.14: the first byte is the lowest of RSSRK(0))."""
-    return tuple(int.from_bytes(key[at : at + 4], "little") for at in range(0, KEY_BYTES, 4))
-
-
 def toeplitz(key: bytes, data: bytes) -> int:
-    """The 32-bit hash of up to 36 bytes in wire order (7.1.2.8.1): each 1 bit of `data` adds the 32 key bits that
+    """The 32-bit hash of up to 36 bytes in wire order: each 1 bit of `data` adds the 32 key bits that
     start at its position."""
     key_number = int.from_bytes(key, "big")
     data_number = int.from_bytes(data, "big")
@@ -132,20 +130,13 @@ def steer(table: Sequence[int], queues: int, live: Sequence[int]) -> tuple[int, 
     return tuple(steered)
 
 
-def reta_words(table: Sequence[int]) -> tuple[int, ...]:
-    """RETA(0) to RETA(31), then ERETA(0) to ERETA(95) for 512 queue numbers instead of 128 (8.2.3.7.15: entry i is byte
-    i & 3 of RETA(i >> 2))."""
-    return tuple(int.from_bytes(bytes(table[at : at + 4]), "little") for at in range(0, len(table), 4))
-
-
 @dataclass(frozen=True)
 class Prediction:
-    """What the chip will do with a flow. field: name of what was hashed, None if the frame is not hashed (then hash
-    and type_code are 0 and the queue is 0). index: entry of the redirection table."""
+    """What a device will do with a flow. field: name of what was hashed, None if the frame is not hashed (then hash and
+    queue are 0). index: entry of the redirection table."""
 
     hash: int
     field: str | None
-    type_code: int
     index: int | None
     queue: int
 
@@ -154,11 +145,11 @@ def predict(flow: Flow, options: RssOptions, table: Sequence[int] | None = None)
     """Queue of a flow under `options`; `table` is the redirection table if not the one that bring-up programs."""
     field = _field_of(flow, options)
     if field is None:
-        return Prediction(0, None, 0, None, 0)
+        return Prediction(0, None, None, 0)
     value = toeplitz(key_bytes(options.key), flow.hash_input(ports=field.protocol is not None))
     queues = options.table(len(options.reta or ()) or RETA_ENTRIES) if table is None else table
     index = value % len(queues)
-    return Prediction(value, field.name, field.type_code, index, queues[index])
+    return Prediction(value, field.name, index, queues[index])
 
 
 def _field_of(flow: Flow, options: RssOptions) -> HashField | None:

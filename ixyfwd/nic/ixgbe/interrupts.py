@@ -8,12 +8,13 @@ all vectors.
 
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Mode, Register, array, one
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.limits import LIMITS
+from ixyfwd.nic.ixgbe.register import Field, Mode, Register, array, one
 
 MAX_VECTORS: Final = 16  # as many as EICR and EIAC have bits of; the chip has 64
 EITR_UNIT_US: Final = 2  # 8.2.3.5.12, at 1 and 10 Gb/s
-MAX_INTERVAL_US: Final = 1022
+MAX_INTERVAL_US: Final = LIMITS.interrupt_interval_us
 
 
 class EIAC(Register, at=one(0x00810), section="8.2.3.5.5"):

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.bringup import MASTER_DISABLE_TIMEOUT_S, disable_master, mask_interrupts
-from ixyfwd.driver.registers import STATUS
-from ixyfwd.driver.rx import disable_rx_queues, set_receive
-from ixyfwd.driver.tx import DRAIN_TIMEOUT_S, disable_transmit, disable_tx_queues, drain_tx_queues
 from ixyfwd.errors import DeviceError, DeviceGoneError, DeviceTimeoutError
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.bringup import MASTER_DISABLE_TIMEOUT_S, disable_master, mask_interrupts
+from ixyfwd.nic.ixgbe.registers import STATUS
+from ixyfwd.nic.ixgbe.rx import disable_rx_queues, set_receive
+from ixyfwd.nic.ixgbe.tx import DRAIN_TIMEOUT_S, disable_transmit, disable_tx_queues, drain_tx_queues
 from ixyfwd.pci.function import Function
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import ALL_ONES, Field, Location, Mode, Register, one
-from ixyfwd.driver.registers import RQSMR, TQSM
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import ALL_ONES, Field, Location, Mode, Register, one
+from ixyfwd.nic.ixgbe.registers import RQSMR, TQSM
 
 QUEUE_COUNTERS: Final = 16
 _ALL_QUEUES: Final = 0x10  # RXDSTATCTRL.QSEL bit 4

@@ -3,7 +3,7 @@
 The table is the driver's own: the model has another one, so that a slip in either shows.
 """
 
-from ixyfwd.driver.register import Field, Mode, Register, array, one, rx_queue, tx_queue
+from ixyfwd.nic.ixgbe.register import Field, Mode, Register, array, one, rx_queue, tx_queue
 
 # 8.2.3.1 General control
 

@@ -1,10 +1,10 @@
 """Flow control (datasheet 3.7.7 and 4.6.3.2): asking the link partner to pause, and heeding it when it asks."""
 
-from enum import Enum
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Register, array, one
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import Field, Register, array, one
+from ixyfwd.nic.options import STANDARD_FRAME_BYTES, FlowControl
 
 PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends it sooner
 
@@ -15,29 +15,9 @@ _HEADROOM_BYTES: Final = 0x6000  # 4.6.3.2
 _LOW_WATER_BYTES: Final = 10 * 1024
 # Both hold for standard frames. Of a longer one, several times its length may be under way: one that has begun at
 # either end, and the one that the pause frame waits for.
-_STANDARD_FRAME_BYTES: Final = 1518
 _FRAMES_UNDER_WAY: Final = 4
 _THRESHOLD_BYTES: Final = 32  # the unit of FCRTL and FCRTH
 _LINK_PAUSE: Final = 1  # FCCFG.TFCE: 802.3x, the whole link; 2 would be by priority
-
-
-class FlowControl(Enum):
-    """Who may ask whom to pause, by Linux's names (`ethtool -A`): rx heeds the partner, tx asks it."""
-
-    OFF = "off"
-    RX = "rx"
-    TX = "tx"
-    FULL = "full"
-
-    @property
-    def heeds(self) -> bool:
-        """Whether a pause frame from the partner stops what this port sends."""
-        return self in (FlowControl.RX, FlowControl.FULL)
-
-    @property
-    def asks(self) -> bool:
-        """Whether this port asks the partner to pause when its packet buffer fills."""
-        return self in (FlowControl.TX, FlowControl.FULL)
 
 
 class FCTTV(Register, at=array(0x03200, 4), section="8.2.3.3.2"):
@@ -76,7 +56,7 @@ def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: in
         regs.write(FCTTV[n], FCTTV.TTV_EVEN(quanta), FCTTV.TTV_ODD(quanta))
     # A pause is renewed at half its time while the buffer stays full.
     regs.write(FCRTV, FCRTV.FC_REFRESH_TH(quanta // 2))
-    longer = _FRAMES_UNDER_WAY * max(0, max_frame_bytes - _STANDARD_FRAME_BYTES)
+    longer = _FRAMES_UNDER_WAY * max(0, max_frame_bytes - STANDARD_FRAME_BYTES)
     low = (_LOW_WATER_BYTES + longer) // _THRESHOLD_BYTES if wanted.asks else 0
     regs.write(FCRTL[0], FCRTL.RTL(low), FCRTL.XONE(wanted.asks))
     # The upper threshold must be valid even without flow control: it also stops the internal tx-to-rx switch.

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.register import Field, Mode, Register, one
-from ixyfwd.driver.registers import STATUS
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.register import Field, Mode, Register, one
+from ixyfwd.nic.ixgbe.registers import STATUS
 
 SMBI_TIMEOUT_S: Final = 0.1
 REGSMP_TIMEOUT_S: Final = 0.1

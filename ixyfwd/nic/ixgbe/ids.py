@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from ixyfwd.errors import DeviceGoneError, UsageError
+from ixyfwd.nic.contract import Refusal
+from ixyfwd.nic.ids import not_driven, read_ids
 from ixyfwd.pci.function import Function
 
 INTEL: Final = 0x8086
-_ABSENT: Final = 0xFFFF  # what configuration space reads without a device
+MODELS: Final = ("82599", "X540", "X550")
 
 
 class Media(Enum):
@@ -83,6 +84,8 @@ REFUSED: Final = (
 )
 """Relatives that are refused by name, and what is missing for them."""
 
+REFUSALS: Final = tuple(Refusal(INTEL, *row) for row in REFUSED)
+
 
 def known(vendor: int, device: int) -> DeviceId | None:
     """The accepted device with these ids, or None."""
@@ -91,21 +94,8 @@ def known(vendor: int, device: int) -> DeviceId | None:
 
 def identify(function: Function, name: str) -> DeviceId:
     """The device behind `function`. Raises UsageError, which names it, for anything that is not accepted."""
-    vendor, device = function.read_config(0, 2), function.read_config(2, 2)
-    where = f"port {name} ({function.address})"
-    if vendor == _ABSENT:
-        raise DeviceGoneError(f"{where}: configuration space reads all ones: there is no device at this address")
+    vendor, device = read_ids(function, name)
     found = known(vendor, device)
-    if found is not None:
-        return found
-    if vendor == INTEL:
-        for other, other_name, why in REFUSED:
-            if other == device:
-                raise UsageError(
-                    f"{where}: the device is an {other_name} ({vendor:04x}:{device:04x}), which is not supported: "
-                    f"{why}; use a port of an 82599, X540 or X550"
-                )
-    raise UsageError(
-        f"{where}: the device is {vendor:04x}:{device:04x}, which is no 82599, X540 or X550; "
-        "`ixyfwd devices` lists the ports of this machine that can be used"
-    )
+    if found is None:
+        raise not_driven(function, name, (vendor, device), REFUSALS, MODELS)
+    return found

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.driver.access import Registers
-from ixyfwd.driver.frames import DESCRIPTOR_BYTES, STANDARD_FRAME_BYTES
-from ixyfwd.driver.register import Register, array
-from ixyfwd.driver.registers import (
+from ixyfwd.nic.ixgbe.access import Registers
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.limits import LIMITS
+from ixyfwd.nic.ixgbe.register import Register, array
+from ixyfwd.nic.ixgbe.registers import (
     CTRL_EXT,
     DCA_RXCTRL,
     HLREG0,
@@ -32,12 +33,14 @@ from ixyfwd.driver.registers import (
     SECRXSTAT,
     SRRCTL,
 )
-from ixyfwd.driver.rss import RssOptions, key_bytes, key_words, reta_words
+from ixyfwd.nic.ixgbe.rss import key_words, reta_words
+from ixyfwd.nic.options import STANDARD_FRAME_BYTES
+from ixyfwd.nic.rss import RssOptions, key_bytes
 
 QUEUE_TIMEOUT_S: Final = 0.5
 SECRX_TIMEOUT_S: Final = 0.1
 
-_BUFFER_KIB: Final = 2
+_BUFFER_KIB: Final = LIMITS.buffer_bytes // 1024
 _HEADER_BUFFER_UNITS: Final = 4  # the reset value; unused without header split, but must not be 0
 _ADVANCED_ONE_BUFFER: Final = 1
 _MRQE_RSS: Final = 1

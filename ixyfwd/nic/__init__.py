@@ -1,0 +1,1 @@
+"""Families of network interfaces: the contract that each keeps, what they share, and a folder for each."""

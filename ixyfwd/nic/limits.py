@@ -1,0 +1,65 @@
+"""What ports of a family can do at most, and the widest of it over all families.
+
+A narrow module: it imports no driver, so that the configuration can be checked without one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ixyfwd.memory.layout import RingFormat
+from ixyfwd.nic.discover import members
+
+
+@dataclass(frozen=True)
+class Limits:
+    """One family's. Each has a module `limits` with its `LIMITS`.
+
+    queues: queue pairs a port, and so workers. reta_sizes: entries that its RSS redirection tables can have.
+    ring_sizes: descriptors a ring, those that the device and the family's bursts both take. max_frame_bytes: longest
+    frame, with CRC and without VLAN tags. mac_filters: addresses besides a port's own. interrupt_interval_us: longest
+    time between two interrupts of a queue. buffer_bytes: what a receive buffer must hold. ring: what a ring takes of
+    the arena. schemes: prefixes of device addresses of its own ("xdp:"), for families whose ports are no PCI functions.
+    """
+
+    family: str
+    queues: int
+    reta_sizes: tuple[int, ...]
+    ring_sizes: tuple[int, ...]
+    max_frame_bytes: int
+    mac_filters: int
+    interrupt_interval_us: int
+    buffer_bytes: int
+    ring: RingFormat
+    schemes: tuple[str, ...] = ()
+
+
+@cache
+def widest() -> Limits:
+    """What some family can do: a configuration is held to it before the family of each port is known."""
+    return widest_of([module.LIMITS for module in members("limits")])
+
+
+def widest_of(families: Sequence[Limits]) -> Limits:
+    """Each limit as the family with the widest one has it; of rings, room and alignment that do for every family."""
+    rings = [limits.ring for limits in families]
+    return Limits(
+        family="any",
+        queues=max(limits.queues for limits in families),
+        reta_sizes=_union(limits.reta_sizes for limits in families),
+        ring_sizes=_union(limits.ring_sizes for limits in families),
+        max_frame_bytes=max(limits.max_frame_bytes for limits in families),
+        mac_filters=max(limits.mac_filters for limits in families),
+        interrupt_interval_us=max(limits.interrupt_interval_us for limits in families),
+        buffer_bytes=max(limits.buffer_bytes for limits in families),
+        ring=RingFormat(
+            entry_bytes=max(ring.entry_bytes for ring in rings),
+            extra_bytes=max(ring.extra_bytes for ring in rings),
+            align_bytes=max(ring.align_bytes for ring in rings),
+        ),
+        schemes=tuple(scheme for limits in families for scheme in limits.schemes),
+    )
+
+
+def _union(sizes: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(sorted({size for some in sizes for size in some}))
