@@ -20,7 +20,7 @@ from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, com
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
-from ixyfwd.worker.rounds import Step, new_turn
+from ixyfwd.worker.rounds import Step, Turn, new_turn
 
 FIRST_ADDRESS = 1 << 32
 FRAME_BYTES = 60  # without CRC
@@ -95,6 +95,10 @@ class Turntable:
         if not (isinstance(self._engine, FusingEngine) and isinstance(program, Fusible)):
             raise UsageError(f"the {self._engine.name} engine cannot fuse the {program.name} program into its loop")
         return self._engine.bind_forward([(0, 1)], batch, program.touched_byte, self._bursts)
+
+    def surround(self, wrap: Callable[[Turn], Turn]) -> None:
+        """Let `wrap` put something around what is timed of the Python loop."""
+        self._turn = wrap(self._turn)
 
     def warm_up(self) -> None:
         """Caches, branch predictors, prepared views."""
