@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ixyfwd.bench.cost import Case, count_instructions
+from ixyfwd.bench.interpreted import count_loop_instructions
 
 BASELINE = Path(__file__).with_name("instructions.json")
 ALLOWED = 0.03  # more than this above the baseline fails; as much below it asks for a new baseline
@@ -53,6 +54,20 @@ def test_a_packet_takes_no_more_instructions_than_it_did() -> None:
     if shutil.which("valgrind") is None:
         pytest.skip("there is no valgrind on this machine")
     assert count_all() == pytest.approx(baseline["instructions_per_packet"], rel=ALLOWED)
+
+
+@pytest.mark.slow
+def test_the_python_loop_costs_no_more_than_a_few_times_its_bursts() -> None:
+    """How many the interpreter takes depends on how it was compiled, so there is no baseline. With calls through cffi
+    it is nine times the bursts at batch 1."""
+    if shutil.which("valgrind") is None:
+        pytest.skip("there is no valgrind on this machine")
+    small, large = (Case("native", "python", "touch", batch, 512) for batch in (1, 32))
+    with ThreadPoolExecutor(2) as pool:
+        bursts = pool.submit(count_instructions, small)
+        whole, whole_large = pool.map(count_loop_instructions, (small, large))
+    assert bursts.result() < whole < 4 * bursts.result()
+    assert whole_large < whole / 4, "the price of a call is one of bursts, not of frames"
 
 
 if __name__ == "__main__":

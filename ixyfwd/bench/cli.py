@@ -104,7 +104,7 @@ def cost(  # noqa: PLR0917
     ] = "warm",
     runs: RunsOption = 10,
     instructions: Annotated[
-        bool, typer.Option(help="count the C functions' instructions, too (needs valgrind)")
+        bool, typer.Option(help="count instructions, too: of the C functions, of the Python loop (needs valgrind)")
     ] = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
@@ -112,6 +112,7 @@ def cost(  # noqa: PLR0917
 ) -> None:
     """Driver cost alone: descriptors are finished by hand in the same thread, outside the timed part."""
     from ixyfwd.bench import cost as bench  # noqa: PLC0415
+    from ixyfwd.bench import interpreted  # noqa: PLC0415
     from ixyfwd.bench.cachestate import CACHES  # noqa: PLC0415
     from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
     from ixyfwd.bench.result import result  # noqa: PLC0415
@@ -129,8 +130,10 @@ def cost(  # noqa: PLR0917
         rows, problems = bench.measure(wanted, runs, report)
         if instructions:
             problems += bench.add_instructions(rows, report)
+            problems += interpreted.add_loop_instructions(rows, report)
     found = result("cost", list(rows.values()), problems)
-    extra: Columns = {"instructions_per_packet": ("instructions", 1)} if instructions else {}
+    counts: Columns = {"instructions_per_packet": ("instructions", 1), interpreted.KEY: ("with Python", 1)}
+    extra = counts if instructions else {}
     show(found, {"cache": ("cache", None), **RATE, **extra}, as_json=as_json, csv=csv, svg=svg, draw=batch_plot)
 
 

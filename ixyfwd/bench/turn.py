@@ -22,7 +22,7 @@ from ixyfwd.pci.function import DmaMap
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.programs.registry import DEFAULT_PROGRAM, frame_op, fusible, programs
 from ixyfwd.telemetry.counters import DROP_CAUSES, ProgramWord, program_word
-from ixyfwd.worker.rounds import new_turn
+from ixyfwd.worker.rounds import Turn, new_turn
 from ixyfwd.worker.spec import ProgramSpec
 from ixyfwd.worker.steps import program_step
 
@@ -107,6 +107,10 @@ class Turntable:
         if not (isinstance(self._engine, FusingEngine) and fusible((program,))):
             raise UsageError(f"the {self._engine.name} engine cannot fuse the {program.name} program into its loop")
         return self._engine.bind_forward([(0, 1)], batch, frame_op((program,)), self._bursts)
+
+    def surround(self, wrap: Callable[[Turn], Turn]) -> None:
+        """Let `wrap` put something around what is timed of the Python loop."""
+        self._turn = wrap(self._turn)
 
     def warm_up(self) -> None:
         """Caches, branch predictors, prepared views."""
