@@ -124,7 +124,7 @@ UNENDING = [
         "",
         "the wire of port p0 never ends; give its generator a count, or use --duration",
     ),
-    (FINITE.replace('kind = "none"', "flows = 3"), "the wire of port p1 never ends; give its generator a count, or use"),
+    (FINITE.replace('kind = "none"', "flows = 3"), "the wire of port p1 never ends; give its generator a count, or"),
     (
         FINITE.replace("count = 1000", 'kind = "pcap", replay = "c.toml", loop = true'),
         "the wire of port p0 never ends; give its capture file loop = false, or use --duration",

@@ -42,7 +42,7 @@ class Wire:
     """What a configuration calls it."""
 
     main_key: ClassVar[str | None] = None
-    """The key whose value may stand alone on a command line: `tap:ixy0`."""
+    """The key whose value, a text, may stand alone on a command line: `tap:ixy0`."""
 
     how_to_end: ClassVar[str] = ""
     """What makes one that goes on for ever end: "give its generator a count"."""
