@@ -129,7 +129,10 @@ UNENDING = [
         FINITE.replace("count = 1000", 'kind = "pcap", replay = "c.toml", loop = true'),
         "the wire of port p0 never ends; give its capture file loop = false, or use --duration",
     ),
-    (FINITE.replace("count = 1000", 'kind = "pcap", capture = "x"'), "no port has a wire that ends (a generator or a"),
+    (
+        FINITE.replace("count = 1000", 'kind = "pcap", capture = "x"'),
+        'no port has a wire that feeds frames and ends ("generator" or "pcap" may); use --duration',
+    ),
 ]
 
 
