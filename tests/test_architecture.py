@@ -151,6 +151,17 @@ def test_imports_point_downwards(path: Path) -> None:
         assert allowed is None or name in allowed, f"{layer} may import only {allowed}, not {name}"
 
 
+def test_a_kind_of_wire_is_known_to_no_other_module() -> None:
+    """But to measurements, which ask for the generator because they know what it sends."""
+    folder = PACKAGE / "model" / "wires"
+    shared = {*WIRES, "ixyfwd.model.wires.flows"}
+    for path in modules():
+        if folder in path.parents or path.parent == PACKAGE / "bench" or path == PACKAGE / "model" / "turn.py":
+            continue
+        known = {name for name in imports(path) if name.startswith("ixyfwd.model.wires")}
+        assert known <= shared, f"{path.relative_to(PACKAGE)} knows {known - shared}"
+
+
 def test_every_folder_is_a_known_layer() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("_")}
     assert folders == {layer.partition(" ")[0] for layer in MAY_IMPORT}

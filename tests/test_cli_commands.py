@@ -124,15 +124,15 @@ UNENDING = [
         "",
         "the wire of port p0 never ends; give its generator a count, or use --duration",
     ),
-    (
-        FINITE.replace('kind = "none"', "flows = 3"),
-        "the wire of port p1 never ends; give its generator a count, or use",
-    ),
+    (FINITE.replace('kind = "none"', "flows = 3"), "the wire of port p1 never ends; give its generator a count, or"),
     (
         FINITE.replace("count = 1000", 'kind = "pcap", replay = "c.toml", loop = true'),
         "the wire of port p0 never ends; give its capture file loop = false, or use --duration",
     ),
-    (FINITE.replace("count = 1000", 'kind = "pcap", capture = "x"'), "no port has a wire that ends (a generator or a"),
+    (
+        FINITE.replace("count = 1000", 'kind = "pcap", capture = "x"'),
+        'no port has a wire that feeds frames and ends ("generator" or "pcap" may); use --duration',
+    ),
 ]
 
 

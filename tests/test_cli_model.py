@@ -179,7 +179,7 @@ def test_a_forwarder_on_it_killed_and_started_again(start: Any, folder: Path, in
 
 
 def test_wires_wait_for_a_receiver_and_all_of_it_arrives(start: Any, folder: Path, instance: Instance) -> None:
-    wire = "generator:rate=20000,count=1000"
+    wire = "generator:rate=20000,count=1000,full=wait"
     model = start("--mmap", wires=(wire, wire))
     time.sleep(0.3)
     assert model.sent() == [0, 0]
@@ -367,6 +367,7 @@ def test_a_port_may_be_a_device_directory() -> None:
         ("generator:flows=4,frame=imix,rate=1e6", GeneratorWire(flows=4, frames=IMIX, rate=1e6)),
         ("generator:frame=[64,1518],rate=max,count=3", GeneratorWire(frames=((64, 1), (1518, 1)), rate="max", count=3)),
         ('{ kind = "generator", flows = 4 }', GeneratorWire(flows=4)),
+        ("generator:full=wait", GeneratorWire(full="wait")),
         ("tap:ixy0", TapWire("ixy0")),
         ("tap:interface=ixy0", TapWire("ixy0")),
         ("pcap:capture=a,b.pcap", PcapWire(capture="a,b.pcap")),

@@ -92,7 +92,7 @@ def test_captured_frames_read_back(tmp_path: Path, engine: str, ending: str) -> 
     file = tmp_path / f"frames.{ending}"
     report = traffic(
         *("capture", "sim:p0", "--engine", engine, "-w", str(file), "--count", "500"),
-        *("--wire", "generator:flows=4,frame=[64, 301],rate=20000"),
+        *("--wire", "generator:flows=4,frame=[64, 301],rate=20000,full=wait"),
     )
     assert_received(report)
     assert report["written"] == 500
@@ -165,7 +165,7 @@ def test_what_one_end_generates_the_other_captures(cable: tuple[str, str], tmp_p
         assert len(frame) == frame[IP].len + 14
 
 
-FILTER_WIRE = "generator:flows=16,frame=[64, 570],rate=100000,count=2000"
+FILTER_WIRE = "generator:flows=16,frame=[64, 570],rate=100000,count=2000,full=wait"
 
 
 @pytest.fixture(name="everything", scope="module")

@@ -89,7 +89,7 @@ def test_a_receiver_that_stands_still(start: Any, pair: tuple[Instance, Instance
     """A generator's frames through one run, over a cable, into a run whose worker stands still meanwhile. They are more
     than the receiver's ring and packet buffer hold, and fewer than these and the sender's tx ring together."""
     sender, receiver = pair
-    feed = f"generator:frame=1518,flows=1,rate=20000,count={FRAMES}"
+    feed = f"generator:frame=1518,flows=1,rate=20000,count={FRAMES},full=wait"
     model = start("--mmap", wires=(feed, "cable:p2", "cable:p1", "none"))
     late = receiver.start("-c", config(model, 2, mode), "--json")
     worker = receiver.status()["workers"][0]["pid"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import Instance, assert_exact, config_text, report_of, start_for_report, write_config
 
-TRICKLE = '{ kind = "generator", rate = 1000, count = 1000 }'
+TRICKLE = '{ kind = "generator", rate = 1000, count = 1000, full = "wait" }'
 
 
 def config_of(tmp_path: Path, wire: str, idle: str, cpu: str = "workers = 1", more: str = "") -> str:

@@ -81,7 +81,7 @@ def test_what_an_overloaded_worker_drops_is_counted_in_frames(tmp_path: Path, in
 
 @pytest.mark.parametrize("idle", [pytest.param("sleep", marks=pytest.mark.slow), "interrupt"])
 def test_a_sleeping_worker_misses_none(tmp_path: Path, instance: Instance, idle: str) -> None:
-    wire = '{ kind = "generator", rate = 2000, count = 300, frame = 9018 }'
+    wire = '{ kind = "generator", rate = 2000, count = 300, frame = 9018, full = "wait" }'
     report = run_config(
         tmp_path,
         instance,

@@ -102,7 +102,7 @@ def test_xconnect_touches_nothing(tmp_path: Path, instance: Instance) -> None:
 
 @pytest.mark.parametrize("idle", ["spin", "adaptive", "sleep"])
 def test_idle_policies_forward_a_trickle(tmp_path: Path, instance: Instance, idle: str) -> None:
-    wire = '{ kind = "generator", rate = 2000, count = 500 }'
+    wire = '{ kind = "generator", rate = 2000, count = 500, full = "wait" }'
     report = run_config(
         tmp_path, instance, "--until-done", wires=[wire, wire], cpu="workers = 1", forward=f'idle = "{idle}"'
     )
@@ -152,10 +152,10 @@ def test_mac_filters_without_promiscuous_mode(tmp_path: Path, instance: Instance
 def test_cable_and_two_links(tmp_path: Path, instance: Instance) -> None:
     """Four ports: a generator's frames cross link one, a cable, link two, and come back the same way."""
     wires = {
-        "a": '{ kind = "generator", rate = 20_000, count = 4_000 }',
+        "a": '{ kind = "generator", rate = 20_000, count = 4_000, full = "wait" }',
         "b": '{ kind = "cable", to = "c" }',
         "c": '{ kind = "cable", to = "b" }',
-        "d": '{ kind = "generator", rate = 20_000, count = 4_000 }',
+        "d": '{ kind = "generator", rate = 20_000, count = 4_000, full = "wait" }',
     }
     ports = "".join(f'[[port]]\nname = "{n}"\ndevice = "sim:{n}"\nwire = {w}\n' for n, w in wires.items())
     path = write_config(

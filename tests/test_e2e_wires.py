@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, PcapReader, Raw, wrpcap
@@ -14,6 +16,7 @@ from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Et
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
     Instance,
+    assert_exact,
     config_text,
     eventually,
     run,
@@ -219,3 +222,39 @@ def test_a_bad_capture_file(tmp_path: Path, instance: Instance, content: bytes |
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(("engine", "rate"), [("native", '"line"'), ("native", "50_000"), ("vector", '"line"')])
+def test_nothing_is_lost_while_a_worker_stands_still_if_the_wires_wait(
+    tmp_path: Path, instance: Instance, engine: str, rate: str
+) -> None:
+    """The worker of both directions is stopped until the wires owe frames, then goes on: all that was sent arrives."""
+    wire = f'{{ kind = "generator", rate = {rate}, full = "wait" }}'
+    text = config_text([wire, wire], cpu="workers = 1", forward=f'engine = "{engine}"')
+    process = instance.start("-c", write_config(tmp_path / "c.toml", text), "--json")
+
+    def totals() -> list[dict[str, Any]]:
+        return [port["wire"]["totals"] for port in instance.status()["ports"]]
+
+    eventually(lambda: min(one["out"] for one in totals()) > 1000, "frames flow")
+    worker = instance.status()["workers"][0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        stopped = totals()
+        eventually(
+            lambda: all(
+                now["shortfall"] > 1000 + then["shortfall"] for now, then in zip(totals(), stopped, strict=True)
+            ),
+            "the wires wait",
+        )
+        waiting = totals()
+        # What a ring has room for came in since; nothing goes out.
+        assert all(now["in"] - then["in"] <= 512 for now, then in zip(waiting, stopped, strict=True))
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    eventually(lambda: all(a["out"] > b["in"] for a, b in zip(totals(), waiting, strict=True)), "frames flow again")
+    report = terminated_for_report(process)
+    assert_exact(report)
+    assert sum(report["drops"].values()) == report["in_flight"] == report["sink"]["lost"] == 0
+    assert report["sink"]["received"] == report["sink"]["sent"]
+    assert report["sink"]["shortfall"] > 2000

@@ -177,10 +177,13 @@ def test_impossible_generators_are_refused(wire):
 
 
 def timed_run(wire: GeneratorWire, milliseconds: int) -> tuple[int, int, int]:
-    """(frames sent or given up, least and most ns of feeding) into a port whose queue is off: nothing holds it back."""
+    """(frames sent or given up, least and most ns of feeding) into a port whose queue is off, so that nothing holds the
+    wire back; or, if it waits, into a ring that is soon full."""
     with Hand(cable=False) as hand:
         a = hand.ports[0]
         a.plug(wire)
+        if wire.full == "wait":
+            hand.rx_ring(a)
         hand.run()
         before = time.monotonic_ns()
         a.start_feed()
@@ -201,8 +204,10 @@ def timed_run(wire: GeneratorWire, milliseconds: int) -> tuple[int, int, int]:
         (GeneratorWire(rate="line", frames=IMIX), (7 * 84 + 4 * 590 + 1538) / 12 * 0.8),
         (GeneratorWire(rate=1e5), 1e4),
         (GeneratorWire(rate=5e6), 200),
+        (GeneratorWire(rate="line", full="wait"), 84 * 0.8),
+        (GeneratorWire(rate=1e5, full="wait"), 1e4),
     ],
-    ids=["64 line", "1518 line", "imix line", "100k", "5M"],
+    ids=["64 line", "1518 line", "imix line", "100k", "5M", "waits at line", "waits at 100k"],
 )
 def test_a_paced_generator_keeps_its_rate(wire, frame_ns):
     """Sent and given up together are what the time that passed allows, however slow the machine is."""
@@ -324,6 +329,34 @@ def test_a_paced_generator_overruns_a_full_port():
             bench.run()
         s = bench.a.stats
         assert s.qprc[0] == 15 and s.qprdc[0] == 985 and s.gprc == 1000
+        bench.accounts_close(bench.a)
+
+
+@pytest.mark.parametrize("entries", [16, 256])
+def test_a_paced_generator_that_waits_never_overruns_a_full_port(entries):
+    with Bench(GeneratorWire(rate="line", flows=3, full="wait"), entries=entries) as bench:
+        room = 15 if entries == 16 else (255 - 31) // 2
+        for turn in range(1, 4):
+            while bench.a.stats.gprc < turn * room or bench.a.wire_stats()["generator"]["shortfall"] < turn * 100:
+                bench.run()
+            s = bench.a.stats
+            assert s.gprc == s.tpr == turn * room and sum(s.qprdc) + sum(s.rxmpc) == 0
+            assert len(bench.receive(bench.rx)) == room
+        bench.accounts_close(bench.a)
+
+
+def test_a_generator_that_waited_goes_on_at_its_rate_and_makes_nothing_good():
+    with Bench(GeneratorWire(rate=1e5, flows=3, full="wait"), entries=256) as bench:
+        while bench.a.wire_stats()["generator"]["shortfall"] < 1000:
+            bench.run()
+        bench.receive(bench.rx)  # room for 112 frames, which fell due long ago
+        before, sent = time.monotonic_ns(), bench.a.wire_stats()["generator"]["sent"]
+        bench.run(3)
+        bursts = bench.a.wire_stats()["generator"]["sent"] - sent
+        assert bursts <= (time.monotonic_ns() - before) / 1e4 + 3
+        while bench.a.wire_stats()["generator"]["sent"] < sent + 20:
+            bench.run()
+        assert sum(bench.a.stats.qprdc) == 0
         bench.accounts_close(bench.a)
 
 

@@ -118,6 +118,24 @@ def test_short_frames_are_padded_and_long_ones_counted(tmp_path):
         assert (replay["sent"], replay["too_long"], a.stats.roc) == (5, 2, 2)
 
 
+@pytest.mark.parametrize("full", ["drop", "wait"])
+def test_a_paced_replay_into_a_full_port(tmp_path, full):
+    path = write_pcap(tmp_path / "in", [frame(n) for n in range(300)])
+    with Hand(cable=False) as hand:
+        a = hand.ports[0]
+        a.plug(PcapWire(replay=path, rate="line", full=full))
+        rx = hand.rx_ring(a, entries=16)
+        a.start_feed()
+        got = []
+        while not a.feed_done():
+            hand.datapath.run(-1, 100_000, False)  # longer than 15 frames take
+            got += [one.data for one in hand.receive(rx)]
+        dropped = sum(a.stats.qprdc)
+        assert len(got) + dropped == 300 and (dropped == 0) == (full == "wait")
+        assert full == "drop" or got == [frame(n) for n in range(300)]
+        hand.accounts_close(a)
+
+
 def test_loop_starts_again(tmp_path):
     path = write_pcap(tmp_path / "in", [frame(n) for n in range(5)])
     with Hand(cable=False) as hand:

@@ -2,6 +2,8 @@
 
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import UsageError
+from ixyfwd.model.wires.registry import kinds
+from ixyfwd.settings.reader import one_of
 
 
 def check_ends(config: Config) -> None:
@@ -12,4 +14,5 @@ def check_ends(config: Config) -> None:
             way = f"{wire.how_to_end}, or use" if wire.how_to_end else "use"
             raise UsageError(f"--until-done: the wire of port {name} never ends; {way} --duration")
     if not feeding:
-        raise UsageError("--until-done: no port has a wire that ends (a generator or a replayed file); use --duration")
+        able = one_of(name for name, kind in kinds().items() if kind.how_to_end)
+        raise UsageError(f"--until-done: no port has a wire that feeds frames and ends ({able} may); use --duration")

@@ -114,7 +114,7 @@ static void plug(struct world *w, unsigned i)
     static const uint16_t sizes[] = {60, 124, 1514};
     static const uint8_t schedule[] = {0, 1, 0, 2}, templates[4 * 3 * 64];
     static uint8_t blob[4096];
-    dp_pace pace = {.max = 1};
+    dp_pace pace = {.max = 1, .waits = 1};
     port_t *p = w->ports[i];
     if (w->wire == CHOOSE_CABLE) {
         dp_plug_cable(p, w->ports[!i]);

@@ -98,10 +98,11 @@ int dp_feed_done(port_t *p);
 typedef struct dp_pace {
     uint64_t frame_ps;   /* picoseconds from frame to frame, plus ... */
     uint64_t byte_ps;    /* ... picoseconds for each byte on the wire, preamble, gap and CRC included */
-    uint64_t shortfall;  /* frames not sent because the model fell behind */
+    uint64_t shortfall;  /* frames not sent because the model fell behind, or the wire had to wait */
     uint64_t due_ps;     /* when the next frame is due; CLOCK_MONOTONIC */
     uint8_t max;         /* as fast as the port has room */
     uint8_t recorded;    /* by the time stamps of a capture file */
+    uint8_t waits;       /* for room in the port instead of overrunning it; always with `max` */
     uint8_t starts;      /* it was held back until now */
 } dp_pace;
 

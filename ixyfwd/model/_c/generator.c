@@ -87,7 +87,7 @@ static void group_by_queue(struct port *p, struct generator *g)
     count_runs(g);
 }
 
-/* The general way in: whatever is special about frame, queue or buffer. False: no room, only at rate "max". */
+/* The general way in: whatever is special about frame, queue or buffer. False: no room, only for a wire that waits. */
 static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uint32_t size)
 {
     uint32_t length = g->sizes[size], flow = lane->flow;
@@ -95,7 +95,7 @@ static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uin
         lane_classify(p, g, lane, size);
     uint32_t sequence = g->flow[flow].sequence, stamp = (uint32_t)p->dp->now_ns;
     compose(p->dp->pattern, g->slow, template_of(g, flow, size), sequence, stamp, length);
-    enum rx_wait wait = g->public.pace.max ? RX_WAIT_READY : RX_DROP;
+    enum rx_wait wait = g->public.pace.waits ? RX_WAIT_READY : RX_DROP;
     const struct rx_class *class = &g->classes[flow * g->size_count + size];
     bool taken = rx_offer_classified(p, g->slow, length, class, wait) == RX_TAKEN;
     rx_flush_all(p); /* so that a burst of plain frames always finds RX_BURST places to finish */
@@ -121,7 +121,7 @@ static bool waits_for_group(const struct port *p, struct generator *g)
     return false;
 }
 
-/* Below the pause threshold in any queue (rate "max"). */
+/* Above the pause threshold in any queue. */
 static bool any_room(const struct port *p)
 {
     for (unsigned k = 0; k < p->rx_active_count; k++)
@@ -149,7 +149,7 @@ static bool send_in_place(struct port *p, struct generator *g, const struct lane
                           const struct burst *b)
 {
     struct rx_queue *q = &p->rx[lane->queue];
-    if (lane->plain_generation != b->generation || q->ready <= (g->public.pace.max ? q->reserve : 0))
+    if (lane->plain_generation != b->generation || q->ready <= (g->public.pace.waits ? q->reserve : 0))
         return false;
     const struct rx_slot *slot = &q->slots[q->head];
     uint32_t length = g->sizes[size], sequence = g->flow[lane->flow].sequence;
@@ -174,7 +174,7 @@ static inline __attribute__((always_inline)) uint32_t send_run(struct port *p, s
     if (lane->plain_generation != b->generation || p->config.generation != b->generation)
         return 0;
     struct rx_queue *const q = &p->rx[lane->queue];
-    uint32_t reserve = g->public.pace.max ? q->reserve : 0, room = q->ready > reserve ? q->ready - reserve : 0;
+    uint32_t reserve = g->public.pace.waits ? q->reserve : 0, room = q->ready > reserve ? q->ready - reserve : 0;
     uint32_t slots = q->entries - q->head, count = 0;
     limit = limit < room ? limit : room;
     limit = limit < lane->run ? limit : lane->run;
@@ -203,7 +203,7 @@ FOR_AVX2 static uint32_t send_run_avx2(struct port *p, struct generator *g, uint
     return send_run(p, g, limit, b);
 }
 
-/* One frame of the next flow, in every case that send_run does not do. False: its queue has no room (rate "max"). */
+/* One frame of the next flow, in every case that send_run does not do. False: its queue has no room. */
 static bool send_next(struct port *p, struct generator *g, struct burst *b)
 {
     struct lane *row = &g->lanes[(size_t)g->next * g->size_count];
@@ -212,7 +212,7 @@ static bool send_next(struct port *p, struct generator *g, struct burst *b)
     g->next = g->next + 1 == g->flows ? 0 : g->next + 1;
     if (send_in_place(p, g, &row[size], size, b))
         b->plain[size]++;
-    else if ((g->public.pace.max && blocked(p, &row[size], b->generation)) || !send_odd(p, g, &row[size], size))
+    else if ((g->public.pace.waits && blocked(p, &row[size], b->generation)) || !send_odd(p, g, &row[size], size))
         return false;
     if (__builtin_expect(p->fifo.count, 0))
         b->generation = UINT32_MAX;
@@ -250,7 +250,7 @@ static uint32_t send_fast(struct port *p, struct generator *g, uint32_t limit, s
     return sent;
 }
 
-/* Send up to `limit` frames that are due; a flow whose queue has no room is passed over (rate "max" only). */
+/* Send up to `limit` frames that are due; a wire that waits passes over a flow whose queue has no room. */
 static void send_burst(struct port *p, struct generator *g, uint32_t limit, struct burst *b)
 {
     uint32_t misses = 0, give_up = g->flows < BURST ? g->flows : BURST;
@@ -301,6 +301,8 @@ static unsigned generator_feed(struct port *p)
     b.generation = p->bus_master && !p->inject.rx_stalls && !p->fifo.count ? p->config.generation : UINT32_MAX;
     send_burst(p, g, limit, &b);
     count_burst(p, g, &b);
+    if (pace->waits && b.sent < limit)
+        pace->shortfall += pace_resume(pace, now_ps, g->mean_frame_ps);
     rx_flush_all(p);
     return b.sent;
 }

@@ -38,4 +38,15 @@ static inline uint64_t pace_give_up(dp_pace *pace, uint64_t now_ps, uint64_t fra
     return frames;
 }
 
+/* Give up what is due and found no room, so that nothing is made good afterwards: a link partner that was paused goes on
+ * at its rate. Returns how many frames, of `frame_ps` each. */
+static inline uint64_t pace_resume(dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
+{
+    if (pace->max || pace->due_ps > now_ps)
+        return 0;
+    uint64_t frames = (now_ps - pace->due_ps) / frame_ps + 1;
+    pace->due_ps += frames * frame_ps;
+    return frames;
+}
+
 #endif

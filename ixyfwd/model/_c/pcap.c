@@ -66,7 +66,7 @@ static bool replay_one(struct port *p, struct pcap *w)
 {
     const dp_record *r = &w->records[w->next];
     uint64_t too_long = p->stats.roc;
-    if (rx_offer(p, w->blob + r->offset, r->length, w->replay.pace.max ? RX_WAIT_READY : RX_DROP) == RX_NO_ROOM)
+    if (rx_offer(p, w->blob + r->offset, r->length, w->replay.pace.waits ? RX_WAIT_READY : RX_DROP) == RX_NO_ROOM)
         return false;
     w->replay.too_long += p->stats.roc - too_long;
     w->replay.sent++;
@@ -84,8 +84,12 @@ static unsigned pcap_feed(struct port *p)
     while (sent < REPLAY_BURST && !is_done(w)) {
         if (w->next == w->count || (w->next == 0 && w->replay.rounds == 0))
             rewind_file(w, now_ps);
-        if (!pace_due(&w->replay.pace, now_ps) || !replay_one(p, w))
+        if (!pace_due(&w->replay.pace, now_ps))
             break;
+        if (!replay_one(p, w)) {
+            w->start_ps += pace_resume(&w->replay.pace, now_ps, 1);
+            break;
+        }
         uint32_t length = w->records[w->next].length;
         w->next++;
         sent++;

@@ -18,6 +18,10 @@ Rate = float | Literal["line", "max", "recorded"]
 """Frames per second; "line" = 10 GbE wire speed; "max" = as fast as the port takes frames, never overrunning it
 (like a link with flow control); "recorded" = a capture file's own time stamps (pcap only)."""
 
+Full = Literal["drop", "wait"]
+"""What a wire does when the port is full: "drop" overruns it, as a link partner without flow control; "wait" holds its
+frames back, as one that honours pause frames, and nothing is lost. Rate "max" always waits."""
+
 Pointer = Any  # what cffi hands out; opaque here
 
 MAX_RATE_PPS = 1e9
@@ -42,7 +46,7 @@ class Wire:
     """What a configuration calls it."""
 
     main_key: ClassVar[str | None] = None
-    """The key whose value may stand alone on a command line: `tap:ixy0`."""
+    """The key whose value, a text, may stand alone on a command line: `tap:ixy0`."""
 
     how_to_end: ClassVar[str] = ""
     """What makes one that goes on for ever end: "give its generator a count"."""
@@ -113,8 +117,8 @@ class Jack:
     mac: bytes | None
     far_end: Callable[[str], Pointer]
 
-    def make_pace(self, rate: Rate) -> Pointer:
-        """`rate` as a `dp_pace`. Raises UsageError for a rate that is not positive."""
+    def make_pace(self, rate: Rate, full: Full = "drop") -> Pointer:
+        """Both as a `dp_pace`. Raises UsageError for a rate that is not positive."""
         pace = self.ffi.new("dp_pace *")
         if rate == "line":
             pace.byte_ps = PS_PER_BYTE_AT_LINE_RATE
@@ -128,6 +132,7 @@ class Jack:
             )
         else:
             pace.frame_ps = max(1, min(round(PS_PER_SECOND / rate), 2**63))
+        pace.waits = rate == "max" or full == "wait"
         return pace
 
 
@@ -170,6 +175,14 @@ def read_rate(table: Table, default: Rate, words: tuple[str, ...]) -> Rate:
         lambda v: v in words if isinstance(v, str) else is_number(v) and 0.1 <= v <= MAX_RATE_PPS,
     )
     return rate if isinstance(rate, str) else float(rate)
+
+
+def read_full(table: Table, rate: Rate) -> Full:
+    """The key `full`, beside this rate."""
+    full: Full = table.choice("full", "drop", ("drop", "wait"))
+    if full == "drop" and rate == "max" and table.has("full"):
+        table.wrong("full", '"wait" with rate = "max", which never overruns the port')
+    return full
 
 
 def check_memory(result: int, what: str) -> None:

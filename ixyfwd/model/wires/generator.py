@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Self
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.wires.contract import FRAME_BYTES_MAX, Jack, Plug, Rate, Totals, Wire, check_memory, read_rate
+from ixyfwd.model.wires.contract import (
+    FRAME_BYTES_MAX,
+    Full,
+    Jack,
+    Plug,
+    Rate,
+    Totals,
+    Wire,
+    check_memory,
+    read_full,
+    read_rate,
+)
 from ixyfwd.model.wires.flows import FLOWS_MAX, IMIX, make_schedule, template
 from ixyfwd.settings.reader import Table, is_integer, shown
 
@@ -38,10 +49,11 @@ class GeneratorWire(Wire):
     rate: Rate = "line"
     count: int | None = None  # frames to send in all; None = until stopped
     verify: Literal["frame", "payload"] = "frame"  # what the sink compares
+    full: Full = "drop"  # with rate "max" it waits all the same
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Keys `rate`, `flows`, `frame`, `count` and `verify`."""
+        """Keys `rate`, `flows`, `frame`, `count`, `verify` and `full`."""
         rate = read_rate(table, "line", ("line", "max"))
         return cls(
             flows=table.integer("flows", 64, 1, MAX_FLOWS),
@@ -49,6 +61,7 @@ class GeneratorWire(Wire):
             rate=rate,
             count=table.integer("count", None, 1, 2**48),
             verify=table.choice("verify", "frame", ("frame", "payload")),
+            full=read_full(table, rate),
         )
 
     @property
@@ -108,7 +121,7 @@ class GeneratorPlug(Plug):
             ffi.from_buffer("uint8_t[]", templates),
             ENDLESS if wire.count is None else wire.count,
             wire.verify == "frame",
-            jack.make_pace(wire.rate),
+            jack.make_pace(wire.rate, wire.full),
         )
         check_memory(result, f"a generator of {wire.flows} flows")
 
@@ -126,6 +139,7 @@ class GeneratorPlug(Plug):
             "generator": {
                 "flows": self._wire.flows,
                 "rate": self._wire.rate,
+                "full": "wait" if generator.pace.waits else "drop",
                 "sent": int(generator.sent),
                 "sent_bytes": int(generator.sent_bytes),
                 "shortfall": int(generator.pace.shortfall),

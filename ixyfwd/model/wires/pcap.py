@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Self
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model.wires.capture_file import LINKTYPE_ETHERNET, Capture, read_capture
-from ixyfwd.model.wires.contract import Jack, Plug, Rate, Totals, Wire, check_memory, read_rate
+from ixyfwd.model.wires.contract import Full, Jack, Plug, Rate, Totals, Wire, check_memory, read_full, read_rate
 from ixyfwd.settings.reader import Table, shown
 
 CAPTURE_BUFFER_BYTES = 4 * 1024 * 1024
@@ -31,20 +31,23 @@ class PcapWire(Wire):
     capture: str | None = None
     loop: bool = False
     rate: Rate = "max"
+    full: Full = "drop"  # with rate "max" it waits all the same
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Keys `replay`, `capture`, `loop` and `rate`."""
+        """Keys `replay`, `capture`, `loop`, `rate` and `full`."""
         if not table.has("replay") and not table.has("capture"):
             table.notes.add(
                 table.path, 'found neither "replay" nor "capture", expected a file for at least one of them'
             )
         replay, capture = (table.text(key, "", "a file name", _FILE) for key in ("replay", "capture"))
+        rate = read_rate(table, "max", ("max", "line", "recorded"))
         return cls(
             replay=str(folder / replay) if replay else None,
             capture=str(folder / capture) if capture else None,
             loop=table.flag("loop", False),
-            rate=read_rate(table, "max", ("max", "line", "recorded")),
+            rate=rate,
+            full=read_full(table, rate),
         )
 
     def own(self) -> Iterator[tuple[str, str, str]]:
@@ -99,7 +102,7 @@ class PcapPlug(Plug):
             records[index] = fields
         blob = jack.ffi.from_buffer("uint8_t[]", capture.data)
         self._kept = records, blob, capture.data
-        pace = jack.make_pace(wire.rate)
+        pace = jack.make_pace(wire.rate, wire.full)
         result = jack.lib.dp_plug_replay(jack.port, records, len(records), blob, wire.loop, pace)
         check_memory(result, "a capture file")
 
