@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -218,4 +219,5 @@ def test_a_bad_capture_file(tmp_path: Path, instance: Instance, content: bytes |
     failed = instance.command("start", "-c", config)
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
+    assert re.search(rf"ixyfwd: the model \(pid \d+\) ended with exit code {failed.returncode}: .+", failed.stderr)
     assert "Traceback" not in failed.stderr

@@ -49,7 +49,7 @@ class Server:
                 self._watch(port.function.removal_fd, self._wanted_back(port))
         if forwarder.model is not None:
             child = forwarder.model.child
-            self._watch(child.pidfd, lambda: self._fail(f"the model (pid {child.pid}) {child.obituary()}"))
+            self._watch(child.pidfd, lambda: self._fail(f"{child.name} {child.obituary()}"))
 
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
         self._loop.watch(fd, call)
