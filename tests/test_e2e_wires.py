@@ -219,5 +219,6 @@ def test_a_bad_capture_file(tmp_path: Path, instance: Instance, content: bytes |
     failed = instance.command("start", "-c", config)
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
-    assert re.search(rf"ixyfwd: the model \(pid \d+\) ended with exit code {failed.returncode}: .+", failed.stderr)
+    if content is not None:  # what is not there is found before anything starts
+        assert re.search(rf"ixyfwd: the model \(pid \d+\) ended with exit code {failed.returncode}: .+", failed.stderr)
     assert "Traceback" not in failed.stderr
