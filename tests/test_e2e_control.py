@@ -134,6 +134,24 @@ def test_the_model_sends_away_nobody_it_needs(instance: Instance, watched: Watch
             client.close()
 
 
+def test_who_asks_for_the_stop_while_it_goes_on_gets_the_report_too(instance: Instance, watched: Watched) -> None:
+    path = str(runtime_dir(instance.name) / "control.sock")
+    with connected(path) as first, connected(path) as second:
+        for client in (first, second):
+            client.settimeout(60)
+            client.sendall(b'{"do": "status"}\n')
+            assert report_of(client.makefile().readline())["state"] == "running"
+        os.kill(watched.process.pid, signal.SIGSTOP)
+        watched.process.send_signal(signal.SIGTERM)
+        for client in (first, second):
+            client.sendall(b'{"do": "stop"}\n')
+        os.kill(watched.process.pid, signal.SIGCONT)
+        reports = [report_of(client.makefile().readline()) for client in (first, second)]
+    assert [report["state"] for report in reports] == ["stopped"] * 2
+    assert reports[0] == reports[1]
+    assert watched.process.wait(30) == 0
+
+
 def test_status_and_stop_by_hand(instance: Instance, watched: Watched) -> None:
     """As a script would without ixyfwd: one line in, one line back, bad lines answered in between."""
     path = str(runtime_dir(instance.name) / "control.sock")
