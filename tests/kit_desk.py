@@ -9,8 +9,9 @@ from typing import Any
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.lineserver import Limits, LineServer
 from ixyfwd.kit.loop import Loop
+from tests.siege import connected
 
-LONG_ANSWER = "x" * (2 << 20)  # more than a socket buffer takes
+LONG_ANSWER = "x" * (1 << 19)  # more than a socket buffer takes
 
 
 class Clock:
@@ -62,11 +63,8 @@ class Desk:
 
     def connect(self) -> socket.socket:
         """A client that does not block."""
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(str(self.path))
-        client.setblocking(False)
-        self.clients.append(client)
-        return client
+        self.clients.append(connected(str(self.path)))
+        return self.clients[-1]
 
     def connected(self, data: bytes = b"") -> socket.socket:
         """A client that has been accepted and has said `data`."""

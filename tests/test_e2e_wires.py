@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,6 +222,8 @@ def test_a_bad_capture_file(tmp_path: Path, instance: Instance, content: bytes |
     failed = instance.command("start", "-c", config)
     assert failed.returncode in (1, 2)
     assert says in failed.stderr
+    if content is not None:  # what is not there is found before anything starts
+        assert re.search(rf"ixyfwd: the model \(pid \d+\) ended with exit code {failed.returncode}: .+", failed.stderr)
     assert "Traceback" not in failed.stderr
 
 

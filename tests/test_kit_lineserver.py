@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ixyfwd.kit.jsonlines import DEPTH_MAX
 from ixyfwd.kit.lineserver import Limits
+from ixyfwd.kit.loop import CALLBACKS_A_ROUND
 from tests.kit_desk import LONG_ANSWER, Desk
 
 ECHO = b'{"do": "echo"}\n'
@@ -116,7 +117,7 @@ def test_a_mistake_in_a_command_is_an_answer_and_told_once(desk: Desk) -> None:
 def test_an_answer_beyond_its_bound_is_a_failure(tmp_path: Path) -> None:
     with closing(Desk(tmp_path / "s", Limits(answer_bytes=1000))) as desk:
         (answer,) = desk.ask(b'{"do": "long"}\n')
-        assert answer["error"].startswith("the command 'long' failed: its answer has 2")
+        assert answer["error"].startswith("the command 'long' failed: its answer has 5")
 
 
 # How much
@@ -282,6 +283,18 @@ def test_a_new_client_keeps_its_place_for_a_moment(small: Desk) -> None:
     assert small.heard(late)
 
 
+def test_a_client_that_spoke_in_time_is_heard_before_its_place_is_taken(small: Desk) -> None:
+    first = [small.connected() for _ in range(4)]
+    late = small.connect()  # what the server hears of first
+    for client in first:
+        client.sendall(ECHO)
+    small.wait(small.limits.settle_s)
+    assert all(small.heard(client) for client in first)
+    late.sendall(ECHO)
+    small.wait(small.limits.settle_s)
+    assert small.heard(late)
+
+
 @pytest.mark.parametrize("said", [b"", b"{", ECHO, ECHO * 300, b'{"do": "long"}\n', b"\xff\n"])
 def test_a_thousand_clients_do_not_keep_one_from_being_served(desk: Desk, said: bytes) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -290,13 +303,14 @@ def test_a_thousand_clients_do_not_keep_one_from_being_served(desk: Desk, said: 
         client = desk.connect()
         if said:
             client.sendall(said)
-        desk.loop.dispatch()
+        desk.turn(desk.limits.clients // CALLBACKS_A_ROUND + 2)
         desk.clock.now_s += desk.limits.settle_s / 8  # as many as can be had in that time, and more
         assert len(desk.server) <= desk.limits.clients
     last = desk.connect()
     last.sendall(b'{"do": "echo", "n": 1}\n')
     for _ in range(3):
         desk.wait(desk.limits.settle_s)
+        desk.turn(2 * desk.limits.clients // CALLBACKS_A_ROUND)
     assert json.loads(desk.heard(last) or b"") == {"echo": {"do": "echo", "n": 1}}
 
 

@@ -1,12 +1,10 @@
-"""The supervisor's parts, each for itself: instance lock, control socket, children, signals."""
+"""The supervisor's parts, each for itself: instance lock, control client, signals."""
 
 import os
-import selectors
 import signal
 import socket
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +13,9 @@ import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.supervisor import instance as instance_module
-from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.client import request
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.signals import StopSignals
-from tests.support import eventually
 
 
 @pytest.fixture
@@ -105,45 +101,6 @@ def test_request_says_that_nobody_answers(tmp_path: Path, monkeypatch: pytest.Mo
         deaf.listen()
         with pytest.raises(IxyfwdError, match="gave no answer to 'status' within"):
             request("x", "status", timeout_s=0.05)
-
-
-def child(code: str) -> Child:
-    return Child("child", lambda order, words: ["-c", code, str(order), str(words)], {"n": 7})
-
-
-def test_child_gets_its_order_and_says_its_words() -> None:
-    read = "import sys, os, json; order = json.load(open(int(sys.argv[1])))"
-    found = child(f"{read}; os.write(int(sys.argv[2]), str(order['n'] * 6).encode())")
-    assert found.wait(10)
-    assert found.words() == "42"
-    assert found.obituary() == "ended with exit code 0"
-    found.end(0)
-    found.end(0)
-
-
-def test_a_killed_child_is_known_as_such() -> None:
-    found = child("import time; time.sleep(60)")
-    assert found.alive()
-    assert found.obituary() == "is still running"
-    os.kill(found.pid, signal.SIGKILL)
-    with selectors.DefaultSelector() as selector:
-        selector.register(found.pidfd, selectors.EVENT_READ)
-        assert selector.select(10)
-    assert found.obituary() == "was killed by SIGKILL"
-    found.end(0)
-
-
-def test_end_kills_a_child_that_does_not_listen() -> None:
-    found = child("import time; time.sleep(60)")
-    found.end(0.01)
-    eventually(lambda: not os.path.exists(f"/proc/{found.pid}"), "the child is gone")
-
-
-def test_wait_until_is_bounded() -> None:
-    begun = time.monotonic()
-    assert not wait_until(lambda: False, 0.02)
-    assert wait_until(lambda: True, 0)
-    assert time.monotonic() - begun >= 0.02
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -130,7 +130,8 @@ class LineClient:
         while (end := self._inbox.find(b"\n", looked)) < 0:
             looked = len(self._inbox)
             if looked > ANSWER_BYTES_MAX:
-                raise _BrokenError(f"a line of more than {ANSWER_BYTES_MAX} bytes")
+                self.close()
+                raise IxyfwdError(f"{self._peer.name} answers with a line of more than {ANSWER_BYTES_MAX} bytes")
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError

@@ -53,6 +53,15 @@ class _Client:
     def has_line(self) -> bool:
         return b"\n" in self.inbox
 
+    def is_unheard(self) -> bool:
+        """Whether it has said its first words and nothing has looked at them yet."""
+        if self.requests or self.inbox or self.outbox:
+            return False
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def receive(self, most: int, now: float) -> None:
         """Take what has arrived. Raises OSError if the connection broke."""
         try:
@@ -138,7 +147,7 @@ class LineServer:
         settled = [
             client
             for client in self._clients.values()
-            if not client.waits and now - client.accepted_s >= self._limits.settle_s
+            if not client.waits and now - client.accepted_s >= self._limits.settle_s and not client.is_unheard()
         ]
         if not settled:
             return False

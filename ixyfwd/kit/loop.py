@@ -5,10 +5,12 @@ import itertools
 import select
 import time
 from collections.abc import Callable
+from typing import Final
 
 Callback = Callable[[], None]
 Clock = Callable[[], float]
 
+CALLBACKS_A_ROUND: Final = 8
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
@@ -44,10 +46,11 @@ class Loop:
         heapq.heappush(self._timers, (at_s, next(self._order), callback))
 
     def dispatch(self, timeout_s: float = 0) -> None:
-        """Run the callbacks of everything that is ready now; wait up to `timeout_s` if nothing is."""
+        """Run callbacks of what is ready now; wait up to `timeout_s` if nothing is. No more than CALLBACKS_A_ROUND, so
+        that the caller gets its turn; the kernel puts what was ready behind what was not reached, so all get theirs."""
         if self._timers:
             timeout_s = min(timeout_s, max(0.0, self._timers[0][0] - self.clock()))
-        for fd, _ in self._epoll.poll(timeout_s):
+        for fd, _ in self._epoll.poll(timeout_s, CALLBACKS_A_ROUND):
             callback = self._callbacks.get(fd)  # an earlier callback of this round may have forgotten it
             if callback is not None:
                 callback()

@@ -7,9 +7,6 @@ Commands of its control socket (`kit/lineserver.py`): {"do": "start"}, {"do": "s
 """
 
 import contextlib
-import ctypes
-import gc
-import json
 import os
 import signal
 import sys
@@ -17,10 +14,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.errors import UsageError
 from ixyfwd.kit.jsonlines import required
 from ixyfwd.kit.lineserver import LineServer
 from ixyfwd.kit.loop import Loop
+from ixyfwd.kit.process import Words, freeze_gc, ignore_signals, read_order, run_child, settle, tie_to_parent
 from ixyfwd.model.port import Port
 from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.registers import RegisterMap
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from ixyfwd.model.polled.front import PolledFront
 
 BUDGET_NS = 1_000_000  # signals and link timers are looked at at least this often
-PR_SET_PDEATHSIG = 1
-SPEC_LIMIT_BYTES = 1 << 20
 
 
 class Model:
@@ -206,56 +202,34 @@ def _polled_front(
 def main(arguments: Sequence[str]) -> int:
     """`--spec-fd N --ready-fd M`: read the spec, listen, say so, serve. The exit code is as in DESIGN.md."""
     parent = os.getppid()
-    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the terminal's whole group; the supervisor decides
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals(signal.SIGINT, signal.SIGHUP)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to leave in good order
     try:
         spec_fd, ready_fd = _descriptors(arguments)
     except UsageError as error:
         print(f"ixyfwd model: {error}", file=sys.stderr)
         return error.exit_code
-    words = _Words(ready_fd)
-    try:
+    words = Words(ready_fd)
+
+    def work() -> None:
         spec = _read_spec(spec_fd)
-        _settle_process(spec.cpu, spec.nice, parent)
+        settle(spec.cpu, spec.nice)
+        tie_to_parent(parent)
         _serve(spec, words)
-    except IxyfwdError as error:
-        return _report_failure(words, str(error), error.exit_code)
-    except Exception as error:  # the supervisor shows this one sentence
-        return _report_failure(words, f"the model failed: {type(error).__name__}: {error}", 1)
-    return 0
+
+    return run_child("model", words, work)
 
 
-class _Words:
-    """The one line for whoever started the process; later ones go nowhere."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd: int | None = fd
-
-    def say(self, words: Mapping[str, Any]) -> bool:
-        """Whether somebody was told. Raises BrokenPipeError if nobody listens any more."""
-        if self._fd is None:
-            return False
-        fd, self._fd = self._fd, None
-        try:
-            os.write(fd, json.dumps(words).encode() + b"\n")
-        finally:
-            os.close(fd)
-        return True
-
-
-def _serve(spec: ModelSpec, words: _Words) -> None:
+def _serve(spec: ModelSpec, words: Words) -> None:
     from ixyfwd.model.datapath import Datapath  # noqa: PLC0415 - memory is touched only when the CPU is chosen
 
     datapath = Datapath([port.name for port in spec.ports])
     try:
         with Model(spec, datapath) as model:
             signal.signal(signal.SIGTERM, lambda *_: model.quit())
-            gc.collect()
-            gc.freeze()
-            gc.disable()
+            freeze_gc()
             # A parent that died before PDEATHSIG was set shows as a broken pipe here, and this process ends.
-            words.say({"ready": True})
+            words.ready()
             model.run()
     finally:
         datapath.close()
@@ -271,36 +245,8 @@ def _descriptors(arguments: Sequence[str]) -> tuple[int, int]:
 
 def _read_spec(fd: int) -> ModelSpec:
     try:
-        with os.fdopen(fd, "rb") as file:
-            return ModelSpec.from_json(json.loads(file.read(SPEC_LIMIT_BYTES)))
+        return ModelSpec.from_json(read_order(fd))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"the model's spec on descriptor {fd} cannot be used: {type(error).__name__}: {error}"
         ) from None
-
-
-def _settle_process(cpu: int | None, nice: int, parent: int) -> None:
-    """CPU before memory, so that pages come from the right node; and never outlive the supervisor."""
-    if cpu is not None:
-        try:
-            os.sched_setaffinity(0, {cpu})
-        except OSError as error:
-            raise UsageError(f"the model cannot run on CPU {cpu}: {error.strerror}") from None
-    if nice:
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, nice)
-        except PermissionError:
-            raise UsageError(f"the model: [cpu] nice = {nice} needs root or CAP_SYS_NICE") from None
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise IxyfwdError(f"prctl(PR_SET_PDEATHSIG) failed: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != parent:
-        raise IxyfwdError("the process that started the model is gone")
-
-
-def _report_failure(words: _Words, sentence: str, exit_code: int) -> int:
-    told = False
-    with contextlib.suppress(OSError):
-        told = words.say({"error": sentence, "exit_code": exit_code})
-    if not told:  # whoever was told shows it; once is enough
-        print(f"ixyfwd model: {sentence}", file=sys.stderr)
-    return exit_code

@@ -1,18 +1,16 @@
 """The model process behind the `sim:` ports of a configuration."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.children import Child
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.plan.plan import ModelPortPlan, Plan
-from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.instance import Instance
 
 READY_TIMEOUT_S = 10.0
-_ERRORS = {1: IxyfwdError, 2: UsageError, 3: RefusedError}
 
 
 def model_spec(plan: Plan, instance: Instance) -> ModelSpec | None:
@@ -33,10 +31,10 @@ class ModelProcess:
     """A running model with the client that steers its wires."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        """Start it and wait until it listens. Raises what it reported, in its own words."""
+        """Start it and wait until it listens. Raises what `Child.wait_ready` and ModelClient do."""
         self.spec = spec
         self.child = Child(
-            "model",
+            "the model",
             lambda spec_fd, ready_fd: [
                 "-m",
                 "ixyfwd.model",
@@ -47,30 +45,12 @@ class ModelProcess:
             ],
             spec.as_json(),
         )
-        words = ""
-
-        def answered() -> bool:
-            nonlocal words
-            words += self.child.words()
-            return words.endswith("\n") or not self.child.alive()
-
         try:
-            if not wait_until(answered, READY_TIMEOUT_S):
-                raise IxyfwdError(f"the model (pid {self.child.pid}) did not listen after {READY_TIMEOUT_S:g} s")
-            words += self.child.words()
-            self._judge(words)
+            self.child.wait_ready(READY_TIMEOUT_S)
             self.client = ModelClient(spec.control)
         except BaseException:
             self.child.end(0)
             raise
-
-    def _judge(self, words: str) -> None:
-        try:
-            answer = json.loads(words.strip().splitlines()[-1])
-        except (ValueError, IndexError):
-            raise IxyfwdError(f"the model {self.child.obituary()} before it listened") from None
-        if "error" in answer:
-            raise _ERRORS.get(answer.get("exit_code", 1), IxyfwdError)(answer["error"])
 
     def end(self) -> None:
         """Ask it to quit, then insist; remove its sockets. Harmless when called twice."""

@@ -19,6 +19,8 @@ from ixyfwd.supervisor.workers import Worker
 
 TICK_S = 1.0
 DONE_CHECK_S = 0.05  # how often a finite wire is asked whether it is done
+DEATH_S = 0.1  # from what a death leads to until the death is known
+LAST_ROUNDS = 50  # of the loop, for all that clients have asked while the run was stopped
 SETTLE_S = 0.05  # time for the last frames to pass before the stop begins; the drain would catch them anyway
 
 
@@ -49,7 +51,7 @@ class Server:
                 self._watch(port.function.removal_fd, self._wanted_back(port))
         if forwarder.model is not None:
             child = forwarder.model.child
-            self._watch(child.pidfd, lambda: self._fail(f"the model (pid {child.pid}) {child.obituary()}"))
+            self._watch(child.pidfd, lambda: self._fail(f"{child.name} {child.obituary()}"))
 
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
         self._loop.watch(fd, call)
@@ -58,7 +60,7 @@ class Server:
         self._reason = self._reason or Reason(why, error)
 
     def _died(self, worker: Worker) -> Callable[[], None]:
-        return lambda: self._fail(self._cause_of_death(worker))
+        return lambda: None if self._reason else self._fail(self._cause_of_death(worker))
 
     def _wanted_back(self, port: Port) -> Callable[[], None]:
         return lambda: self._fail(
@@ -138,10 +140,17 @@ class Server:
                     next_tick = max(next_tick + TICK_S, now)
                 self.dispatch(max(min(next_tick, end, next_check) - now, 0))
         except IxyfwdError as error:
-            self.dispatch(0.1)  # a death explains more than its consequence
+            self._trouble = error
+            self._look_for_a_death()
             gone = self._forwarder.lost_port() if isinstance(error, DeviceGoneError) else None  # names the port too
             return self._reason or Reason("failure", gone or str(error))
         return self._reason
+
+    def _look_for_a_death(self) -> None:
+        """It explains more than its consequence. Clients may be in its way for a round or two."""
+        deadline = time.monotonic() + DEATH_S
+        while self._reason is None and (left_s := deadline - time.monotonic()) > 0:
+            self.dispatch(left_s)
 
     def _tick(self, observer: Observer) -> None:
         status = self._forwarder.tick()
@@ -171,7 +180,11 @@ class Server:
         return True
 
     def waiting(self) -> Waiting:
-        """Those who asked for the stop; they are answered when everything is down."""
+        """Those who asked for the stop, also while it went on; they are answered when everything is down."""
+        self._stop("it has stopped")
+        self._trouble = IxyfwdError("the run has just ended")
+        for _ in range(LAST_ROUNDS):
+            self.dispatch(0)
         return self._control.detach_waiting()
 
     def __enter__(self) -> "Server":

@@ -59,7 +59,7 @@ class _Serving:
         except IxyfwdError as error:
             child = self._model.child
             died = child.wait(0.1)  # a death explains more than its consequence
-            return "failure", f"the model (pid {child.pid}) {child.obituary()}" if died else str(error)
+            return "failure", f"{child.name} {child.obituary()}" if died else str(error)
         return reason, None
 
     def _wait(self, tick: Callable[[Report], None]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.supervisor.children import wait_until
+from ixyfwd.kit.children import wait_until
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.report import (

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.children import Child
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.nic.contract import QueueView, RingView
-from ixyfwd.supervisor.children import Child, wait_until
 from ixyfwd.supervisor.ports import Port, ring_memory
 from ixyfwd.telemetry.counters import (
     DROP_CAUSES,
@@ -92,13 +91,8 @@ class Worker:
         self._pid = self._child.pid
 
     def wait_ready(self) -> None:
-        """Wait until its rx rings are filled. Raises IxyfwdError with the worker's own words if it failed."""
-        child = self._started()
-        if not wait_until(lambda: self.state in (State.READY, State.FAILED) or not child.alive(), READY_TIMEOUT_S):
-            raise IxyfwdError(f"{self.name} (pid {self.pid}) was not ready after {READY_TIMEOUT_S:g} s")
-        if self.state != State.READY:
-            child.wait(1.0)
-            raise IxyfwdError(f"{self.name} (pid {self.pid}) {child.words() or child.obituary()}")
+        """Wait until its rx rings are filled. Raises what `Child.wait_ready` does."""
+        self._started().wait_ready(READY_TIMEOUT_S, lambda: self.state == State.READY)
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -110,8 +104,7 @@ class Worker:
 
     def obituary(self) -> str:
         """One sentence on how it ended."""
-        words = self._started().words()
-        return f"{self.name} (pid {self.pid}) {self._started().obituary()}{': ' + words if words else ''}"
+        return f"{self._started().name} {self._started().obituary()}"
 
     @property
     def state(self) -> State:

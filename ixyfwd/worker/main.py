@@ -1,21 +1,30 @@
 """A worker process from its first statement to its last."""
 
-import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory, FusingEngine
 from ixyfwd.engine.open import open_engine
-from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.process import (
+    Words,
+    freeze_gc,
+    ignore_signals,
+    read_order,
+    run_child,
+    set_name,
+    settle,
+    sleep_exactly,
+    tie_to_parent,
+)
 from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
 from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
-from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 from ixyfwd.worker.steps import forwarding_steps
@@ -23,17 +32,20 @@ from ixyfwd.worker.traffic import traffic_steps
 
 
 def main() -> None:
-    """`python -c '...main()' SPEC_FD ERROR_FD PARENT_PID`; the error pipe takes one sentence if something is wrong."""
-    spec_fd, error_fd, parent_pid = (int(argument) for argument in sys.argv[1:4])
-    tie_to_parent(parent_pid)
-    with open(spec_fd, encoding="utf-8") as file:
-        spec = WorkerSpec.from_json(json.load(file))
-    try:
-        settle(f"ixyfwd-w{spec.index}", spec.cpu, spec.nice)
+    """`python -c '...main()' SPEC_FD WORDS_FD PARENT_PID`; `kit/children.py` starts it so."""
+    spec_fd, words_fd, parent_pid = (int(argument) for argument in sys.argv[1:4])
+
+    def work() -> None:
+        tie_to_parent(parent_pid)
+        spec = WorkerSpec.from_json(read_order(spec_fd))
+        settle(spec.cpu, spec.nice)
+        set_name(f"ixyfwd-w{spec.index}")
+        sleep_exactly()
+        # systemd's SIGTERM reaches the whole group too; the supervisor drains first and then says QUIT.
+        ignore_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         run(spec)
-    except (IxyfwdError, OSError, MemoryError) as error:
-        os.write(error_fd, str(error).encode())
-        raise SystemExit(1) from None
+
+    raise SystemExit(run_child("worker", Words(words_fd), work))
 
 
 def run(spec: WorkerSpec) -> None:
