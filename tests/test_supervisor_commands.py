@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.config.schema import PortConfig
 from ixyfwd.errors import DeviceTimeoutError
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Silent, Status
-from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from tests.driver_fake import FakeFunction
+from tests.plans import plan_of, port_of
 from tests.test_supervisor_parts import runtime
 
 __all__ = ["runtime"]  # a fixture
@@ -45,8 +45,8 @@ def answer(client: socket.socket) -> Any:
 @pytest.fixture
 def run(runtime: Any) -> Iterator[Run]:
     function = FakeFunction()
-    config = Config((PortConfig("a", function.address),), ())
-    forwarder = Forwarder(config, [Port(0, config.ports[0], function)], [], None, [], 0)
+    plan = plan_of(PortConfig("a", function.address))
+    forwarder = Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0)
     with (
         closing(Instance("commands")) as instance,
         StopSignals() as signals,
