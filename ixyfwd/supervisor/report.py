@@ -19,6 +19,7 @@ from ixyfwd.config.schema import Config
 from ixyfwd.driver.frames import queued_frames, received_frames
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.probe.stolen import StolenWatch
+from ixyfwd.supervisor.loss import pause_row
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
@@ -126,8 +127,9 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
     return rows
 
 
-def worker_rows(workers: Sequence[Worker], stolen: StolenWatch) -> list[Status]:
-    """A row per worker. `busy_ns_per_packet` is time in rounds that found frames, over frames received."""
+def worker_rows(workers: Sequence[Worker], stolen: StolenWatch, seconds: float) -> list[Status]:
+    """A row per worker, after `seconds` of traffic. `busy_ns_per_packet` is time in rounds that found frames, over
+    frames received."""
     rows: list[Status] = []
     for worker in workers:
         totals = worker.totals()
@@ -153,6 +155,7 @@ def worker_rows(workers: Sequence[Worker], stolen: StolenWatch) -> list[Status]:
                 "traffic": traffic_words(worker),
                 "rss_mib": round(worker.own_memory_mib(), 1),
                 **stolen_shares(stolen, worker.pid),
+                **pause_row(worker, seconds),
             }
         )
     return rows

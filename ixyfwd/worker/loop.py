@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.telemetry.counters import Command, State, Word
+from ixyfwd.telemetry.counters import NOT_LOOKED, Command, State, Word
 from ixyfwd.worker.idle import Idle, Rest
+from ixyfwd.worker.pauses import Pauses
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
 SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
@@ -40,8 +41,10 @@ def fused_bursts(batch: int) -> int:
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
-    def __init__(self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool) -> None:
-        """`page` is the counters page as 'Q' view."""
+    def __init__(
+        self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None
+    ) -> None:
+        """`page` is the counters page as 'Q' view. Without `pauses` none are counted."""
         self._fused = work if isinstance(work, Fused) else None
         self._steps = () if isinstance(work, Fused) else tuple(work)
         self._page = page
@@ -50,8 +53,10 @@ class PollLoop:
         self._turn_rounds = SHARED_CPU_ROUNDS if shared_cpu else HOUSEKEEPING_ROUNDS
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         self._clock: Callable[[], int] = time.thread_time_ns if shared_cpu else time.monotonic_ns
+        self._pauses = pauses or Pauses(page)
         self._busy_since = 0
         self._busy = False
+        self._spell_bursts = 0  # since _busy_since
         self._empty_rounds = 0
 
     def run(self) -> None:
@@ -85,7 +90,9 @@ class PollLoop:
     def _rounds(self, round_: Callable[[], int], limit: int, rest: Rest) -> int:
         """At most `limit` rounds over all links, none after a long rest; returns how many bursts had frames."""
         clock, page = self._clock, self._page
-        bursts = rounds = empty = 0
+        pauses = self._pauses
+        longer_than_ns = pauses.longer_than_ns
+        bursts = rounds = empty = spell_from = 0
         while rounds < limit:
             rounds += 1
             moved = round_()
@@ -97,18 +104,24 @@ class PollLoop:
             # The clock is read only here, where there is time for it: a busy spell lasts from the last empty round
             # before it to the first one after it.
             now = clock()
+            if now - self._busy_since > longer_than_ns:
+                pauses.judge(now - self._busy_since, bursts - spell_from, page[Word.BURSTS] + spell_from)
             if self._busy:
                 page[Word.BUSY_NS] += now - self._busy_since
                 self._busy = False
+            spell_from = bursts
             empty += 1
             self._empty_rounds += 1
-            long = rest(self._empty_rounds)
+            meant_ns = rest(self._empty_rounds)
             self._busy_since = clock()
-            if long:
+            if meant_ns < 0:
                 break
+            if self._busy_since - now - meant_ns > longer_than_ns:
+                pauses.judge(self._busy_since - now - meant_ns, 0, page[Word.BURSTS] + bursts)
         page[Word.POLLS] += rounds
         page[Word.EMPTY_POLLS] += empty
         page[Word.BURSTS] += bursts
+        self._spell_bursts = bursts - spell_from
         return bursts
 
     def _calls(self, forward: Callable[[], int], calls: int, rest: Rest) -> int:
@@ -124,8 +137,12 @@ class PollLoop:
             if not done & 0xFFFF or (bursts and self._shared_cpu):
                 break
             self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
-            if rest(self._empty_rounds):
+            meant_ns = rest(self._empty_rounds)
+            if meant_ns < 0:
+                self._page[Word.LOOKED_NS] = NOT_LOOKED
                 break
+            if meant_ns:
+                self._page[Word.LOOKED_NS] += meant_ns
         return bursts
 
     def _round_plain(self) -> int:
@@ -154,6 +171,9 @@ class PollLoop:
         page[Word.WAKEUPS] = self._idle.wakeups
         if self._busy:
             now = self._clock()
+            if now - self._busy_since > self._pauses.longer_than_ns:
+                bursts = self._spell_bursts
+                self._pauses.judge(now - self._busy_since, bursts, page[Word.BURSTS] - bursts)
             page[Word.BUSY_NS] += now - self._busy_since
             self._busy_since = now
         if page[Word.FIRST_TX_NS] == 0 and page[Word.BURSTS]:
@@ -165,5 +185,5 @@ class PollLoop:
             time.sleep(1e-3)
 
 
-def _no_rest(empty_rounds: int) -> bool:
-    return False
+def _no_rest(empty_rounds: int) -> int:
+    return 0

@@ -13,10 +13,11 @@ from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
 from ixyfwd.program.contract import Fusible, Program
 from ixyfwd.program.open import open_program
-from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
+from ixyfwd.telemetry.counters import NO_PAUSES, PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, Step, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
+from ixyfwd.worker.pauses import Pauses
 from ixyfwd.worker.process import freeze_gc, settle, tie_to_parent
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 from ixyfwd.worker.traffic import traffic_steps
@@ -58,7 +59,7 @@ def run(spec: WorkerSpec) -> None:
             for port in range(len(spec.doorbells)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
-            loop = PollLoop(work, page, idle, spec.shared_cpu)
+            loop = PollLoop(work, page, idle, spec.shared_cpu, Pauses(page, _shortest_pause_ns(spec)))
             if not spec.collect_garbage:
                 freeze_gc()
             loop.run()
@@ -73,10 +74,21 @@ def _fuse(spec: WorkerSpec, engine: Engine, program: Program) -> Fused | None:
         return None
     limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
     forward, once = (
-        engine.bind_forward(spec.links, spec.batch, program.touched_byte, n, shared_cpu=spec.shared_cpu)
+        engine.bind_forward(
+            spec.links,
+            spec.batch,
+            program.touched_byte,
+            n,
+            shared_cpu=spec.shared_cpu,
+            pause_ns=_shortest_pause_ns(spec),
+        )
         for n in (limit, 1)
     )
     return Fused(forward, once)
+
+
+def _shortest_pause_ns(spec: WorkerSpec) -> int:
+    return spec.layout.rings_last_ns if spec.watches_pauses else NO_PAUSES
 
 
 def _wire_up(spec: WorkerSpec, engine: Engine, memory: EngineMemory, program: Program) -> list[Step]:
