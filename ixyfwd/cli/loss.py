@@ -6,6 +6,7 @@ from typing import Any, Final
 
 Row = tuple[str, str]
 ALWAYS_BUSY: Final = 0.95  # of the time; the rest are the moments before the first frame and after the last
+HINT: Final = "`ixyfwd doctor --measure` shows who takes the CPU"
 MOST: Final = 0.5  # of the drops
 
 
@@ -16,6 +17,7 @@ def loss_rows(status: Mapping[str, Any], width: int) -> list[Row]:
     in_pauses = status.get("drops_in_pauses") or 0
     if in_pauses:
         rows += _wrapped("  in pauses", _pauses_text(status, in_pauses), width)
+        rows.append(("", HINT))
     late = status.get("drops", {}).get("rx_no_descriptor", 0)
     always = [worker for worker in status.get("workers", ()) if (worker.get("busy_share") or 0) >= ALWAYS_BUSY]
     if late and late - in_pauses > MOST * late and always:
@@ -32,7 +34,7 @@ def _pauses_text(status: Mapping[str, Any], in_pauses: int) -> str:
     many = "1 pause of" if pauses == 1 else f"{pauses:,} pauses, the longest"
     return (
         f"about {in_pauses:,} while a worker's CPU was away for longer than its ring lasts: {many} "
-        f"{time_text(longest_us)}{behind} (`ixyfwd doctor --measure` shows more)"
+        f"{time_text(longest_us)}{behind}"
     )
 
 
@@ -47,7 +49,7 @@ def _busy_text(always: list[Mapping[str, Any]]) -> str:
     least = 100 * min(worker["busy_share"] for worker in always)
     names = ", ".join(str(worker["index"]) for worker in always)
     who = f"worker {names} was" if len(always) == 1 else f"workers {names} were"
-    return f"{who} busy with frames {least:.0f} % of the time{'' if len(always) == 1 else ' or more'}"
+    return f"{who} busy {least:.0f} % of the time{'' if len(always) == 1 else ' or more'}"
 
 
 def _wrapped(label: str, text: str, width: int) -> list[Row]:
