@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.engine.contract import FusingEngine
-from ixyfwd.telemetry.counters import PortWord, Word
+from ixyfwd.telemetry.counters import NO_PAUSES, NOT_LOOKED, PortWord, Word
 from tests.fake_nic import UNTOUCHED, Frame, Rig
 
 RXE = 1 << 29
@@ -35,13 +35,20 @@ class Fused:
     """A rig of two ports with the fused loop over both directions."""
 
     def __init__(
-        self, batch: int, *, touches: bool = False, rounds: int = 4, shared_cpu: bool = False, **rig: int
+        self,
+        batch: int,
+        *,
+        touches: bool = False,
+        rounds: int = 4,
+        shared_cpu: bool = False,
+        pause_ns: int = NO_PAUSES,
+        **rig: int,
     ) -> None:
         self.rig = Rig("native", ports=2, **rig)
         self.rig.start()
         assert isinstance(self.rig.engine, FusingEngine)
         self.forward: Callable[[], int] = self.rig.engine.bind_forward(
-            LINKS, batch, "touch" if touches else None, rounds, shared_cpu=shared_cpu
+            LINKS, batch, "touch" if touches else None, rounds, shared_cpu=shared_cpu, pause_ns=pause_ns
         )
         self.page = self.rig.arena[self.rig.layout.counters : self.rig.layout.counters + 4096].cast("Q")
 
@@ -213,3 +220,72 @@ def test_busy_time_is_that_of_rounds_with_frames(shared_cpu: bool) -> None:
 def test_one_empty_round_is_enough_where_others_wait_for_the_cpu() -> None:
     fused = Fused(4, rounds=1000, shared_cpu=True)
     assert fused.run() == (0, 1)
+
+
+PAUSE_S = 0.05
+SHORTEST_PAUSE_NS = 40_000_000  # longer than the machine takes the CPU away, mostly; the tests say "at least"
+
+
+def with_a_pause(fused: Fused) -> float:
+    """Frames, a pause, a call; the most that the pause can have been, in ns."""
+    while not fused.run()[0]:
+        assert fused.rig.nic[0].receive(Frame((60,)))
+    fused.run()
+    began = time.monotonic_ns()
+    time.sleep(PAUSE_S)
+    fused.run()
+    return time.monotonic_ns() - began
+
+
+def test_a_pause_between_two_calls_is_counted_once() -> None:
+    fused = Fused(4, pause_ns=SHORTEST_PAUSE_NS)
+    longest_ns = with_a_pause(fused)
+    assert fused.page[Word.PAUSES] >= 1
+    assert fused.page[Word.PAUSED_NS] >= PAUSE_S * 1e9
+    assert PAUSE_S * 1e9 <= fused.page[Word.LONGEST_PAUSE_NS] <= max(longest_ns, fused.page[Word.PAUSED_NS])
+    found = fused.page[Word.PAUSES]
+    fused.page[Word.LOOKED_NS] += 3_600_000_000_000  # an hour that it was meant to sleep
+    fused.run()
+    assert fused.page[Word.PAUSES] == found
+
+
+def test_a_wait_without_a_planned_end_is_no_pause() -> None:
+    fused = Fused(4, pause_ns=SHORTEST_PAUSE_NS)
+    with_a_pause(fused)
+    fused.page[Word.LOOKED_NS] = NOT_LOOKED
+    found = fused.page[Word.PAUSES]
+    time.sleep(PAUSE_S)
+    fused.run()
+    assert fused.page[Word.PAUSES] == found
+
+
+def test_without_a_shortest_pause_none_is_counted() -> None:
+    fused = Fused(4)
+    with_a_pause(fused)
+    assert (fused.page[Word.PAUSES], fused.page[Word.PAUSED_NS]) == (0, 0)
+
+
+def test_nothing_before_the_first_frame_is_a_pause() -> None:
+    fused = Fused(4, pause_ns=SHORTEST_PAUSE_NS)
+    fused.run()
+    time.sleep(PAUSE_S)
+    fused.run()
+    assert fused.page[Word.PAUSES] == 0
+
+
+@pytest.mark.parametrize(("cost_ns", "counted"), [(1, True), (10**12, False)])
+def test_bursts_explain_a_gap_by_what_they_have_cost(cost_ns: int, counted: bool) -> None:
+    """With pauses from the first ns on every spell is judged; what bursts have cost is written into the page."""
+    fused = Fused(4, pause_ns=0)
+    assert fused.rig.nic[0].receive(Frame((60,)))
+    fused.run()
+    fused.page[Word.BURSTS], fused.page[Word.BUSY_NS] = 1000, 1000 * cost_ns
+    fused.page[Word.LOOKED_NS] = NOT_LOOKED
+    before = fused.page[Word.PAUSED_NS]
+    for _ in range(8):
+        assert fused.rig.nic[0].receive(Frame((60,)))
+    once = fused.rig.engine
+    assert isinstance(once, FusingEngine)
+    bursts = once.bind_forward([(0, 1)], 4, None, 1, pause_ns=0)() >> 16
+    assert bursts == 1
+    assert (fused.page[Word.PAUSED_NS] > before) is counted

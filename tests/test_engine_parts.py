@@ -26,6 +26,8 @@ def test_c_and_python_count_in_the_same_words() -> None:
     assert lib.RS_INTERVAL == RS_INTERVAL
     assert (lib.WORD_POLLS, lib.WORD_EMPTY_POLLS, lib.WORD_BURSTS) == (Word.POLLS, Word.EMPTY_POLLS, Word.BURSTS)
     assert lib.WORD_BUSY_NS == Word.BUSY_NS
+    assert (lib.WORD_PAUSES, lib.WORD_PAUSED_NS) == (Word.PAUSES, Word.PAUSED_NS)
+    assert (lib.WORD_LONGEST_PAUSE_NS, lib.WORD_LOOKED_NS) == (Word.LONGEST_PAUSE_NS, Word.LOOKED_NS)
 
 
 def test_c_structures_are_where_the_layout_says() -> None:

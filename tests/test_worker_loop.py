@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
-from ixyfwd.worker.idle import SPIN_ROUNDS, YIELD_ROUNDS, Idle
+from ixyfwd.telemetry.counters import NO_PAUSES, NOT_LOOKED, PAGE_BYTES, Command, State, Word
+from ixyfwd.worker.idle import SPIN_ROUNDS, WAITED, YIELD_ROUNDS, Idle, Rest
 from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, Fused, PollLoop
+from ixyfwd.worker.pauses import Pauses
 from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import IdlePolicy
 
@@ -46,7 +47,24 @@ class Bench:
         if self.page[Word.STATE] == State.DRAINED:
             self.page[Word.COMMAND] = Command.QUIT
 
-    def run(self, *steps: Step | Fused, shared_cpu: bool = False, policy: IdlePolicy = "spin") -> Idle:
+    def taking(self, *times_ns: int) -> Callable[..., int]:
+        """A program or rest: each call takes the next of `times_ns` of the bench's time, the last one for ever."""
+        left = list(times_ns)
+
+        def call(_: int = 0) -> int:
+            self.now_ns += left.pop(0) if len(left) > 1 else left[0]
+            return 0
+
+        return call
+
+    def run(
+        self,
+        *steps: Step | Fused,
+        shared_cpu: bool = False,
+        policy: IdlePolicy = "spin",
+        pause_ns: int = NO_PAUSES,
+        rest: Rest | None = None,
+    ) -> Idle:
         """Run the loop to DRAINED; then it waits for QUIT, which a sleep gives."""
         idle = Idle(policy, shared_cpu)
         work = steps[0] if isinstance(steps[0], Fused) else [step for step in steps if isinstance(step, Step)]
@@ -54,7 +72,9 @@ class Bench:
             patch.setattr("ixyfwd.worker.loop.time.sleep", self._sleep)
             for clock in ("monotonic_ns", "thread_time_ns"):
                 patch.setattr(f"ixyfwd.worker.loop.time.{clock}", self.clock)
-            PollLoop(work, self.page, idle, shared_cpu).run()
+            if rest is not None:
+                patch.setattr(idle, "rest", rest)
+            PollLoop(work, self.page, idle, shared_cpu, Pauses(self.page, pause_ns)).run()
         return idle
 
 
@@ -169,3 +189,85 @@ def test_idle_policies(policy: str, shared: bool, rounds: int, yields: int, slee
             idle.rest(empty_rounds)
     assert (idle.yields, idle.sleeps, len(slept)) == (yields, sleeps, sleeps)
     assert all(0 < seconds < 1e-3 for seconds in slept)
+
+
+USUAL = [1, 0] * 10
+"""Bursts that cost 10 ns each: what the following ones are judged by."""
+
+
+def pauses(bench: Bench) -> tuple[int, int, int]:
+    words = (Word.PAUSES, Word.PAUSED_NS, Word.LONGEST_PAUSE_NS)
+    count, total, longest = (bench.page[word] for word in words)
+    return count, total, longest
+
+
+def test_time_that_bursts_do_not_explain_is_a_pause() -> None:
+    bench = Bench()
+    program = bench.taking(*[0] * 10, 5000, 900, 7000)
+    bench.run(bench.step("a", [*USUAL, 1, 0, 1, 0, 1, 0], program), pause_ns=1000)
+    count, total, longest = pauses(bench)
+    assert count == 2
+    assert longest == pytest.approx(7000, rel=0.02)
+    assert total == pytest.approx(12_000, rel=0.02)
+
+
+def test_a_pause_is_seen_without_frames_and_between_two_looks_around() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [*USUAL, *[0] * 20]), pause_ns=1000, rest=bench.taking(*[0] * 15, 5000, 0))
+    assert pauses(bench)[0] == 1
+    busy = Bench()
+    busy.run(busy.step("a", [*USUAL, *[1] * 591], busy.taking(*[0] * 300, 5000, 0)), pause_ns=1000)
+    assert pauses(busy)[0] == 1, "the spell is longer than the time between two looks around"
+
+
+def test_a_forwarder_that_is_always_too_slow_has_no_pauses() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [1] * (20 * HOUSEKEEPING_ROUNDS), bench.taking(3000)), pause_ns=1000)
+    assert bench.page[Word.BUSY_NS] > 0
+    assert pauses(bench) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("meant_ns", "took_ns", "counted_ns"),
+    [(0, 5000, 5000), (20_000, 20_500, 0), (20_000, 26_000, 6000), (WAITED, 100_000, 0)],
+)
+def test_a_rest_is_a_pause_as_far_as_it_was_not_meant_to_be(meant_ns: int, took_ns: int, counted_ns: int) -> None:
+    bench = Bench()
+    first = iter([True])
+
+    def rest(_: int) -> int:
+        if bench.page[Word.BURSTS] and next(first, False):
+            bench.now_ns += took_ns
+            return meant_ns
+        return 0
+
+    bench.run(bench.step("a", [*[1, 0] * HOUSEKEEPING_ROUNDS, 0, 0]), pause_ns=1000, rest=rest)
+    count, total, _ = pauses(bench)
+    assert count == bool(counted_ns)
+    assert total == pytest.approx(counted_ns, abs=20)
+
+
+def test_no_pauses_are_counted_before_the_first_frame_nor_where_the_cpu_is_shared() -> None:
+    bench = Bench()
+    bench.run(bench.step("a", [0] * 5), pause_ns=1000, rest=bench.taking(5000))
+    assert pauses(bench) == (0, 0, 0)
+    shared = Bench()
+    shared.run(shared.step("a", list(USUAL), shared.taking(5000)), shared_cpu=True)
+    assert pauses(shared) == (0, 0, 0)
+
+
+def test_the_fused_loop_is_told_what_a_rest_was_meant_to_take() -> None:
+    bench = Bench()
+    rests = iter([0, 20_000, 200_000] + [0] * 100)
+    seen: list[int] = []
+    calls = fused(bench, [(0, 16)] * 6)
+
+    def call() -> int:
+        seen.append(bench.page[Word.LOOKED_NS])
+        return calls.forward()
+
+    bench.run(Fused(call, call), rest=lambda _: next(rests))
+    assert seen[:4] == [0, 0, 20_000, 220_000]
+    waits = Bench()
+    waits.run(fused(waits, [(0, 16)]), rest=lambda _: WAITED)
+    assert waits.page[Word.LOOKED_NS] == NOT_LOOKED

@@ -13,6 +13,7 @@ from ixyfwd.bench.cli import app as bench
 from ixyfwd.cli.failures import guarded
 from ixyfwd.cli.output import silence
 from ixyfwd.cli.traffic_options import capture_command, generate_command
+from ixyfwd.errors import UsageError
 
 InstanceOption = Annotated[
     str, typer.Option("--instance", metavar="NAME", help="Name of the running instance.", show_default=True)
@@ -281,11 +282,23 @@ def unbind(
     unbind_command(device or (), everything=everything, restore_only=restore, dry_run=dry_run, json=json)
 
 
-def doctor(config: ConfigOption = None, json: JsonOption = False) -> int:
+def doctor(
+    config: ConfigOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also keep the workers' and the model's CPUs busy for a moment and watch them."),
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", help="How long to measure; 1 if left out.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
     """Whether this machine is ready: what was found, what is wanted, and the command that fixes it."""
     from ixyfwd.cli.doctor import doctor_command  # noqa: PLC0415
 
-    return doctor_command(config, json)
+    if seconds is not None and not measure:
+        raise UsageError("--seconds is how long --measure lasts: give both")
+    return doctor_command(config, json, measure_s=(1.0 if seconds is None else seconds) if measure else None)
 
 
 def fault(

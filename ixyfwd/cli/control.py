@@ -21,7 +21,17 @@ from ixyfwd.errors import UsageError
 View = Literal["status", "stats", "ports", "workers"]
 
 _HEAD: Final = ("instance", "state", "device", "engine", "program", "uptime_s")
-_TOTALS: Final = ("rate_mpps", "rate_rx_mpps", "rx_packets", "tx_packets", "drops", "in_flight", "faults", "sink")
+_TOTALS: Final = (
+    "rate_mpps",
+    "rate_rx_mpps",
+    "rx_packets",
+    "tx_packets",
+    "drops",
+    "drops_in_pauses",
+    "in_flight",
+    "faults",
+    "sink",
+)
 _KEYS: Final = {
     "stats": (*_HEAD, *_TOTALS, "ports"),
     "ports": (*_HEAD, "ports"),
@@ -67,7 +77,7 @@ def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
 
 
 def _grids(view: View, status: Status) -> list[Grid]:
-    from ixyfwd.cli.detail import drops_grid, port_grids, rests_grid, sink_detail_grid  # noqa: PLC0415
+    from ixyfwd.cli.detail import drops_grid, pauses_grid, port_grids, rests_grid, sink_detail_grid  # noqa: PLC0415
 
     match view:
         case "status":
@@ -83,5 +93,5 @@ def _grids(view: View, status: Status) -> list[Grid]:
         case "ports":
             found = [ports_grid(status)]
         case "workers":
-            found = [workers_grid(status, with_pid=True), rests_grid(status)]
+            found = [workers_grid(status, with_pid=True), rests_grid(status), pauses_grid(status)]
     return [grid for grid in found if grid is not None]

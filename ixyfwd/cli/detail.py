@@ -1,12 +1,14 @@
 """The long tables of `ixyfwd stats`, `ixyfwd ports` and `ixyfwd workers`: every counter by name."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from ixyfwd.cli.loss import time_text
 from ixyfwd.cli.render import Column, Grid, Status, count, device, figure, make_grid
 
 _NAME = Column("counter", 36, right=False)
 _VALUE = Column("value", 38)
+_AWAY: Final = {"paused": "paused_share", "waited": "run_delay_share", "stolen": "steal_share"}
 
 
 def rests_grid(status: Status) -> Grid:
@@ -17,6 +19,25 @@ def rests_grid(status: Status) -> Grid:
         [str(worker["index"]), *(count(worker.get(name)) for name in names)] for worker in status.get("workers", ())
     ]
     return make_grid("when nothing came", columns, rows)
+
+
+def pauses_grid(status: Status) -> Grid:
+    """When each worker's CPU was away: by the worker's own clock, behind other processes, by the hypervisor's word."""
+    columns = (Column("#", 2), Column("pauses", 13), Column("longest", 9), *(Column(n, 7) for n in _AWAY))
+    rows = [
+        [
+            str(worker["index"]),
+            count(worker.get("pauses")),
+            "-" if worker.get("longest_pause_us") is None else time_text(worker["longest_pause_us"]),
+            *(_percent(worker.get(key)) for key in _AWAY.values()),
+        ]
+        for worker in status.get("workers", ())
+    ]
+    return make_grid("when its CPU was away for longer than a ring lasts", columns, rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}%"
 
 
 def drops_grid(status: Status) -> Grid:

@@ -2,30 +2,50 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import typer
 
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.start import ready_config
 from ixyfwd.config.machine import this_machine
+from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
-from ixyfwd.host.doctor_machine import Machine, State
+from ixyfwd.host.doctor_machine import Machine, Need, State
+from ixyfwd.host.doctor_measure import measured_rows, unmeasured_row
+from ixyfwd.host.doctor_watch import Seen, as_json, watch_machine
 from ixyfwd.nic.registry import chips
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
+LONGEST_WATCH_S: Final = 600
+Watch = Callable[[Need, float], Seen]
 _STATE_WIDTH: Final = max(len(state) for state in State)
 
 
-def doctor_command(config: Path | None, json: bool, root: str | Path = "/") -> int:
-    """Print a row per requirement; 1 if something required is missing. Raises ConfigErrors for a wrong file."""
+def doctor_command(
+    config: Path | None,
+    json: bool,
+    root: str | Path = "/",
+    *,
+    measure_s: float | None = None,
+    watch: Watch = watch_machine,
+) -> int:
+    """Print a row per requirement; 1 if something required is missing. With `measure_s` the CPUs are watched for so
+    long, by `watch`. Raises ConfigErrors for a wrong file, UsageError for a wrong time."""
+    if measure_s is not None and not 0 < measure_s <= LONGEST_WATCH_S:
+        raise UsageError(f"--seconds: found {measure_s:g}, expected more than 0 and at most {LONGEST_WATCH_S}")
     cpus = this_machine()
     chosen = ready_config(config, cpus)
     names = {f"{chip.vendor:04x}:{chip.device:04x}": chip.name for chip in chips()}
     tap = any(port.wire is not None and "tap" in port.wire.needs for port in chosen.ports)
-    rows = examine(Machine(root), need_of(chosen, cpus.allowed, names, tap=tap))
+    machine, need = Machine(root), need_of(chosen, cpus.allowed, names, tap=tap)
+    rows = examine(machine, need)
+    measured: dict[str, Any] | None = None
+    if measure_s is not None:
+        more, measured = _measure(machine, need, measure_s, watch)
+        rows += more
     out = Lines(sys.stdout)
     code = exit_code(rows)
     if json:
@@ -34,6 +54,7 @@ def doctor_command(config: Path | None, json: bool, root: str | Path = "/") -> i
                 "schema": SCHEMA,
                 "config": None if config is None else str(config),
                 "rows": [row.as_json() for row in rows],
+                "measured": measured,
                 "counts": counts(rows),
                 "exit_code": code,
             }
@@ -44,6 +65,14 @@ def doctor_command(config: Path | None, json: bool, root: str | Path = "/") -> i
         out.write(*_lines(rows, coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
         out.write(", ".join(f"{number} {state}" for state, number in counts(rows).items()))
     return code
+
+
+def _measure(machine: Machine, need: Need, seconds: float, watch: Watch) -> tuple[list[Row], dict[str, Any] | None]:
+    try:
+        seen = watch(need, seconds)
+    except (IxyfwdError, OSError) as error:
+        return [unmeasured_row(str(error))], None
+    return measured_rows(machine, need, seen), as_json(seen, need.ring_fill_us)
 
 
 def _lines(rows: Sequence[Row], *, coloured: bool) -> Iterator[str]:

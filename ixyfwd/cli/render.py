@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ixyfwd.cli.loss import loss_rows
+
 Status = Mapping[str, Any]
 WIDTH: Final = 80
+TOTALS_WIDTH: Final = 56  # of the second column of the totals
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def tick_line(status: Status) -> str:
 
 
 def totals_grid(status: Status) -> Grid:
-    """Rates and totals; causes of drops that happened."""
+    """Rates and totals; causes of drops that happened, and what is known of their reasons."""
     rows = [
         ("engine, program", f"{status.get('engine', '?')}, {status.get('program', '?')}"),
         ("rate", rate_text(status)),
@@ -113,11 +116,12 @@ def totals_grid(status: Status) -> Grid:
         ("sent", count(status.get("tx_packets"))),
         ("dropped", count(dropped(status))),
         *((f"  {cause}", count(number)) for cause, number in status.get("drops", {}).items() if number),
+        *loss_rows(status, TOTALS_WIDTH),
         ("in flight", count(status.get("in_flight"))),
     ]
     if status.get("device") != "wire":
         rows.append(("faults", count(status.get("faults"))))
-    columns = (Column("", 20, right=False), Column("", 56, right=False))
+    columns = (Column("", 20, right=False), Column("", TOTALS_WIDTH, right=False))
     return make_grid(title_line(status), columns, rows)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from ixyfwd.engine.batch import Batch
 from ixyfwd.memory.layout import WorkerLayout
 from ixyfwd.pci.function import DmaMap
+from ixyfwd.telemetry.counters import NO_PAUSES
 
 RS_INTERVAL = 32  # a tx descriptor asks for write-back when its index is 31 modulo 32
 
@@ -97,13 +98,16 @@ class FusingEngine(Protocol):
         limit: int,
         *,
         shared_cpu: bool = False,
+        pause_ns: int = NO_PAUSES,
     ) -> Callable[[], int]:
         """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
 
         `frame_op`: the program, one with a `frame.h`, that each frame goes through, or None. It returns after the round
         over all links that brings bursts and empty rounds to `limit`, or after some empty rounds in a row (where others
         wait for the CPU, after one): bursts that had frames << 16 | empty rounds at the end. POLLS, EMPTY_POLLS, BURSTS
-        and BUSY_NS of the counters page are kept by it.
+        and BUSY_NS of the counters page are kept by it, and PAUSES, PAUSED_NS and LONGEST_PAUSE_NS: times of more than
+        `pause_ns` in which it did not look at the rings, between two calls too. Who rests between calls adds to
+        LOOKED_NS what was meant to be slept.
         """
 
 

@@ -20,7 +20,15 @@ from ixyfwd.engine.startup import adopt, device_addresses, start_rx
 from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import RingLayout
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS, ProgramWord, program_word
+from ixyfwd.telemetry.counters import (
+    NO_PAUSES,
+    NOT_LOOKED,
+    PORT_BLOCK_WORD,
+    PORT_BLOCK_WORDS,
+    ProgramWord,
+    Word,
+    program_word,
+)
 
 IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round takes tens of ns, going there a hundred
 
@@ -127,6 +135,7 @@ class NativeEngine:
         limit: int,
         *,
         shared_cpu: bool = False,
+        pause_ns: int = NO_PAUSES,
     ) -> Callable[[], int]:
         """See `engine.contract.FusingEngine`."""
         self._check_open()
@@ -145,6 +154,8 @@ class NativeEngine:
         forwarder.directions = directions
         forwarder.count = len(links)
         forwarder.page = ffi.cast("uint64_t *", self._arena + self._memory.layout.counters)
+        forwarder.page[Word.LOOKED_NS] = NOT_LOOKED
+        forwarder.pause_ns = pause_ns
         forwarder.limit = min(limit, lib.MAX_BURSTS - len(links) * lib.SINGLES)
         forwarder.patience = 1 if shared_cpu else IDLE_ROUNDS
         # Where the CPU is shared, wall time would charge this worker for the others' turns.

@@ -16,7 +16,6 @@ from ixyfwd.memory.hugepages import pages_for
 from ixyfwd.memory.layout import compute_layout, minimum_buffers
 
 SCHEMA: Final = 1
-_LINE_RATE_PPS: Final = 14_880_952  # 64-byte frames at 10 Gb/s
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
     """What `config` asks of a machine whose `allowed_cpus` it may use. `chips` and `tap`: see
     `Need`."""
     forward = config.forward
-    workers = place(config, allowed_cpus).workers
+    placement = place(config, allowed_cpus)
+    workers = placement.workers
     layout = compute_layout(
         ports=len(config.ports),
         workers=len(workers),
@@ -64,10 +64,11 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
     return Need(
         devices=tuple(port.device for port in config.ports if not port.device.startswith(served)),
         workers=workers,
+        model=placement.model,
         ports=len(config.ports),
         arena_pages=pages_for(layout.size),
         backing=config.memory.backing,
-        ring_fill_us=1e6 * forward.ring_size / _LINE_RATE_PPS,
+        ring_fill_us=layout.workers[0].rings_last_ns / 1000,
         spin=forward.idle == "spin",
         tap=tap,
         chips=chips,

@@ -46,13 +46,15 @@ class Finding:
 class Need:
     """What a configuration asks of the machine.
 
-    `devices` are PCI addresses, `workers` CPUs in the order of the workers, `arena_pages` 2 MiB pages, `backing` as in
-    the configuration, `ring_fill_us` the time in which line rate fills an empty receive ring, `chips` the names of the
-    PCI ids ("8086:10fb") that the driver takes. `spin`: the workers never sleep. `tap`: some wire is a TAP interface.
+    `devices` are PCI addresses, `workers` CPUs in the order of the workers, `model` the model's CPU if a port is
+    simulated, `arena_pages` 2 MiB pages, `backing` as in the configuration, `ring_fill_us` the time in which line rate
+    fills an empty receive ring, `chips` the names of the PCI ids ("8086:10fb") that the driver takes. `spin`: the
+    workers never sleep. `tap`: some wire is a TAP interface.
     """
 
     devices: tuple[str, ...] = ()
     workers: tuple[int, ...] = ()
+    model: int | None = None
     ports: int = 2
     arena_pages: int = 0
     backing: str = "auto"

@@ -25,6 +25,7 @@ RING_STATE_BYTES = 64
 POOL_STATE_BYTES = 64
 CRC_BYTES = 4
 TAG_BYTES = 4
+SMALLEST_FRAME_PS = 67_200  # 64 bytes, preamble and gap (84 bytes) at 10 Gb/s
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class RingLayout:
     state: int
     entries: int
 
+    @property
+    def lasts_ns(self) -> int:
+        """The time in which smallest frames at line rate fill the ring, when it is empty."""
+        return self.entries * SMALLEST_FRAME_PS // 1000
+
 
 @dataclass(frozen=True)
 class WorkerLayout:
@@ -72,6 +78,11 @@ class WorkerLayout:
     pool: int
     buffers_base: int
     buffers: int
+
+    @property
+    def rings_last_ns(self) -> int:
+        """How long the worker may be away before the first of its receive rings overflows, at the worst."""
+        return min(ring.lasts_ns for ring in self.rx)
 
     def buffer_offsets(self) -> list[int]:
         """Offset of the *frame* (behind the headroom) of each buffer id, as a list indexed by id."""

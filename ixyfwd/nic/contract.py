@@ -98,6 +98,9 @@ class Statistics(Protocol):
     def rx_no_descriptor(self) -> int:
         """Frames dropped because their ring had no free descriptor."""
 
+    def no_descriptor(self, queue: int) -> int:
+        """The same of one queue."""
+
     @property
     def rx_missed(self) -> int:
         """Frames dropped because the device had no room of its own."""

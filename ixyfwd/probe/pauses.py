@@ -10,14 +10,39 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from time import monotonic_ns
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.probe.stolen import run_delay_ns, steal_ns
 
 SHORTEST_NS: Final = 1000  # a turn of the loop takes about a tenth of this
 NS_PER_S: Final = 1_000_000_000
 GRACE_S: Final = 10.0  # for interpreters to start and end on a machine that is busy
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What happened on a CPU in `elapsed_ns`. `run_delay_ns`: behind other processes; `steal_ns`: what the hypervisor
+    says it took; None is what cannot be read."""
+
+    gaps_ns: tuple[int, ...]
+    elapsed_ns: int
+    run_delay_ns: int | None
+    steal_ns: int | None
+
+
+def observe(cpu: int, duration_s: float) -> Watched:
+    """Spin on `cpu`."""
+    before, stolen_before, begun_ns = run_delay_ns(os.getpid()), steal_ns().get(cpu), monotonic_ns()
+    gaps_ns = watch(cpu, duration_s)
+    elapsed_ns, after, stolen_after = monotonic_ns() - begun_ns, run_delay_ns(os.getpid()), steal_ns().get(cpu)
+    return Watched(tuple(gaps_ns), elapsed_ns, _grown(before, after), _grown(stolen_before, stolen_after))
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else max(0, after - before)
 
 
 def watch(cpu: int, duration_s: float) -> list[int]:
@@ -36,18 +61,24 @@ def watch(cpu: int, duration_s: float) -> list[int]:
 
 def watch_cpus(cpus: Collection[int], duration_s: float) -> dict[int, list[int]]:
     """By CPU the gaps of `watch`, all CPUs at the same time. Raises IxyfwdError if a process of it fails."""
+    return {cpu: list(watched.gaps_ns) for cpu, watched in observe_cpus(cpus, duration_s).items()}
+
+
+def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]:
+    """`observe` on all CPUs at the same time, a process on each. Raises IxyfwdError if one of them fails."""
     command = (sys.executable, "-m", __name__)
     processes = {
         cpu: subprocess.Popen((*command, str(cpu), str(duration_s)), stdout=subprocess.PIPE, text=True)  # noqa: S603
         for cpu in sorted(cpus)
     }
-    gaps: dict[int, list[int]] = {}
+    found: dict[int, Watched] = {}
     try:
         for cpu, process in processes.items():
             said, _ = process.communicate(timeout=duration_s + GRACE_S)
             if process.returncode:
                 raise IxyfwdError(f"watching CPU {cpu} for pauses failed with exit code {process.returncode}")
-            gaps[cpu] = json.loads(said)
+            words = json.loads(said)
+            found[cpu] = Watched(**{**words, "gaps_ns": tuple(words["gaps_ns"])})
     except subprocess.TimeoutExpired:
         raise IxyfwdError(
             f"watching CPU {cpu} for {duration_s:g} s was not over after {duration_s + GRACE_S:g} s"
@@ -56,9 +87,9 @@ def watch_cpus(cpus: Collection[int], duration_s: float) -> dict[int, list[int]]
         for process in processes.values():
             process.kill()
             process.wait()
-    return gaps
+    return found
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the terminal's whole group; the caller ends its children
-    print(json.dumps(watch(int(sys.argv[1]), float(sys.argv[2]))))
+    print(json.dumps(asdict(observe(int(sys.argv[1]), float(sys.argv[2])))))

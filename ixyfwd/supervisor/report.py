@@ -17,6 +17,7 @@ from typing import Any
 
 from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.programs.contract import ProgramOptions
+from ixyfwd.supervisor.loss import pause_row
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
@@ -98,8 +99,9 @@ def port_rows(ports: Sequence[Port], model: Mapping[str, Any] | None) -> list[St
     return rows
 
 
-def worker_rows(workers: Sequence[Worker], stolen: StolenWatch) -> list[Status]:
-    """A row per worker. `busy_ns_per_packet` is time in rounds that found frames, over frames received."""
+def worker_rows(workers: Sequence[Worker], stolen: StolenWatch, seconds: float) -> list[Status]:
+    """A row per worker, after `seconds` of traffic. `busy_ns_per_packet` is time in rounds that found frames, over
+    frames received."""
     rows: list[Status] = []
     for worker in workers:
         totals = worker.totals()
@@ -125,6 +127,7 @@ def worker_rows(workers: Sequence[Worker], stolen: StolenWatch) -> list[Status]:
                 "traffic": traffic_words(worker),
                 "rss_mib": round(worker.own_memory_mib(), 1),
                 **stolen_shares(stolen, worker.pid),
+                **pause_row(worker, seconds),
             }
         )
     return rows

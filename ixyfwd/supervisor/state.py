@@ -8,6 +8,7 @@ from typing import Any
 from ixyfwd.errors import DeviceGoneError
 from ixyfwd.plan.plan import Plan
 from ixyfwd.probe.stolen import StolenWatch
+from ixyfwd.supervisor.loss import drops_in_pauses
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
@@ -132,18 +133,20 @@ class Forwarder:
         now = self.moment()
         drops = drops_by_cause(self.ports, self.workers, self.plan.loop.programs)
         model = self.model_stats()
+        seconds = time.monotonic() - self.begun.at_s
         return {
             **self.head(),
-            "uptime_s": round(time.monotonic() - self.begun.at_s, 3),
+            "uptime_s": round(seconds, 3),
             "rx_packets": now.rx_packets,
             "tx_packets": now.tx_packets,
             "drops": drops,
+            "drops_in_pauses": drops_in_pauses(self.ports, self.workers, seconds),
             "in_flight": max(0, now.rx_packets - now.tx_packets - sum(drops.values())),
             "faults": fault_count(model),
             "rate_mpps": round(self.rates[1], 3),
             "rate_rx_mpps": round(self.rates[0], 3),
             "programs": program_rows(self.plan.loop.programs, self.workers),
-            "workers": worker_rows(self.workers, self.stolen),
+            "workers": worker_rows(self.workers, self.stolen, seconds),
             "model_process": model_row(self.model, self.stolen),
             "ports": port_rows(self.ports, model),
             "sink": sink_sums(model, final=False),

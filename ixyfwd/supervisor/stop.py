@@ -8,6 +8,7 @@ from functools import partial
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.children import wait_until
+from ixyfwd.supervisor.loss import drops_in_pauses
 from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.report import (
@@ -147,10 +148,11 @@ def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callab
         "rx_packets": totals.rx_packets,
         "tx_packets": totals.tx_packets,
         "drops": drops_by_cause(forwarder.ports, forwarder.workers, forwarder.plan.loop.programs),
+        "drops_in_pauses": drops_in_pauses(forwarder.ports, forwarder.workers, seconds),
         "rate_mpps": round(totals.tx_packets / seconds / 1e6, 3),
         "rate_rx_mpps": round(totals.rx_packets / seconds / 1e6, 3),
         "programs": program_rows(forwarder.plan.loop.programs, forwarder.workers),
-        "workers": worker_rows(forwarder.workers, forwarder.stolen),
+        "workers": worker_rows(forwarder.workers, forwarder.stolen, seconds),
         "model_process": model_row(forwarder.model, forwarder.stolen),
         "notices": forwarder.notices,
         **found,

@@ -1,12 +1,12 @@
 """The counters page: 1024 64-bit words per worker, written by that worker, read by anybody.
 
-Words 0-7 describe the worker, word 8 (a cache line of its own) is the only one that the supervisor writes,
-words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of 32
-words for each program. `engine/_c/native.h` has the same
-numbers in C; a test compares the two.
+Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the only one that the supervisor
+writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
+32 words for each program. `engine/_c/native.cdef.h` has the same numbers in C; a test compares the two.
 """
 
 from enum import IntEnum
+from typing import Final
 
 PAGE_BYTES = 8192
 PAGE_WORDS = PAGE_BYTES // 8
@@ -37,6 +37,10 @@ class Command(IntEnum):
     QUIT = 2
 
 
+NOT_LOOKED: Final = (1 << 63) - 1  # in LOOKED_NS: before the first look, or after a wait whose end was left open
+NO_PAUSES: Final = (1 << 63) - 1  # as the shortest pause that counts: none does
+
+
 class Word(IntEnum):
     """Words of the page that are not per port."""
 
@@ -44,6 +48,10 @@ class Word(IntEnum):
     PID = 1
     HEARTBEAT = 2  # moves at every housekeeping round, also when idle
     FIRST_TX_NS = 3  # CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before
+    PAUSES = 4  # times the worker was away from its rings for longer than the smallest of them lasts
+    PAUSED_NS = 5  # all of these together
+    LONGEST_PAUSE_NS = 6
+    LOOKED_NS = 7  # fused loop: its clock at its last look at the rings, and the rest that it asked for since
     COMMAND = 8  # the supervisor's word
     GO = 9  # the supervisor's too: 1 once links are up and a generator may send
     POLLS = 16  # rounds over all links

@@ -23,13 +23,16 @@ from contextlib import suppress
 
 from ixyfwd.worker.spec import IdlePolicy
 
-Rest = Callable[[int], bool]
-"""Called after the n-th empty round in a row; whether it may have taken so long that commands should be looked at."""
+Rest = Callable[[int], int]
+"""Called after the n-th empty round in a row; the ns that it meant to be away: 0 if it kept the CPU or only let others
+go first, WAITED if it waited for a message, possibly so long that commands should be looked at."""
 
+WAITED = -1
+NS_PER_S = 1e9
 SPIN_ROUNDS = 2_000  # some hundreds of microseconds of empty rounds before the CPU is given away
 YIELD_ROUNDS = 2_000
-FIRST_SLEEP_S = 20e-6
-LONG_SLEEP_S = 200e-6
+FIRST_SLEEP_NS = 20_000
+LONG_SLEEP_NS = 200_000
 LONG_SLEEP_AFTER_ROUNDS = SPIN_ROUNDS + YIELD_ROUNDS + 5_000  # about a quarter of a second of short sleeps
 INTERRUPT_SPIN_ROUNDS = 200  # about what it costs to fall asleep and be woken
 INTERRUPT_WAIT_MS = 100  # the longest block: heartbeat and commands are words in memory, which wake nobody
@@ -66,32 +69,33 @@ class Idle:
         self.yields += 1
         os.sched_yield()
 
-    def _spin(self, empty_rounds: int) -> bool:
-        return False
+    def _spin(self, empty_rounds: int) -> int:
+        return 0
 
-    def _adaptive(self, empty_rounds: int) -> bool:
+    def _adaptive(self, empty_rounds: int) -> int:
         if empty_rounds <= self._spin_rounds:
-            return False
+            return 0
         if empty_rounds <= self._sleep_after:
             self.give_way()
-            return False
+            return 0
         return self._sleep(empty_rounds)
 
-    def _sleep(self, empty_rounds: int) -> bool:
+    def _sleep(self, empty_rounds: int) -> int:
         self.sleeps += 1
-        time.sleep(LONG_SLEEP_S if empty_rounds > LONG_SLEEP_AFTER_ROUNDS else FIRST_SLEEP_S)
-        return False
+        asked_ns = LONG_SLEEP_NS if empty_rounds > LONG_SLEEP_AFTER_ROUNDS else FIRST_SLEEP_NS
+        time.sleep(asked_ns / NS_PER_S)
+        return asked_ns
 
-    def _interrupt(self, empty_rounds: int) -> bool:
+    def _interrupt(self, empty_rounds: int) -> int:
         if empty_rounds < self._spin_rounds:
-            return False
+            return 0
         if empty_rounds > self._spin_rounds:
             self.sleeps += 1
             if self._messages.poll(INTERRUPT_WAIT_MS):
                 self.wakeups += 1
         # A round follows before the next block, whichever way this one ended.
         self._empty_eventfds()
-        return empty_rounds > self._spin_rounds
+        return WAITED if empty_rounds > self._spin_rounds else 0
 
     def _empty_eventfds(self) -> None:
         for fd in self._fds:

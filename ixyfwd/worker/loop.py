@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ixyfwd.telemetry.counters import Command, State, Word
+from ixyfwd.telemetry.counters import NOT_LOOKED, Command, State, Word
 from ixyfwd.worker.idle import Idle, Rest
+from ixyfwd.worker.pauses import Pauses
 from ixyfwd.worker.rounds import Step, Turn, new_turn
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
@@ -32,8 +33,10 @@ def fused_bursts(batch: int) -> int:
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
-    def __init__(self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool) -> None:
-        """`page` is the counters page as 'Q' view."""
+    def __init__(
+        self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None
+    ) -> None:
+        """`page` is the counters page as 'Q' view. Without `pauses` none are counted."""
         self._fused = work if isinstance(work, Fused) else None
         self._steps = () if isinstance(work, Fused) else tuple(work)
         self._rest: Rest = idle.rest
@@ -42,11 +45,13 @@ class PollLoop:
         self._shared_cpu = shared_cpu
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         self._clock: Callable[[], int] = time.thread_time_ns if shared_cpu else time.monotonic_ns
+        self._pauses = pauses or Pauses(page)
         self._busy_since = 0
         self._busy = False
         self._empty_rounds = 0  # in a row
         self._empty_in_turn = 0
         self._bursts_in_turn = 0  # until its last empty round
+        self._spell_bursts = 0  # since _busy_since
 
     def run(self) -> None:
         """Poll until QUIT. After DRAIN the first empty round is reported as DRAINED: nothing is left in the rings."""
@@ -84,23 +89,32 @@ class PollLoop:
         page[Word.POLLS] += steps // len(self._steps)
         page[Word.EMPTY_POLLS] += self._empty_in_turn
         page[Word.BURSTS] += bursts
+        self._spell_bursts = bursts - self._bursts_in_turn
         return bursts
 
     def _empty_round(self, bursts: int) -> bool:
         """What is done when no link has frames; `bursts` of this turn had some. True: it may have taken long."""
         # The clock is read only here, where there is time for it: a busy spell lasts from the last empty round before
         # it to the first one after it.
+        page, pauses, before = self._page, self._pauses, self._bursts_in_turn
         now = self._clock()
-        if self._busy or bursts > self._bursts_in_turn:
-            self._page[Word.BUSY_NS] += now - self._busy_since
+        gap_ns = now - self._busy_since
+        if gap_ns > pauses.longer_than_ns:
+            pauses.judge(gap_ns, bursts - before, page[Word.BURSTS] + before)
+        if self._busy or bursts > before:
+            page[Word.BUSY_NS] += gap_ns
             self._busy = False
             self._bursts_in_turn = bursts
             self._empty_rounds = 0
         self._empty_in_turn += 1
         self._empty_rounds += 1
-        long = self._rest(self._empty_rounds)
+        meant_ns = self._rest(self._empty_rounds)
         self._busy_since = self._clock()
-        return long
+        if meant_ns < 0:
+            return True
+        if self._busy_since - now - meant_ns > pauses.longer_than_ns:
+            pauses.judge(self._busy_since - now - meant_ns, 0, page[Word.BURSTS] + bursts)
+        return False
 
     def _calls(self, forward: Callable[[], int], calls: int) -> int:
         """Up to `calls` calls of the fused loop, which counts rounds, bursts and busy time itself. The last one is that
@@ -115,8 +129,12 @@ class PollLoop:
             if not done & 0xFFFF or (bursts and self._shared_cpu):
                 break
             self._empty_rounds += 1  # a call's empty rounds are one here: they take as long as one of Python's
-            if self._rest(self._empty_rounds):
+            meant_ns = self._rest(self._empty_rounds)
+            if meant_ns < 0:
+                self._page[Word.LOOKED_NS] = NOT_LOOKED
                 break
+            if meant_ns:
+                self._page[Word.LOOKED_NS] += meant_ns
         return bursts
 
     def _housekeep(self) -> None:
@@ -127,6 +145,9 @@ class PollLoop:
         page[Word.WAKEUPS] = self._idle.wakeups
         if self._busy:
             now = self._clock()
+            if now - self._busy_since > self._pauses.longer_than_ns:
+                bursts = self._spell_bursts
+                self._pauses.judge(now - self._busy_since, bursts, page[Word.BURSTS] - bursts)
             page[Word.BUSY_NS] += now - self._busy_since
             self._busy_since = now
         if page[Word.FIRST_TX_NS] == 0 and page[Word.BURSTS]:
@@ -138,5 +159,5 @@ class PollLoop:
             time.sleep(1e-3)
 
 
-def _no_rest(empty_rounds: int) -> bool:
-    return False
+def _no_rest(empty_rounds: int) -> int:
+    return 0

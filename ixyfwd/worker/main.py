@@ -21,10 +21,11 @@ from ixyfwd.kit.process import (
 )
 from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
-from ixyfwd.telemetry.counters import PAGE_BYTES, State, Word
+from ixyfwd.telemetry.counters import NO_PAUSES, PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
+from ixyfwd.worker.pauses import Pauses
 from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
 from ixyfwd.worker.steps import forwarding_steps
@@ -70,7 +71,7 @@ def run(spec: WorkerSpec) -> None:
             for port in range(len(spec.doorbells)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
-            loop = PollLoop(work, page, idle, spec.shared_cpu)
+            loop = PollLoop(work, page, idle, spec.shared_cpu, Pauses(page, _shortest_pause_ns(spec)))
             if not spec.collect_garbage:
                 freeze_gc()
             loop.run()
@@ -85,9 +86,21 @@ def _fuse(spec: WorkerSpec, engine: Engine) -> Fused | None:
         return None
     limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
     forward, once = (
-        engine.bind_forward(spec.links, spec.batch, spec.frame_op, n, shared_cpu=spec.shared_cpu) for n in (limit, 1)
+        engine.bind_forward(
+            spec.links,
+            spec.batch,
+            spec.frame_op,
+            n,
+            shared_cpu=spec.shared_cpu,
+            pause_ns=_shortest_pause_ns(spec),
+        )
+        for n in (limit, 1)
     )
     return Fused(forward, once)
+
+
+def _shortest_pause_ns(spec: WorkerSpec) -> int:
+    return spec.layout.rings_last_ns if spec.watches_pauses else NO_PAUSES
 
 
 def _map_doorbells(spec: DoorbellSpec, stack: ExitStack) -> Doorbells:

@@ -58,6 +58,11 @@ class WorkerSpec:
     traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
     collect_garbage: bool = False  # let Python's collector run; only to measure what it costs
 
+    @property
+    def watches_pauses(self) -> bool:
+        """Whether it counts its pauses. Where others poll on the same CPU, their turns are none."""
+        return not self.shared_cpu
+
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
         return asdict(self)

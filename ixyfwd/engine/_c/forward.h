@@ -196,15 +196,42 @@ static uint64_t clock_ns(const struct forwarder *forwarder)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* A gap of more than pause_ns between two readings of the clock. It is a pause if `bursts`, what was done in it, explain
+ * less than half of it, by what a burst has cost so far, and leave more than pause_ns: as `Pauses` in worker/pauses.py. */
+static __attribute__((noinline, cold)) void judge_gap(struct forwarder *forwarder, uint64_t gap_ns, uint32_t bursts)
+{
+	uint64_t *const page = forwarder->page;
+	uint64_t work_ns = 0;
+	if (page[WORD_BURSTS] == 0) /* nothing to lose yet, and nothing to judge by */
+		return;
+	if (bursts) {
+		const uint64_t busy_ns = page[WORD_BUSY_NS]; /* before this call; a pause in this call may be longer */
+		const uint64_t paused_ns = forwarder->paused_busy_ns < busy_ns ? forwarder->paused_busy_ns : busy_ns;
+		work_ns = bursts * ((busy_ns - paused_ns) / page[WORD_BURSTS]);
+	}
+	const int64_t pause_ns = (int64_t)(gap_ns - work_ns);
+	if (pause_ns <= forwarder->pause_ns || pause_ns <= (int64_t)work_ns)
+		return;
+	page[WORD_PAUSES]++;
+	page[WORD_PAUSED_NS] += (uint64_t)pause_ns;
+	if ((uint64_t)pause_ns > page[WORD_LONGEST_PAUSE_NS])
+		page[WORD_LONGEST_PAUSE_NS] = (uint64_t)pause_ns;
+	if (bursts)
+		forwarder->paused_busy_ns += (uint64_t)pause_ns;
+}
+
 /* The clock is read in empty rounds only, where there is time for it: a busy spell lasts from the last empty round before
- * it (or the start of the call) to the first one after it. */
+ * it (or the start of the call) to the first one after it. LOOKED_NS is the last reading, for the gap between calls. */
 static inline __attribute__((always_inline)) uint32_t forward_rounds(struct forwarder *forwarder)
 {
 	const struct direction *const directions = forwarder->directions, *const end = directions + forwarder->count;
 	const uint32_t limit = forwarder->limit, patience = forwarder->patience;
 	uint32_t bursts = 0, empty = 0, rounds = 0, silent = 0, idle_bursts = 0;
 	uint64_t since = clock_ns(forwarder), busy_ns = 0;
-	while (bursts + empty < limit && silent < patience) {
+	const int64_t away_ns = (int64_t)(since - forwarder->page[WORD_LOOKED_NS]);
+	if (away_ns > forwarder->pause_ns)
+		judge_gap(forwarder, (uint64_t)away_ns, 0);
+	do { /* limit and patience are at least 1 */
 		const uint32_t before = bursts;
 		for (const struct direction *direction = directions; direction < end; direction++)
 			bursts += forward_bursts(direction);
@@ -213,20 +240,29 @@ static inline __attribute__((always_inline)) uint32_t forward_rounds(struct forw
 			silent = 0;
 			continue;
 		}
-		const uint64_t now = clock_ns(forwarder);
+		const uint64_t now = clock_ns(forwarder), gap_ns = now - since;
+		if ((int64_t)gap_ns > forwarder->pause_ns)
+			judge_gap(forwarder, gap_ns, bursts - idle_bursts);
 		if (bursts != idle_bursts)
-			busy_ns += now - since;
+			busy_ns += gap_ns;
 		idle_bursts = bursts;
 		since = now;
 		empty++;
 		silent++;
+	} while (bursts + empty < limit && silent < patience);
+	if (bursts != idle_bursts) {
+		const uint64_t now = clock_ns(forwarder), gap_ns = now - since;
+		if ((int64_t)gap_ns > forwarder->pause_ns)
+			judge_gap(forwarder, gap_ns, bursts - idle_bursts);
+		busy_ns += gap_ns;
+		since = now;
 	}
-	if (bursts != idle_bursts)
-		busy_ns += clock_ns(forwarder) - since;
-	forwarder->page[WORD_POLLS] += rounds;
-	forwarder->page[WORD_EMPTY_POLLS] += empty;
-	forwarder->page[WORD_BURSTS] += bursts;
-	forwarder->page[WORD_BUSY_NS] += busy_ns;
+	uint64_t *const page = forwarder->page;
+	page[WORD_LOOKED_NS] = since;
+	page[WORD_POLLS] += rounds;
+	page[WORD_EMPTY_POLLS] += empty;
+	page[WORD_BURSTS] += bursts;
+	page[WORD_BUSY_NS] += busy_ns;
 	return bursts << 16 | silent;
 }
 

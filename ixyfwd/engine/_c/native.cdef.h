@@ -23,6 +23,10 @@ enum {
 };
 
 enum { /* of the counters page */
+	WORD_PAUSES = 4,
+	WORD_PAUSED_NS = 5,
+	WORD_LONGEST_PAUSE_NS = 6,
+	WORD_LOOKED_NS = 7,
 	WORD_COMMAND = 8,
 	WORD_GO = 9,
 	WORD_POLLS = 16,
@@ -126,6 +130,8 @@ struct forwarder {
 	uint32_t limit;    /* bursts and empty rounds after which it returns; the round that gets there is finished */
 	uint32_t patience; /* empty rounds in a row after which it returns */
 	int32_t clock;     /* that busy time is counted by */
+	int64_t pause_ns;  /* gaps between two looks at the rings that are longer may be pauses */
+	uint64_t paused_busy_ns; /* of BUSY_NS, what the pauses in it took */
 };
 
 /* What fills a batch with numbered frames: frame k belongs to flow k modulo flows and is its (k / flows)-th. */

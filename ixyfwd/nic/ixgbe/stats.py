@@ -134,6 +134,10 @@ class PortStatistics:
         """Frames written to the ring of one queue."""
         return self.queues["QPRC"][queue]
 
+    def no_descriptor(self, queue: int) -> int:
+        """Frames dropped because the ring of one queue had no free descriptor; 0 before the first reading."""
+        return self.queues["QPRDC"][queue] if "QPRDC" in self.queues else 0
+
     @property
     def rx_bytes(self) -> int:
         """Bytes written to buffers, without CRC."""

@@ -1,0 +1,57 @@
+"""What the drops of a status come from, in words: a busy machine or a forwarder that is too slow."""
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any, Final
+
+Row = tuple[str, str]
+ALWAYS_BUSY: Final = 0.95  # of the time; the rest are the moments before the first frame and after the last
+HINT: Final = "`ixyfwd doctor --measure` shows who takes the CPU"
+MOST: Final = 0.5  # of the drops
+
+
+def loss_rows(status: Mapping[str, Any], width: int) -> list[Row]:
+    """Rows to stand under the causes of drops, of a label and a text of up to `width` characters. None where nothing
+    was dropped, or nothing is known about it."""
+    rows: list[Row] = []
+    in_pauses = status.get("drops_in_pauses") or 0
+    if in_pauses:
+        rows += _wrapped("  in pauses", _pauses_text(status, in_pauses), width)
+        rows.append(("", HINT))
+    late = status.get("drops", {}).get("rx_no_descriptor", 0)
+    always = [worker for worker in status.get("workers", ()) if (worker.get("busy_share") or 0) >= ALWAYS_BUSY]
+    if late and late - in_pauses > MOST * late and always:
+        rows += _wrapped("  too slow", _busy_text(always), width)
+    return rows
+
+
+def _pauses_text(status: Mapping[str, Any], in_pauses: int) -> str:
+    workers = status.get("workers", ())
+    pauses = sum(worker.get("pauses") or 0 for worker in workers)
+    longest_us = max((worker.get("longest_pause_us") or 0 for worker in workers), default=0)
+    waited = max((worker.get("run_delay_share") or 0 for worker in workers), default=0)
+    behind = f"; behind other processes {100 * waited:.1f} % of the time" if waited >= 0.0005 else ""
+    many = "1 pause of" if pauses == 1 else f"{pauses:,} pauses, the longest"
+    return (
+        f"about {in_pauses:,} while a worker's CPU was away for longer than its ring lasts: {many} "
+        f"{time_text(longest_us)}{behind}"
+    )
+
+
+def time_text(us: float) -> str:
+    """ "84 us", "3.1 ms", "1.2 s"."""
+    if us < 1000:
+        return f"{us:.0f} us"
+    return f"{us / 1e3:.1f} ms" if us < 1e6 else f"{us / 1e6:.1f} s"
+
+
+def _busy_text(always: list[Mapping[str, Any]]) -> str:
+    least = 100 * min(worker["busy_share"] for worker in always)
+    names = ", ".join(str(worker["index"]) for worker in always)
+    who = f"worker {names} was" if len(always) == 1 else f"workers {names} were"
+    return f"{who} busy {least:.0f} % of the time{'' if len(always) == 1 else ' or more'}"
+
+
+def _wrapped(label: str, text: str, width: int) -> list[Row]:
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    return [(label if i == 0 else "", line) for i, line in enumerate(lines)]
