@@ -315,3 +315,22 @@ def test_the_kernels_own_ping_is_captured(tmp_path: Path) -> None:
     assert capture.returncode == 0, out + err
     assert_received(report_of(out))
     assert [line.split(", ")[2] for line in shown(file)] == [f"seq {number}" for number in (1, 2, 3)]
+
+
+def test_what_a_stopped_worker_misses_fell_into_pauses() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("with one CPU worker and model share it, and no pauses are counted")
+    command = [*IXYFWD, "capture", "sim:p0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # frames flow
+        (worker,) = [child for child in psutil.Process(process.pid).children() if child.name() == "ixyfwd-w0"]
+        for _ in range(3):
+            worker.send_signal(signal.SIGSTOP)
+            time.sleep(0.1)
+            worker.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        report = report_of(process.communicate(timeout=30)[0])
+    assert_received(report)
+    assert 0 < report["drops_in_pauses"] <= report["drops"]["rx_no_descriptor"]

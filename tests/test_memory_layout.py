@@ -100,3 +100,12 @@ def test_frames_spread_over_the_cache_sets() -> None:
     sets = [offset // CACHE_LINE_BYTES % 64 for offset in worker.buffer_offsets()[:512]]
     assert len(set(sets)) == 64
     assert max(sets.count(s) for s in set(sets)) <= 10
+
+
+@settings(max_examples=20, deadline=None)
+@given(layouts())
+def test_rings_last_as_long_as_line_rate_takes_to_fill_them(drawn: tuple[ArenaLayout, int, int]) -> None:
+    layout, ring, _ = drawn
+    frames_per_s = 14_880_952  # 64 bytes at 10 Gb/s
+    for worker in layout.workers:
+        assert abs(worker.rings_last_ns - 1e9 * ring / frames_per_s) < 1 + ring * 1e-3

@@ -1,18 +1,22 @@
 """What the machine does to processes that poll: distance, stolen time."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from ixyfwd.errors import IxyfwdError
 from ixyfwd.probe import distance
 from ixyfwd.probe.distance import distance_of, round_trip_ns
-from ixyfwd.probe.pauses import watch_cpus
+from ixyfwd.probe.pauses import observe_cpus, watch_cpus
 from ixyfwd.probe.stolen import StolenWatch, run_delay_ns, steal_ns
+from tests.support import eventually
 
 STAT = "cpu  1 2 3 4 5 6 7 90 0 0\ncpu0 1 2 3 4 5 6 7 {} 0 0\ncpu1 1 2 3 4 5 6 7 {} 0 0\nintr 1\n"
 
@@ -99,3 +103,27 @@ def test_cpus_are_watched_side_by_side() -> None:
     found = watch_cpus(cpus, 0.05)
     assert set(found) == cpus
     assert all(gap >= 1000 for gaps in found.values() for gap in gaps)
+
+
+def test_a_watched_cpu_has_an_account_of_its_time() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    found = observe_cpus({cpu}, 0.05)[cpu]
+    assert found.elapsed_ns >= 50_000_000
+    assert sum(found.gaps_ns) <= found.elapsed_ns
+    assert found.run_delay_ns is not None and 0 <= found.run_delay_ns <= found.elapsed_ns
+
+
+def test_a_cpu_that_may_not_be_used_is_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(IxyfwdError, match="watching CPU 1023 for pauses failed with exit code 1"):
+        observe_cpus({1023}, 0.05)
+    assert capfd.readouterr().err.strip() == "ixyfwd: CPU 1023 cannot be watched (Invalid argument)"
+
+
+def test_watchers_do_not_outlive_who_asked() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    program = f"from ixyfwd.probe.pauses import watch_cpus\nwatch_cpus({{{cpu}}}, 60)"
+    with subprocess.Popen([sys.executable, "-c", program]) as asking:
+        process = psutil.Process(asking.pid)
+        watchers = eventually(process.children, "a watcher is started")
+        asking.send_signal(signal.SIGKILL)
+    assert eventually(lambda: not watchers[0].is_running() or watchers[0].status() == psutil.STATUS_ZOMBIE, "it ends")

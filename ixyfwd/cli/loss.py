@@ -33,9 +33,14 @@ def _pauses_text(status: Mapping[str, Any], in_pauses: int) -> str:
     behind = f"; behind other processes {100 * waited:.1f} % of the time" if waited >= 0.0005 else ""
     many = "1 pause of" if pauses == 1 else f"{pauses:,} pauses, the longest"
     return (
-        f"about {in_pauses:,} while a worker's CPU was away for longer than its ring lasts: {many} "
+        f"about {rounded(in_pauses):,} while a worker's CPU was away for longer than its ring lasts: {many} "
         f"{time_text(longest_us)}{behind}"
     )
+
+
+def rounded(number: int) -> int:
+    """To three digits: it is an estimate."""
+    return round(number, min(0, 3 - len(str(number))))
 
 
 def time_text(us: float) -> str:

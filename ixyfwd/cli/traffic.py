@@ -13,6 +13,7 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Any, Final, TextIO
 
 from ixyfwd.cli.live import stop_this_run
+from ixyfwd.cli.loss import HINT, rounded
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.render import Status, count, figure
 from ixyfwd.cli.start import check_duration, replay_bindings
@@ -183,6 +184,10 @@ def _end(report: Status, lines: Sequence[str], stream: TextIO, json: bool) -> in
         title = f"{report['command']}: {figure(report['uptime_s'])} s ({report['reason']})"
         rate = f"{figure(report['rate_mpps'], 3)} Mpps ({report['device']})"
         causes = [f"dropped, {cause}: {number:,}" for cause, number in report["drops"].items() if number]
+        if report.get("drops_in_pauses"):
+            causes.append(
+                f"of these about {rounded(report['drops_in_pauses']):,} while the worker's CPU was away; {HINT}"
+            )
         Lines(stream).write(f"{title}, {rate}", *lines, *causes)
     return int(report["exit_code"])
 

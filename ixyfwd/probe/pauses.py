@@ -4,6 +4,7 @@ On each CPU a process of its own reads the clock for a while and notes the gaps:
 virtual machine the host, which no setting of this system shows or prevents.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from ixyfwd.probe.stolen import run_delay_ns, steal_ns
 
 SHORTEST_NS: Final = 1000  # a turn of the loop takes about a tenth of this
 NS_PER_S: Final = 1_000_000_000
+_PR_SET_PDEATHSIG: Final = 1
 GRACE_S: Final = 10.0  # for interpreters to start and end on a machine that is busy
 
 
@@ -66,9 +68,9 @@ def watch_cpus(cpus: Collection[int], duration_s: float) -> dict[int, list[int]]
 
 def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]:
     """`observe` on all CPUs at the same time, a process on each. Raises IxyfwdError if one of them fails."""
-    command = (sys.executable, "-m", __name__)
+    head, tail = (sys.executable, "-m", __name__), (str(duration_s), str(os.getpid()))
     processes = {
-        cpu: subprocess.Popen((*command, str(cpu), str(duration_s)), stdout=subprocess.PIPE, text=True)  # noqa: S603
+        cpu: subprocess.Popen((*head, str(cpu), *tail), stdout=subprocess.PIPE, text=True)  # noqa: S603
         for cpu in sorted(cpus)
     }
     found: dict[int, Watched] = {}
@@ -90,6 +92,21 @@ def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]
     return found
 
 
+def _die_with(parent_pid: int) -> None:
+    """What spins must not outlive its parent, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        raise SystemExit(1)
+
+
+def _main(cpu: int, duration_s: float, parent_pid: int) -> None:
+    _die_with(parent_pid)
+    try:
+        print(json.dumps(asdict(observe(cpu, duration_s))))
+    except OSError as error:
+        raise SystemExit(f"ixyfwd: CPU {cpu} cannot be watched ({error.strerror})") from None
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the terminal's whole group; the caller ends its children
-    print(json.dumps(asdict(observe(int(sys.argv[1]), float(sys.argv[2])))))
+    _main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -9,6 +9,8 @@ tx_packets: frames that a port has sent. Both are the ports' own counters. drops
 packet buffer full) and from the workers' counters (error frames, tx ring full, lost with a dead worker). in_flight is
 read from the rings by the ports' drivers: received but not taken by a worker, or queued but not sent. After an orderly
 stop the sum is exact; while frames move the parts are read one after the other, and in_flight is what is left.
+
+drops_in_pauses is no part of that sum: an estimate of the drops for which a worker was not there (supervisor/loss.py).
 """
 
 from collections.abc import Mapping, Sequence

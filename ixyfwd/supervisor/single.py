@@ -192,6 +192,7 @@ def run_capture(config: Config, order: CaptureOrder, name: str, duration_s: floa
         "written": words["written"],
         "filtered": words["filtered"],
         "drops": {**drops, "worker_died": died},
+        "drops_in_pauses": report["drops_in_pauses"],
         "in_flight": report["in_flight"],
         "rate_mpps": report["rate_rx_mpps"],
     }

@@ -2,7 +2,8 @@
 
 Another process had the CPU, or the host of a virtual machine did, or a signal stopped the worker. Nobody tells it; it
 only sees, by its own clock, that more time went by between two looks at its rings than its bursts explain. What is
-shorter than the smallest receive ring lasts at line rate loses nothing and is not counted.
+shorter than the smallest receive ring lasts at line rate loses nothing and is not counted. Pauses between the same two
+looks are one: a busy engine that takes long for a burst counts few long ones.
 
 A rest is no pause as far as it was meant to be: what a sleep lasts beyond what was asked for is one, and so is what a
 yield lasts. A wait for an interrupt has no length that was asked for and is never one. Where several processes poll on
