@@ -383,7 +383,7 @@ def act(desk: Desk, step: tuple[str, int, bytes]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEP, max_size=40))
-def test_whatever_clients_do_the_server_stays_within_bounds_and_serves(steps: list[tuple[str, int, bytes]]) -> None:
+def test_the_server_stays_within_its_bounds_and_serves_after_any_behaviour(steps: list[tuple[str, int, bytes]]) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, closing(Desk(Path(folder) / "s", FEW)) as desk:
         for step in steps:
             act(desk, step)

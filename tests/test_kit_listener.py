@@ -34,7 +34,7 @@ def test_a_live_socket_is_left_alone(tmp_path: Path) -> None:
     first.close()
 
 
-def test_a_socket_of_somebody_else_is_not_removed(tmp_path: Path) -> None:
+def test_the_socket_of_another_listener_is_not_removed(tmp_path: Path) -> None:
     first = Listener(str(tmp_path / "s"))
     os.unlink(first.path)
     second = Listener(str(tmp_path / "s"))

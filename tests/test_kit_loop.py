@@ -64,7 +64,7 @@ def test_what_is_waited_for_can_change(loop: Loop) -> None:
     assert called == ["writable"]
     os.close(reading)
     loop.dispatch()
-    assert called == ["writable"] * 2, "that the peer is gone is told whatever is waited for"
+    assert called == ["writable"] * 2, "that the peer is gone is always told"
     loop.forget(writing)
     os.close(writing)
 

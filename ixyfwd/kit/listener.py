@@ -16,7 +16,7 @@ class Listener:
     """A listening socket at `path`, mode 0600; `close` removes the file."""
 
     def __init__(self, path: str) -> None:
-        """Raises RefusedError if somebody listens there, UsageError or IxyfwdError if the path cannot be used."""
+        """Raises RefusedError if a process listens there, UsageError or IxyfwdError if the path cannot be used."""
         self.path = path
         if len(os.fsencode(path)) > PATH_LIMIT_BYTES:
             raise UsageError(
@@ -55,7 +55,7 @@ class Listener:
             return None
 
     def close(self) -> None:
-        """Leaves the file alone if somebody else's socket is there by now."""
+        """Leaves the file alone if it is another socket by now."""
         self._socket.close()
         with contextlib.suppress(OSError):
             if os.stat(self.path).st_ino == self._inode:
@@ -63,7 +63,7 @@ class Listener:
 
 
 def _make_way(path: str) -> None:
-    """Remove a socket file that nobody listens on."""
+    """Remove a socket file without a listener."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -86,7 +86,7 @@ def _open_locked(path: Path) -> int:
             holder = _read_holder(fd)
             os.close(fd)
             raise LockHeldError(holder)
-        # A file that its last holder removed between our open and our lock is nobody's: the name has another.
+        # If its last holder removed it between our open and our lock, the name belongs to another file by now.
         if os.fstat(fd).st_nlink:
             return fd
         os.close(fd)
