@@ -100,24 +100,29 @@ def _build(checkout: Checkout, source: Source, place: Path) -> None:
         script = tree / "scripts" / "build_inplace.py"
         if not script.exists():
             raise UsageError(f"{source} cannot be built: it has no scripts/build_inplace.py")
-        env = {**os.environ, "PYTHONPATH": str(tree)}
-        try:
-            done = subprocess.run(  # noqa: S603
-                [sys.executable, str(script)],
-                cwd=tree,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=BUILD_TIMEOUT_S,
-            )
-        except subprocess.TimeoutExpired:
-            raise UsageError(f"{source} does not build: it was not over after {BUILD_TIMEOUT_S:g} s") from None
+        done = _run(source, tree, str(script))
         if done.returncode:
             raise UsageError(f"{source} does not build: {_reason(done.stderr)}")
+        _run(source, tree, "-m", "compileall", "-q", "ixyfwd")  # once, and not in every run
         (tree / LOCK).touch()
         with suppress(FileExistsError):
             _move(tree, place)
+
+
+def _run(source: Source, tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """This interpreter in a tree."""
+    try:
+        return subprocess.run(  # noqa: S603
+            [sys.executable, *words],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{source} does not build: it was not over after {BUILD_TIMEOUT_S:g} s") from None
 
 
 def _move(tree: Path, place: Path) -> None:

@@ -37,7 +37,7 @@ class Checkout:
     """The checkout at a directory. Every method raises UsageError with git's own words if git cannot do it."""
 
     def __init__(self, root: Path = ROOT) -> None:
-        """Raises UsageError if there is no git or no checkout."""
+        """Raises UsageError if there is no git, or no checkout that it reads."""
         git = shutil.which("git")
         if git is None:
             raise UsageError("commits cannot be compared: there is no git on this machine; name two environments")
@@ -45,6 +45,7 @@ class Checkout:
             raise UsageError(f"{root} is no git checkout, so there are no commits to compare; name two environments")
         self.root = root
         self._git = git
+        self._run("rev-parse", "--git-dir")  # git may refuse a directory for reasons of its own
 
     def commit(self, name: str) -> Source:
         """What a commit-ish names."""
@@ -52,7 +53,9 @@ class Checkout:
             found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except UsageError:
             hint = "; this clone is shallow, `git fetch --unshallow` brings the rest" if self.is_shallow() else ""
-            raise UsageError(f"{name!r} is not a commit of {self.root}{hint}") from None
+            raise UsageError(
+                f"{name!r} is not a commit of {self.root}{hint}; an environment is named by its path, such as ./.venv"
+            ) from None
         return Source(found, self._run("rev-parse", f"{found}^{{tree}}"), changed=False)
 
     def is_shallow(self) -> bool:

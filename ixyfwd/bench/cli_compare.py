@@ -77,7 +77,7 @@ def compare(  # noqa: PLR0917
     ] = False,
     fail_if_slower: Annotated[
         float | None,
-        typer.Option(metavar="PERCENT", help="exit code 1 if B is surely slower by more (or takes more instructions)"),
+        typer.Option(min=0, metavar="PERCENT", help="exit code 1 if B is surely slower (or counts more) than that"),
     ] = None,
     as_json: JsonOption = False,
     csv: CsvOption = None,

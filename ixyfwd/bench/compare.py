@@ -148,7 +148,7 @@ def _add(
     whole = True
     for key in [key for key in runs[0] if key in runs[1]]:
         both = [run[key] for run in runs]
-        there = {row.get("core_distance", distance) for row, distance in zip(both, distances, strict=True)}
+        there = {row.get("core_distance") or distance for row, distance in zip(both, distances, strict=True)}
         if len(there) > 1 or "mixed" in there:
             whole = False
             continue

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.bench.builds import built, compiler
-from ixyfwd.bench.checkout import Checkout
+from ixyfwd.bench.checkout import ROOT, Checkout, Source
 from ixyfwd.errors import IxyfwdError, UsageError
 
 WORKING_TREE: Final = "."
@@ -68,22 +69,35 @@ class Side:
         return subprocess.CompletedProcess(command, process.returncode, out, said)
 
 
-def open_sides(names: tuple[str, str], stack: ExitStack, progress: Callable[[str], None]) -> tuple[Side, Side]:
-    """Both sides, ready to run while the stack is open.
+def open_sides(
+    names: tuple[str, str], stack: ExitStack, progress: Callable[[str], None], root: Path = ROOT
+) -> tuple[Side, Side]:
+    """Both sides, ready to run while the stack is open; commits are those of the checkout at `root`.
 
     Raises UsageError for a name that means nothing, a tree that does not build, an environment without ixyfwd.
     """
-    first, second = (_open(name, stack, progress) for name in names)
+    meant = [_meaning(name, root) for name in names]  # before anything is built
+    sources = dict.fromkeys(one for one in meant if isinstance(one, Source))
+    builds = [built(Checkout(root), source, progress) for source in sources]
+    with ThreadPoolExecutor(len(names)) as pool:
+        folders = dict(zip(sources, pool.map(stack.enter_context, builds), strict=True))
+    first, second = (
+        _tree(name, one, folders[one]) if isinstance(one, Source) else _environment(name, one)
+        for name, one in zip(names, meant, strict=True)
+    )
     return first, second
 
 
-def _open(name: str, stack: ExitStack, progress: Callable[[str], None]) -> Side:
+def _meaning(name: str, root: Path) -> Source | Path:
+    """The source that a name means, or an interpreter."""
     python = _interpreter(name)
     if python is not None:
-        return _environment(name, python)
-    checkout = Checkout()
-    source = checkout.working_tree() if name == WORKING_TREE else checkout.commit(name)
-    folder = stack.enter_context(built(checkout, source, progress))
+        return python
+    checkout = Checkout(root)
+    return checkout.working_tree() if name == WORKING_TREE else checkout.commit(name)
+
+
+def _tree(name: str, source: Source, folder: Path) -> Side:
     env = {**os.environ, "PYTHONPATH": str(folder)}
     found = _ask(name, sys.executable, folder, env)
     if Path(found["file"]).parent.parent != folder.resolve():
