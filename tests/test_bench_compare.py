@@ -60,7 +60,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def fake_sides(monkeypatch: pytest.MonkeyPatch) -> tuple[Side, Side]:
     """Two sides for functions that are given what their runs print."""
-    first, second = (Side(name, sys.executable, ROOT, {}, {}) for name in "ab")
+    first, second = (Side(name, sys.executable, ROOT, os.environ, {}) for name in "ab")
     return first, second
 
 
@@ -291,7 +291,7 @@ def test_a_run_that_fails_costs_its_pair_only(fake_sides: tuple[Side, Side], mon
 
 
 def test_a_case_that_cannot_be_counted_says_why(fake_sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
-    def count_total(case: Case, python: str, folder: Path, env: dict[str, str]) -> tuple[int, int]:
+    def count_total(case: Case, *where: Any) -> tuple[int, int]:
         raise IxyfwdError("there is no valgrind")
 
     monkeypatch.setattr(counts, "count_total", count_total)
@@ -304,6 +304,17 @@ def test_a_case_that_cannot_be_counted_says_why(fake_sides: tuple[Side, Side], m
     )
     assert set(one.cells().values()) == {None}
     assert not interrupted
+
+
+def test_a_side_names_its_functions_itself(fake_sides: tuple[Side, Side], small: Path) -> None:
+    (names,) = fake_sides[0].functions([CASE])
+    assert names and all(name.isidentifier() for name in names)
+    with ExitStack() as stack:
+        old, _ = open_sides(("HEAD", "HEAD"), stack, quiet, small)  # and this checkout's modules do not fill its gaps
+        with pytest.raises(IxyfwdError, match=r"^instructions cannot be counted: ModuleNotFoundError: No module named"):
+            old.functions([CASE])
+        (one,), _ = counts.count_sides([CASE], (old, old), quiet)
+    assert one.problem and one.problem.startswith(f"{old}: instructions cannot be counted")
 
 
 @IN_CHECKOUT

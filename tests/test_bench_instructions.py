@@ -163,7 +163,7 @@ def record_counts() -> None:
     with ExitStack() as stack:
         side, _ = open_sides((".", "."), stack, say)
         with ThreadPoolExecutor(2) as pool:
-            totals = list(pool.map(lambda case: count_total(case, side.python, side.folder, side.env), CASES))
+            totals = list(pool.map(lambda case: count_total(case, None, side.python, side.folder, side.env), CASES))
     now = {name_of(case): round(total / frames, 4) for case, (total, frames) in zip(CASES, totals, strict=True)}
     text = json.dumps({"compiled_by": compiled_by(), "instructions_per_packet": now}, indent=4)
     (ROOT / RECORD).write_text(text + "\n", encoding="utf-8")

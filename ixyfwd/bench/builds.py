@@ -25,6 +25,11 @@ from ixyfwd.errors import UsageError
 KEPT: Final = 8  # builds, of some 8 MiB each
 BUILD_TIMEOUT_S: Final = 600.0
 LOCK: Final = ".in-use"
+# An editable installation would give a tree the modules that it lacks, those that failed to compile for example.
+ALONE: Final = """
+import sys
+sys.meta_path[:] = [one for one in sys.meta_path if not getattr(one, "__module__", "").startswith("__editable__")]
+"""
 FLAGS: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 
 
@@ -100,6 +105,7 @@ def _build(checkout: Checkout, source: Source, place: Path) -> None:
         script = tree / "scripts" / "build_inplace.py"
         if not script.exists():
             raise UsageError(f"{source} cannot be built: it has no scripts/build_inplace.py")
+        (tree / "sitecustomize.py").write_text(ALONE, encoding="utf-8")
         done = _run(source, tree, str(script))
         if done.returncode:
             raise UsageError(f"{source} does not build: {_reason(done.stderr)}")

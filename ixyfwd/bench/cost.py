@@ -115,11 +115,16 @@ def count_instructions(case: Case) -> float:
 
 
 def count_total(
-    case: Case, python: str = sys.executable, folder: Path | None = None, env: Mapping[str, str] | None = None
+    case: Case,
+    functions: Sequence[str] | None = None,
+    python: str = sys.executable,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[int, int]:
     """Instructions of the C functions and the frames that went through them; every run of a build gives the same two.
 
-    Of the ixyfwd that `python` imports in `folder` with the environment `env`. Raises as `count_instructions`.
+    Of the ixyfwd that `python` imports in `folder` with the environment `env`, where the functions may have other
+    names. Raises as `count_instructions`.
     """
     if case.engine != "native":
         raise IxyfwdError(f"{case}: instructions are counted in C functions only; the {case.engine} engine has none")
@@ -129,7 +134,7 @@ def count_total(
     with tempfile.TemporaryDirectory(prefix="ixyfwd-callgrind-") as name:
         out = Path(name) / "out"
         command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += [f"--toggle-collect={name}" for name in _functions(case)]
+        command += [f"--toggle-collect={name}" for name in functions or _functions(case)]
         command += [python, "-m", "ixyfwd.bench.counted", *_words(case)]
         done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)  # noqa: S603
         frames = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("frames ")]

@@ -46,8 +46,9 @@ def count_sides(
 ) -> tuple[list[Counts], bool]:
     """Each case on each side, and whether Ctrl-C ended it before all were counted. A side that cannot be counted is a
     problem of that case."""
+    names = [_functions(side, cases) for side in sides]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        waiting = [pool.submit(_count, case, sides, progress) for case in cases]
+        waiting = [pool.submit(_count, case, sides, both, progress) for case, *both in zip(cases, *names, strict=True)]
         try:
             return [one.result() for one in waiting], False
         except KeyboardInterrupt:
@@ -56,13 +57,27 @@ def count_sides(
             return [one.result() for one in waiting if one.done() and not one.cancelled()], True
 
 
-def _count(case: Case, sides: tuple[Side, Side], progress: Callable[[str], None]) -> Counts:
+def _functions(side: Side, cases: Sequence[Case]) -> Sequence[list[str] | IxyfwdError]:
+    try:
+        return side.functions(cases)
+    except IxyfwdError as error:
+        return [error] * len(cases)
+
+
+def _count(
+    case: Case,
+    sides: tuple[Side, Side],
+    functions: Sequence[list[str] | IxyfwdError],
+    progress: Callable[[str], None],
+) -> Counts:
     found: list[float | None] = []
     problems = []
-    for side in sides:
+    for side, names in zip(sides, functions, strict=True):
         progress(f"callgrind, {side}: {case}")
         try:
-            instructions, frames = count_total(case, side.python, side.folder, side.env)
+            if isinstance(names, IxyfwdError):
+                raise names
+            instructions, frames = count_total(case, names, side.python, side.folder, side.env)
             found.append(instructions / frames)
         except IxyfwdError as error:
             found.append(None)

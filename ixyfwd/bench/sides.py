@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ixyfwd.bench.builds import built, compiler
 from ixyfwd.bench.checkout import ROOT, Checkout, Source
+from ixyfwd.bench.cost import Case
 from ixyfwd.errors import IxyfwdError, UsageError
 
 WORKING_TREE: Final = "."
@@ -27,6 +28,12 @@ import ixyfwd
 facts = {"ixyfwd": ixyfwd.__version__, "python": platform.python_version()}
 facts |= {name: version(name) for name in ("numpy", "cffi")}
 print(json.dumps({"file": ixyfwd.__file__, "facts": facts}))
+"""
+# By the name that commits of all ages have for it.
+FUNCTIONS: Final = """
+import json, sys
+from ixyfwd.bench.cost import Case, _functions
+print(json.dumps([_functions(Case(*words)) for words in json.loads(sys.argv[1])]))
 """
 
 
@@ -67,6 +74,15 @@ class Side:
                 _end(process)
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, said)
+
+    def functions(self, cases: Sequence[Case]) -> list[list[str]]:
+        """What this side calls the C functions that a case of `bench cost` goes through. Raises IxyfwdError."""
+        words = [(case.engine, case.loop, case.program, case.batch, case.ring) for case in cases]
+        done = _python(self.python, self.folder, self.env, FUNCTIONS, json.dumps(words))
+        if done.returncode:
+            raise IxyfwdError(f"instructions cannot be counted: {_last_line(done)}")
+        found: list[list[str]] = json.loads(done.stdout)
+        return found
 
 
 def open_sides(
@@ -133,24 +149,33 @@ def _interpreter(name: str) -> Path | None:
 def _ask(name: str, python: str, folder: Path, env: Mapping[str, str]) -> Any:
     """Which ixyfwd an interpreter imports, and what with."""
     try:
-        done = subprocess.run(  # noqa: S603
-            [python, "-c", WHO],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=ASK_TIMEOUT_S,
-        )
+        done = _python(python, folder, env, WHO)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"{name}: {python} does not run: {error}") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UsageError(f"{name}: {python} cannot import ixyfwd: {said[-1]}")
+        raise UsageError(f"{name}: {python} cannot import ixyfwd: {_last_line(done)}")
     try:
         return json.loads(done.stdout)
     except ValueError:
         raise UsageError(f"{name}: {python} is no Python that ixyfwd is installed for") from None
+
+
+def _python(
+    python: str, folder: Path, env: Mapping[str, str], code: str, *words: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603
+        [python, "-c", code, *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=ASK_TIMEOUT_S,
+    )
+
+
+def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
