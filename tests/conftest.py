@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -43,3 +44,15 @@ def hugepages() -> Iterator[int]:
         pytest.fail(f"this machine gave only {free} of 64 hugepages")
     yield free
     HUGEPAGES.write_text(str(before))
+
+
+@pytest.fixture(scope="session")
+def _builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def builds(_builds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of `bench compare`, one for all tests and for this process's children."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_builds))
+    return _builds

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ixyfwd.bench import cli_load
+from ixyfwd.bench import cli_compare, cli_load
 from ixyfwd.bench.options import (
     CORES,
     BatchOption,
@@ -186,5 +186,5 @@ def scaling(  # noqa: PLR0917
     show(found, columns, as_json=as_json, csv=csv)
 
 
-for command in (cli_load.latency, cli_load.rfc2544, cli_load.soak):
+for command in (cli_compare.compare, cli_load.latency, cli_load.rfc2544, cli_load.soak):
     app.command()(command)

@@ -124,22 +124,38 @@ def count_instructions(case: Case) -> float:
 
     Raises IxyfwdError if valgrind is not there or the engine is not in C.
     """
+    instructions, frames = count_total(case)
+    return round(instructions / frames, 2)
+
+
+def count_total(
+    case: Case,
+    functions: Sequence[str] | None = None,
+    python: str = sys.executable,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, int]:
+    """Instructions of the C functions and the frames that went through them; every run of a build gives the same two.
+
+    Of the ixyfwd that `python` imports in `folder` with the environment `env`, where the functions may have other
+    names. Raises as `count_instructions`.
+    """
     if case.engine != "native":
         raise IxyfwdError(f"{case}: instructions are counted in C functions only; the {case.engine} engine has none")
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise IxyfwdError("instructions cannot be counted: there is no valgrind on this machine")
-    with tempfile.TemporaryDirectory(prefix="ixyfwd-callgrind-") as folder:
-        out = Path(folder) / "out"
+    with tempfile.TemporaryDirectory(prefix="ixyfwd-callgrind-") as name:
+        out = Path(name) / "out"
         command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += [f"--toggle-collect={name}" for name in _functions(case)]
-        command += [sys.executable, "-m", "ixyfwd.bench.counted", *_words(case)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        frames = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("frames ")]
-        totals = [line.split()[1] for line in _lines(out) if line.startswith(("totals:", "summary:"))]
-    if done.returncode or not frames or not totals:
+        command += [f"--toggle-collect={name}" for name in functions or _functions(case)]
+        command += [python, "-m", "ixyfwd.bench.counted", *_words(case)]
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)  # noqa: S603
+        frames = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("frames ")]
+        totals = [int(line.split()[1]) for line in _lines(out) if line.startswith(("totals:", "summary:"))]
+    if done.returncode or not frames or not totals or not totals[0]:
         raise IxyfwdError(f"{case}: callgrind failed with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-    return round(int(totals[0]) / int(frames[0]), 2)
+    return totals[0], frames[0]
 
 
 def add_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) -> list[str]:
