@@ -49,7 +49,8 @@ def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom ixyfwd.cli.app import run\n"
         f"run({arguments!r})\n"
-        "heavy = {'numpy', 'rich', 'cffi', 'psutil', 'ixyfwd.supervisor.run', 'ixyfwd.nic.contract'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'rich', 'cffi', 'psutil', 'ixyfwd.supervisor.run', 'ixyfwd.nic.contract'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )
     environment = {**os.environ, "XDG_RUNTIME_DIR": "/nonexistent"}
