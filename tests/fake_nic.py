@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
+from ixyfwd.engine.contract import Engine, EngineMemory, EnginePort, RegisterBell
 from ixyfwd.engine.open import open_engine
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout
 from ixyfwd.pci.function import DmaMap
@@ -211,6 +211,11 @@ class FakePort:
                 raise Misuse(f"transmit descriptor {slot} says {d2:#010x} {d3:#010x}, {k} of {len(descriptors)}")
 
 
+def port_of(rdt: memoryview, tdt: memoryview) -> EnginePort:
+    """A port of this chip's family with these tail registers."""
+    return EnginePort("ixgbe", RegisterBell(rdt), RegisterBell(tdt))
+
+
 class Rig:
     """One worker's memory, a fake device on each port, an engine between them."""
 
@@ -240,8 +245,8 @@ class Rig:
             FakePort(self.arena, rx, tx, addresses, self.offsets, segmented=segmented)
             for rx, tx in zip(layout.rx, layout.tx, strict=True)
         ]
-        doorbells = [Doorbells(memoryview(port.rdt), memoryview(port.tdt)) for port in self.nic]
-        self.memory = EngineMemory(self.arena, layout, self.dma, doorbells, segmented)
+        bells = [port_of(memoryview(port.rdt), memoryview(port.tdt)) for port in self.nic]
+        self.memory = EngineMemory(self.arena, layout, self.dma, bells, segmented)
         self.engine: Engine = open_engine(engine, self.memory)
         self.started: set[int] = set()
 

@@ -14,7 +14,7 @@ from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
 from ixyfwd.supervisor.observer import Observer, Status
-from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports
+from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports, settle_loop
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
@@ -67,6 +67,7 @@ def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> F
     """Model, ports, memory, workers: everything but the frames. What is built is taken down by `stack`."""
     model, sockets = _start_model(plan, instance, stack)
     ports = open_ports(plan, sockets, stack)
+    plan = settle_loop(plan, ports)
     interrupts = Interrupts(plan.interrupt_interval_us, ports, len(plan.workers), stack)
     arena = stack.enter_context(make_arena(ports, plan.arena.size, plan.backing))
     dma = map_arena(ports, arena, stack)
@@ -106,7 +107,7 @@ def _worker_spec(  # noqa: PLR0917
         arena_bytes=arena.size,
         layout=worker.layout,
         dma=dma,
-        doorbells=tuple(port.doorbells(worker.index) for port in ports),
+        ports=tuple(port.spec(worker.index) for port in ports),
         links=worker.links,
         engine=loop.engine,
         programs=tuple(ProgramSpec(p.name, p.as_json(), p.decides) for p in loop.programs),
