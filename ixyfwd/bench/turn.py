@@ -88,9 +88,9 @@ class Turntable:
             raise UsageError(f"a batch of {batch} does not fit a ring of {entries}; at most {entries - RS_INTERVAL}")
         self.ports = [HandTurnedPort(arena.view, rx, tx) for rx, tx in zip(layout.rx, layout.tx, strict=True)]
         bells = [(RegisterBell(memoryview(p.rdt)), RegisterBell(memoryview(p.tdt))) for p in self.ports]
-        doorbells = [EnginePort(FAMILY, rx, tx) for rx, tx in bells]
         pages = tuple(FIRST_ADDRESS + i * ARENA_PAGE_BYTES for i in range(arena.size // ARENA_PAGE_BYTES))
-        self.memory = memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        ports = [EnginePort(FAMILY, DmaMap(ARENA_PAGE_BYTES, pages), rx, tx) for rx, tx in bells]
+        self.memory = memory = EngineMemory(arena.view, layout, ports)
         self.prepare: Callable[[], object] | None = None  # called in each turn before the driver's part begins
         self._engine = open_engine(engine, memory)
         for port in range(len(self.ports)):

@@ -37,9 +37,11 @@ Bell = RegisterBell | CallBell
 
 @dataclass(frozen=True)
 class EnginePort:
-    """A port as a worker sees it: its NIC family, whose rings it has, and how its two rings are notified."""
+    """A port as a worker sees it: its NIC family, whose rings it has, where its device finds the arena, and how its two
+    rings are notified."""
 
     family: str
+    dma: DmaMap
     rx: Bell
     tx: Bell
 
@@ -61,7 +63,7 @@ class EnginePort:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What an engine works on. `arena` is the whole arena as a writable byte view; `dma` gives device addresses.
+    """What an engine works on. `arena` is the whole arena as a writable byte view.
 
     `segmented`: frames may span several buffers. Each entry of a batch is then a segment; the last one of a frame has
     EOP in its status. Bursts take whole frames only and count frames; what they return counts entries.
@@ -72,7 +74,6 @@ class EngineMemory:
 
     arena: memoryview
     layout: WorkerLayout
-    dma: DmaMap
     ports: Sequence[EnginePort]  # of families whose rings are opened with the engine
     segmented: bool = False
     threaded: bool = False
@@ -125,7 +126,8 @@ class FusingEngine(Protocol):
     """An engine that can run rx, a simple program and tx over all links by itself, burst after burst."""
 
     def fuses(self, links: Sequence[tuple[int, int]]) -> bool:
-        """Whether it can for these links: all ports of one family, which offers such a loop."""
+        """Whether it can for these links: all ports of one family, which offers such a loop, and
+        at one set of device addresses."""
 
     def bind_forward(
         self,

@@ -38,7 +38,9 @@ class NativeEngine:
         # C works on bare pointers; this view keeps what they point at from being unmapped until `close`.
         self._held = [memory.arena[:]]
         self._arena = _address(memory.arena)
-        self._addresses = ffi.new("uint64_t[]", device_addresses(memory))
+        self._addresses = {
+            dma: ffi.new("uint64_t[]", device_addresses(memory, dma)) for dma in {port.dma for port in memory.ports}
+        }
         self._offsets = ffi.new("uint64_t[]", layout.buffer_offsets())
         self._no_batch = ffi.new("struct batch *")  # capacity 0
         self._work: WeakKeyDictionary[CData, Ffi] = WeakKeyDictionary()  # what C may be called with, by its module
@@ -113,14 +115,16 @@ class NativeEngine:
     ) -> Callable[[], int]:
         """See `engine.contract.FusingEngine`."""
         self.check_open()
-        rings = fusing(self._ports, links)
+        rings = fusing(self.memory, self._ports, links)
         if rings is None:
-            raise UsageError("the fused loop is for links between ports of one NIC family that offers it")
+            raise UsageError(
+                "the fused loop is for links within one NIC family that offers it, at one set of addresses"
+            )
         return rings.bind_forward(self._ports, links, batch, frame_op, limit, shared_cpu)
 
     def fuses(self, links: Sequence[tuple[int, int]]) -> bool:
         """See `engine.contract.FusingEngine`."""
-        return fusing(self._ports, links) is not None
+        return fusing(self.memory, self._ports, links) is not None
 
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
@@ -195,9 +199,9 @@ class NativeEngine:
         self.check_open()
         return _number(self._arena) + offset
 
-    def device_addresses_address(self) -> int:
-        """Where the table of device addresses by buffer id is, `uint64_t[]`; it lives as long as the engine."""
-        return _number(self._addresses)
+    def device_addresses_address(self, port: int) -> int:
+        """Where a port's table of device addresses by buffer id is, `uint64_t[]`; it lives as long as the engine."""
+        return _number(self._addresses[self.memory.ports[port].dma])
 
     def hold(self, view: memoryview) -> int:
         """Where the bytes of a view are, which `close` lets go of."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import Engine, RxQueue, TxQueue
+from ixyfwd.engine.contract import Engine, EngineMemory, RxQueue, TxQueue
 from ixyfwd.engine.traffic import Frames
 from ixyfwd.errors import UsageError
 
@@ -70,12 +70,13 @@ def open_rings(engine: Engine, port: int) -> PortRings:
     return rings
 
 
-def fusing(ports: Sequence[PortRings], links: Sequence[tuple[int, int]]) -> FusingRings | None:
-    """What fuses these links: rings of the one class that all their ports have, if those can."""
-    linked = [ports[port] for link in links for port in link]
-    if linked and isinstance(linked[0], FusingRings) and len({type(rings) for rings in linked}) == 1:
-        return linked[0]
-    return None
+def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tuple[int, int]]) -> FusingRings | None:
+    """What fuses these links: the rings of one of their ports, if all are of one family and at one set of device
+    addresses, and those can."""
+    linked = sorted({port for link in links for port in link})
+    alike = {(memory.ports[port].family, memory.ports[port].dma) for port in linked}
+    first = ports[linked[0]] if len(alike) == 1 else None
+    return first if isinstance(first, FusingRings) else None
 
 
 def bind_source(engine: Engine, rings: PortRings, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:

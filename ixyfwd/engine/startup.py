@@ -6,6 +6,7 @@ from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import POOL_STATE_BYTES
 from ixyfwd.memory.pool import reset_worker
+from ixyfwd.pci.function import DmaMap
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 4096
@@ -30,9 +31,9 @@ def adopt(memory: EngineMemory) -> None:
     reset_worker(memory.arena, layout)
 
 
-def device_addresses(memory: EngineMemory) -> list[int]:
-    """Where the device finds the frame of each buffer id."""
-    return [memory.dma.address(offset) for offset in memory.layout.buffer_offsets()]
+def device_addresses(memory: EngineMemory, dma: DmaMap) -> list[int]:
+    """Where a device finds the frame of each buffer id."""
+    return [dma.address(offset) for offset in memory.layout.buffer_offsets()]
 
 
 def take_buffers(memory: EngineMemory, wanted: int, port: int) -> tuple[int, ...]:

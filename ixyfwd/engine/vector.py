@@ -12,8 +12,9 @@ from ixyfwd.engine.startup import adopt, device_addresses
 from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
 from ixyfwd.engine.vector_traffic import VectorRecorder
 from ixyfwd.engine.vector_verdicts import Dispatch, PassAll, Settle
-from ixyfwd.engine.vector_views import ADDRESS, BatchViews, Closable, PoolViews
+from ixyfwd.engine.vector_views import ADDRESS, BatchViews, Closable, MappedPoolViews, PoolViews
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.pci.function import DmaMap
 from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, ProgramWord, program_word
 
 Holder = TypeVar("Holder", bound=Closable)
@@ -29,10 +30,7 @@ class VectorEngine:
         adopt(memory)
         self.memory = memory
         self._open: list[Closable] = []  # everything that holds a view of the arena
-        table = np.zeros((memory.layout.buffers, 2), np.uint64)
-        table[:, 0] = device_addresses(memory)
-        addresses = table.view(ADDRESS)[:, 0]
-        self._pool: PoolViews | None = self.keep(PoolViews(memory.arena, memory.layout, addresses))
+        self._pools = self._open_pools()
         self._batches: dict[int, BatchViews] = {}  # by identity; the views keep the batch alive
         self._ports: list[PortRings] = []
         self._ports += [open_rings(self, port) for port in range(len(memory.layout.rx))]
@@ -48,9 +46,27 @@ class VectorEngine:
     @property
     def pool(self) -> PoolViews:
         """See `engine.contract.Engine`."""
-        if self._pool is None:
+        return self.pool_of(0)
+
+    def pool_of(self, port: int) -> PoolViews:
+        """The same with the device addresses of a port at hand. Raises IxyfwdError after `close`."""
+        if not self._pools:
             raise IxyfwdError(f"worker {self.memory.layout.index}: the vector engine was closed")
-        return self._pool
+        return self._pools[self.memory.ports[port].dma]
+
+    def _open_pools(self) -> dict[DmaMap, PoolViews]:
+        """The one free stack, by the device addresses that its views have at hand."""
+        memory = self.memory
+        maps = {port.dma for port in memory.ports}
+        views = PoolViews if len(maps) == 1 else MappedPoolViews
+        pools: dict[DmaMap, PoolViews] = {}
+        for dma in maps:
+            table = np.zeros((memory.layout.buffers, 2), np.uint64)
+            table[:, 0] = device_addresses(memory, dma)
+            pools[dma] = self.keep(views(memory.arena, memory.layout, table.view(ADDRESS)[:, 0]))
+        for pool in pools.values():
+            pool.others = [other for other in pools.values() if other is not pool]
+        return pools
 
     def new_batch(self, capacity: int) -> Batch:
         """A batch of `capacity` frames. Raises ValueError outside 1..4096."""
@@ -62,7 +78,7 @@ class VectorEngine:
 
     def close(self) -> None:
         """Drop every view of the arena. Bound callables must not be called any more."""
-        self._pool = None
+        self._pools = {}
         for rings in self._ports:
             rings.close()
         for holder in self._open:

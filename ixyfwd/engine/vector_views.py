@@ -55,6 +55,7 @@ class PoolViews(Closable):
         self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
         self.addresses = addresses
         self.fresh = addresses[self.stack].view(np.uint8).data
+        self.others: list[PoolViews] = []  # of the same stack, with other device addresses
 
     def push_known(self, ids: memoryview, addresses: memoryview) -> None:
         """Free buffers. `addresses`: the ADDRESS of each of these ids, as bytes."""
@@ -82,6 +83,18 @@ class PoolViews(Closable):
     def push(self, buffer: int) -> None:
         """See `engine.pool.Pool`."""
         self.push_all(np.array([buffer], np.uint32))
+
+
+class MappedPoolViews(PoolViews):
+    """The free stack where ports find the buffers at different device addresses: views for one set of them."""
+
+    def push_known(self, ids: memoryview, addresses: memoryview) -> None:
+        """See PoolViews; keeps up what the others have at hand."""
+        first = ADDRESS_BYTES * self.state[0]
+        end = first + ADDRESS_BYTES * len(ids)
+        for other in self.others:
+            other.fresh[first:end] = other.addresses[np.frombuffer(ids, np.uint32)].view(np.uint8).data
+        super().push_known(ids, addresses)
 
 
 class BatchViews:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from ixyfwd.errors import DeviceGoneError, IxyfwdError, UsageError
+from ixyfwd.errors import DeviceGoneError, UsageError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout, RingFormat, RingLayout
 from ixyfwd.nic.check import check_limits
@@ -30,10 +30,10 @@ class Port:
         """How the port reaches memory and gives messages."""
         return self.driver.attachment
 
-    def spec(self, queue: int) -> PortSpec:
+    def spec(self, queue: int, dma: DmaMap) -> PortSpec:
         """The port as worker `queue` needs it. Raises DeviceError if workers cannot reach its doorbells."""
         bells = self.driver.doorbells(queue)
-        return PortSpec(self.driver.limits.family, _spec_of(bells.rx), _spec_of(bells.tx))
+        return PortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
 
 
 def _spec_of(bell: Doorbell) -> BellSpec:
@@ -57,36 +57,30 @@ def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list
     return ports
 
 
-def settle_loop(plan: Plan, ports: Sequence[Port]) -> Plan:
-    """The plan with the loop that these ports' families have: a fused one is between ports of one that offers it.
-    Raises UsageError if only a fused one was asked for."""
-    if not plan.loop.fused:
-        return plan
-    limits = [port.driver.limits for port in ports]
-    families = sorted({of.family for of in limits})
-    if len(families) == 1 and all(of.fused_loop for of in limits):
-        return plan
-    if plan.loop.fused_only:
-        raise UsageError(
-            f'[forward] loop: found "fused", which is for links within one NIC family that offers it, but the ports '
-            f'are of {" and ".join(families)}; expected "auto" or "python"'
-        )
-    return replace(plan, loop=replace(plan.loop, fused=False, frame_op=None))
-
-
-def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> DmaMap:
-    """Let every port reach the arena, at one set of device addresses: buffers travel between ports by index."""
+def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> list[DmaMap]:
+    """Let every port reach the arena; where each finds it. Buffers travel between ports by index."""
     maps: list[DmaMap] = []
     for port in ports:
         maps.append(port.function.map_dma(arena.fd, arena.size))
         stack.callback(_unmap, port.function)
-    for port, found in zip(ports, maps, strict=True):
-        if found != maps[0]:
-            raise IxyfwdError(
-                f"ports {ports[0].name} and {port.name} see the arena at different device addresses; "
-                "ports that are linked must share one address space"
-            )
-    return maps[0]
+    return maps
+
+
+def settle_loop(plan: Plan, ports: Sequence[Port], maps: Sequence[DmaMap]) -> Plan:
+    """The plan with the loop that these ports have: a fused one is between ports of one family that offers it, at one
+    set of device addresses. Raises UsageError if only a fused one was asked for."""
+    if not plan.loop.fused:
+        return plan
+    limits = [port.driver.limits for port in ports]
+    families = sorted({of.family for of in limits})
+    if len(families) == len(set(maps)) == 1 and all(of.fused_loop for of in limits):
+        return plan
+    if plan.loop.fused_only:
+        raise UsageError(
+            '[forward] loop: found "fused", which is for links within one NIC family that offers it, at one set of '
+            f'device addresses, but the ports are of {" and ".join(families)}; expected "auto" or "python"'
+        )
+    return replace(plan, loop=replace(plan.loop, fused=False, frame_op=None))
 
 
 def _unmap(function: Attachment) -> None:

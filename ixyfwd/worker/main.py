@@ -55,9 +55,9 @@ def run(spec: WorkerSpec) -> None:
         start = spec.layout.counters
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
-        ports = [EnginePort(p.family, _open_bell(p.rx, stack), _open_bell(p.tx, stack)) for p in spec.ports]
+        ports = [EnginePort(p.family, p.dma, _open_bell(p.rx, stack), _open_bell(p.tx, stack)) for p in spec.ports]
         threaded = spec.traffic is not None and spec.traffic.threaded
-        memory = EngineMemory(arena.view, spec.layout, spec.dma, ports, spec.segmented, threaded)
+        memory = EngineMemory(arena.view, spec.layout, ports, spec.segmented, threaded)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:

@@ -34,9 +34,10 @@ BellSpec = RegisterSpec | CallSpec
 
 @dataclass(frozen=True)
 class PortSpec:
-    """A port: its NIC family, and the doorbells of the worker's two rings there."""
+    """A port: its NIC family, where its device finds the arena, the doorbells of the worker's two rings there."""
 
     family: str
+    dma: DmaMap
     rx: BellSpec
     tx: BellSpec
 
@@ -64,7 +65,6 @@ class WorkerSpec:
     arena_fd: int
     arena_bytes: int
     layout: WorkerLayout
-    dma: DmaMap
     ports: tuple[PortSpec, ...]
     links: tuple[tuple[int, int], ...]
     engine: str
@@ -89,8 +89,7 @@ class WorkerSpec:
             **{
                 **data,
                 "layout": worker_from_json(data["layout"]),
-                "dma": DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"])),
-                "ports": tuple(PortSpec(p["family"], _bell(p["rx"]), _bell(p["tx"])) for p in data["ports"]),
+                "ports": tuple(_port(port) for port in data["ports"]),
                 "programs": tuple(ProgramSpec(**program) for program in data["programs"]),
                 "links": tuple((a, b) for a, b in data["links"]),
                 "interrupt_fds": tuple(data["interrupt_fds"]),
@@ -104,6 +103,11 @@ class WorkerSpec:
         doorbells = [bell.fd if isinstance(bell, CallSpec) else bell.window.fd for bell in bells]
         file = {self.traffic.fd} if isinstance(self.traffic, CaptureOrder) and self.traffic.fd is not None else set()
         return tuple(sorted({self.arena_fd, *doorbells, *self.interrupt_fds, *file}))
+
+
+def _port(data: Mapping[str, Any]) -> PortSpec:
+    dma = DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"]))
+    return PortSpec(data["family"], dma, _bell(data["rx"]), _bell(data["tx"]))
 
 
 def _bell(data: Mapping[str, Any]) -> BellSpec:

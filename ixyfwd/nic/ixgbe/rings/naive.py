@@ -115,7 +115,7 @@ class NaiveRings:
         self._closed = False
         self._pool = engine.pool
         self._rdt, self._tdt = memory.ports[port].rdt, memory.ports[port].tdt
-        places = zip(layout.buffer_offsets(), device_addresses(memory), strict=True)
+        places = zip(layout.buffer_offsets(), device_addresses(memory, memory.ports[port].dma), strict=True)
         self._packets = [Packet(self._arena, i, offset, address) for i, (offset, address) in enumerate(places)]
         self._rx_ring, self._tx_ring = (
             Ring(self._arena, ring, layout.counters, port) for ring in (layout.rx[port], layout.tx[port])

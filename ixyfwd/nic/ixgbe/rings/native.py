@@ -134,7 +134,7 @@ class NativeRings:
         queue.ids = ffi.cast("uint32_t *", engine.address_of(ring.ids))
         queue.state = ffi.cast("struct ring_state *", engine.address_of(ring.state))
         queue.pool = ffi.cast("struct pool *", engine.address_of(engine.memory.layout.pool))
-        queue.addresses = ffi.cast("uint64_t *", engine.device_addresses_address())
+        queue.addresses = ffi.cast("uint64_t *", engine.device_addresses_address(self._port))
         queue.counters = ffi.cast("uint64_t *", engine.port_counters_address(self._port))
         queue.doorbell = ffi.cast("uint32_t *", engine.hold(doorbell))
         queue.mask = ring.entries - 1

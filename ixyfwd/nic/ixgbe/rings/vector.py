@@ -33,7 +33,7 @@ class VectorRings:
         self._port = port
         self._bells = memory.ports[port]
         views = engine.keep(RingViews(memory.arena, memory.layout.tx[port]))
-        self._tx_ring = engine.keep((SegmentedTxRing if memory.segmented else TxRing)(views, engine.pool))
+        self._tx_ring = engine.keep((SegmentedTxRing if memory.segmented else TxRing)(views, engine.pool_of(port)))
         self.rx = Rx(self._bind_rx, self._start)
         self.tx = Tx(self._bind_tx, self._clean)
 
@@ -45,12 +45,13 @@ class VectorRings:
     def bind_source(self, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.rings.SourceRings`."""
         engine, memory = self._engine, self._memory
-        ring = engine.keep(TxRing(engine.keep(RingViews(memory.arena, memory.layout.tx[self._port])), engine.pool))
-        return engine.keep(Source(memory, ring, engine.pool, BatchViews(batch), frames)).run
+        pool = engine.pool_of(self._port)
+        ring = engine.keep(TxRing(engine.keep(RingViews(memory.arena, memory.layout.tx[self._port])), pool))
+        return engine.keep(Source(memory, ring, pool, BatchViews(batch), frames)).run
 
     def _bind_rx(self, batch: Batch) -> Callable[[], int]:
         engine, memory = self._engine, self._memory
-        pool = engine.pool
+        pool = engine.pool_of(self._port)
         ring = engine.keep(RingViews(memory.arena, memory.layout.rx[self._port]))
         counters = port_counters(memory.arena, memory.layout, self._port)
         rx_burst = SegmentedRxBurst if memory.segmented else RxBurst
@@ -59,7 +60,7 @@ class VectorRings:
 
     def _bind_tx(self, batch: Batch) -> Callable[[], int]:
         engine, memory, ring = self._engine, self._memory, self._tx_ring
-        addresses, views = engine.pool.addresses, engine.arrays(batch)
+        addresses, views = engine.pool_of(self._port).addresses, engine.arrays(batch)
         counters, tdt = port_counters(memory.arena, memory.layout, self._port), self._bells.tdt
         if isinstance(ring, SegmentedTxRing):
             burst = SegmentedTxBurst(ring, views, addresses=addresses, counters=counters, tdt=tdt)
