@@ -6,7 +6,7 @@ and `/* end */`, so that a part in one file needs no line in another. Without a 
 Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
 A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then.
-A `_c` folder with a `frame_op.h` is compiled with what it makes of each `programs/NAME/frame.h`: see there.
+A `_c` folder with a `frame_op.h` is compiled with what that makes of each `programs/NAME/frame.h`: see there.
 
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
 """
@@ -25,7 +25,9 @@ FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
 ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
 CDEF = ".cdef.h"
 MODULE = "module.c"
+SHARED = "engine"  # whose headers the C of other folders includes
 INCLUDED = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
+OF_EACH = re.compile(r"^/\* for Python, of each program\n(.*?)^\*/$", re.MULTILINE | re.DOTALL)
 DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)
 
 
@@ -41,11 +43,17 @@ def _extension(folder: Path, top: Path) -> Extension:
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
         [os.path.relpath(source) for source in sorted(generated | set(folder.glob("*.c")))],
         include_dirs=[str(folder), str(PACKAGE)],
-        depends=[str(header) for header in (*sorted(folder.glob("*.h")), *sorted(top.glob("*/programs/*/frame.h")))],
+        depends=[str(header) for header in _headers(folder, top)],
         define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
         extra_compile_args=list(FLAGS),
         py_limited_api=True,
     )
+
+
+def _headers(folder: Path, top: Path) -> list[Path]:
+    """All that the sources in a `_c` folder may include."""
+    found = (folder.glob("*.h"), top.glob(f"*/{SHARED}/*.h"), top.glob("*/programs/*/frame.h"))
+    return [header for some in found for header in sorted(some)]
 
 
 def _stem(folder: Path) -> str:
@@ -62,22 +70,23 @@ def _frame_ops(folder: Path) -> dict[Path, str]:
     if not (folder / "frame_op.h").exists():
         return {}
     package = next(parent for parent in folder.parents if (parent / "_build.py").exists())
+    declared = "".join(OF_EACH.findall((folder / "frame_op.h").read_text()))
     return {
-        folder / f"_op_{header.parent.name}.c": _frame_op(header.parent.name, os.path.relpath(header, folder))
+        folder / f"_op_{header.parent.name}.c": _frame_op(
+            header.parent.name, os.path.relpath(header, folder), _stem(folder), declared
+        )
         for header in sorted(package.glob("programs/*/frame.h"))
     }
 
 
-def _frame_op(name: str, header: str) -> str:
+def _frame_op(name: str, header: str, stem: str, declared: str) -> str:
+    """`declared`: what the folder's `frame_op.h` declares of each program NAME."""
     return f"""/* Generated from {header}. */
 #include "{header}"
-#include "native.h"
+#include "{stem}.h"
 
 /* for Python */
-uint32_t {name}_burst(struct frames *frames);
-uint32_t {name}_burst_segmented(struct frames *frames);
-uint32_t {name}_forward(struct forwarder *forwarder);
-/* end */
+{declared.replace("NAME", name)}/* end */
 
 #define FRAME_OP {name}
 #include "frame_op.h"

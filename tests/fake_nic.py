@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory
+from ixyfwd.engine.contract import Engine, EngineMemory, EnginePort, RegisterBell
 from ixyfwd.engine.open import open_engine
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout
 from ixyfwd.pci.function import DmaMap
@@ -211,6 +211,11 @@ class FakePort:
                 raise Misuse(f"transmit descriptor {slot} says {d2:#010x} {d3:#010x}, {k} of {len(descriptors)}")
 
 
+def port_of(rdt: memoryview, tdt: memoryview, dma: DmaMap) -> EnginePort:
+    """A port of this chip's family with these tail registers."""
+    return EnginePort("ixgbe", dma, RegisterBell(rdt), RegisterBell(tdt))
+
+
 class Rig:
     """One worker's memory, a fake device on each port, an engine between them."""
 
@@ -223,7 +228,9 @@ class Rig:
         buffers: int | None = None,
         worker: int = 0,
         segmented: bool = False,
+        apart: bool = False,
     ) -> None:
+        """`apart`: every port finds the arena at device addresses of its own; else all do as `dma` has it."""
         wanted = ports * 2 * ring_size + 512 if buffers is None else buffers
         whole = compute_layout(ports=ports, workers=worker + 1, ring_size=ring_size, buffers_per_worker=wanted)
         layout = whole.workers[worker]
@@ -235,13 +242,16 @@ class Rig:
         # Neither contiguous nor in order, and beyond 32 bits: as physical memory is.
         self.dma = DmaMap(ARENA_PAGE_BYTES, tuple((0x1_0000 + 7 * (pages - i)) << 21 for i in range(pages)))
         self.offsets = layout.buffer_offsets()
-        addresses = {self.dma.address(offset): i for i, offset in enumerate(self.offsets)}
-        self.nic = [
-            FakePort(self.arena, rx, tx, addresses, self.offsets, segmented=segmented)
-            for rx, tx in zip(layout.rx, layout.tx, strict=True)
+        maps = [
+            DmaMap(ARENA_PAGE_BYTES, tuple(page + (p * apart << 45) for page in self.dma.pages)) for p in range(ports)
         ]
-        doorbells = [Doorbells(memoryview(port.rdt), memoryview(port.tdt)) for port in self.nic]
-        self.memory = EngineMemory(self.arena, layout, self.dma, doorbells, segmented)
+        at = [{dma.address(offset): i for i, offset in enumerate(self.offsets)} for dma in maps]
+        self.nic = [
+            FakePort(self.arena, rx, tx, id_at, self.offsets, segmented=segmented)
+            for rx, tx, id_at in zip(layout.rx, layout.tx, at, strict=True)
+        ]
+        seen = [port_of(memoryview(p.rdt), memoryview(p.tdt), dma) for p, dma in zip(self.nic, maps, strict=True)]
+        self.memory = EngineMemory(self.arena, layout, seen, segmented)
         self.engine: Engine = open_engine(engine, self.memory)
         self.started: set[int] = set()
 

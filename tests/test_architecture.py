@@ -1,6 +1,7 @@
 """The shape of the code: who imports whom, how long a file is, what a module may keep."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ MAX_FUNCTION_LINES = 60
 # Each layer and what it may import (besides itself and `errors`): DESIGN 1. The model knows nothing of the driver,
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
 # Of a NIC family (a folder in `nic`) each role is a layer: `descriptors` and `limits` are narrow modules that import
-# nothing heavy, everything else is its control side. `nic` itself is the contract, the registry and what families
-# share; it finds families by their folders and names none.
+# nothing heavy, `rings` is what a worker loads, everything else is its control side. `nic` itself is the contract, the
+# registry and what families share; it finds families by their folders and names none.
 MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
@@ -32,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nic descriptors": set(),
     "nic limits": {"nic", "memory"},
     "nic control": {"nic", "nic limits", "nic descriptors", "pci"},
-    "engine": {"pci", "memory", "telemetry", "nic descriptors"},
+    "engine": {"pci", "memory", "telemetry"},
+    "nic rings": {"engine", "memory", "telemetry", "nic descriptors"},
     # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
@@ -119,7 +121,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 FAMILIES = {path.name for path in (PACKAGE / "nic").iterdir() if path.is_dir() and not path.name.startswith("_")}
-NARROW_ROLES = {"descriptors", "limits"}
+ROLES = {"descriptors", "limits", "rings"}  # besides the control side
 OPTION_ROLES = {"options", "contract", "registry", "__init__"}
 
 
@@ -130,7 +132,7 @@ def layer_of(name: str) -> str:
         return "programs options" if inner[-2:][0] in OPTION_ROLES else "programs worker"
     if top != "nic" or inner[0] not in FAMILIES or inner[1] == "":
         return top
-    return f"nic {inner[1]}" if inner[1] in NARROW_ROLES else "nic control"
+    return f"nic {inner[1]}" if inner[1] in ROLES else "nic control"
 
 
 def name_of(path: Path) -> str:
@@ -168,19 +170,39 @@ def test_every_folder_is_a_known_layer() -> None:
 
 
 def test_a_family_knows_no_other() -> None:
-    """Except by descriptors, which relatives share."""
+    """Except by descriptors and rings, which relatives share."""
     for path in (PACKAGE / "nic").rglob("*.py"):
         for name in imports(path):
             parts = name.split(".")[2:]
-            if parts and parts[0] in FAMILIES and parts[1:] != ["descriptors"]:
-                assert path.parent.name == parts[0], f"{path} must not import {name}"
+            if parts and parts[0] in FAMILIES and parts[1:] not in (["descriptors"], ["rings"]):
+                assert path.relative_to(PACKAGE / "nic").parts[0] == parts[0], f"{path} must not import {name}"
+
+
+def layers_loaded(code: str) -> set[str]:
+    """The layers of the NIC modules that a process has loaded after `code`."""
+    code += "\nimport sys; print(*[name for name in sys.modules if name.startswith('ixyfwd.nic.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    return {layer_of(name) for name in loaded.split()}
 
 
 @pytest.mark.parametrize("role", ["ixyfwd.worker.main", "ixyfwd.config.load"])
 def test_narrow_modules_are_all_that_workers_and_the_configuration_load_of_a_family(role: str) -> None:
-    code = f"import sys, {role}; print(*[name for name in sys.modules if name.startswith('ixyfwd.nic.')])"
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    assert "nic control" not in {layer_of(name) for name in loaded.split()}, loaded
+    assert layers_loaded(f"import {role}") <= {"nic", "nic limits", "nic descriptors"}
+
+
+@pytest.mark.parametrize("engine", ["native", "vector", "naive"])
+def test_a_worker_with_open_rings_has_loaded_nothing_else_of_their_family(engine: str) -> None:
+    loaded = layers_loaded(f"import ixyfwd.worker.main; from tests.fake_nic import Rig; Rig({engine!r})")
+    assert loaded == {"nic", "nic rings", "nic descriptors"}
+
+
+@pytest.mark.parametrize("layer", ["engine", "programs", "worker", "plan", "config", "supervisor", "host", "cli"])
+def test_nothing_outside_knows_a_family_by_name(layer: str) -> None:
+    """But the kernel's drivers, which have such names, too."""
+    words = re.compile(rf"\bnic[./](?:{'|'.join(FAMILIES)})\b")
+    for path in sorted((PACKAGE / layer).rglob("*")):
+        if path.suffix in {".py", ".h", ".c"} and not path.name.startswith("_"):
+            assert not words.search(path.read_text()), path
 
 
 @pytest.mark.parametrize("path", [*modules(), *PACKAGE.rglob("*.[ch]")], ids=lambda path: path.name)

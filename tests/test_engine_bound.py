@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from cffi import FFI
 
-from ixyfwd.engine._native import ffi as native_ffi
-from ixyfwd.engine._native import lib as native_lib
 from ixyfwd.engine.bound import _bound
 from ixyfwd.engine.bound.bind import bind
 from ixyfwd.engine.open import open_engine
 from ixyfwd.engine.traffic import Frames
+from ixyfwd.nic.ixgbe.rings._ixgbe import ffi as native_ffi
+from ixyfwd.nic.ixgbe.rings._ixgbe import lib as native_lib
 from ixyfwd.worker.order import CaptureOrder, GenerateOrder
 from tests.fake_nic import Frame, Rig
 

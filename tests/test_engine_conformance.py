@@ -11,14 +11,14 @@ from functools import partial
 
 import pytest
 
-from ixyfwd.engine.contract import Doorbells, EngineMemory
+from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.open import open_engine
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.arena import create_arena
 from ixyfwd.memory.layout import compute_layout
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.telemetry.counters import PortWord
-from tests.fake_nic import ENGINES, Frame, Rig
+from tests.fake_nic import ENGINES, Frame, Rig, port_of
 
 MakeRig = Callable[..., Rig]
 
@@ -371,8 +371,8 @@ def test_close_lets_the_arena_be_unmapped_while_callables_live(engine: str) -> N
     whole = compute_layout(ports=1, workers=1, ring_size=64, buffers_per_worker=200)
     doorbells = memoryview(bytearray(8)).cast("I")
     with create_arena(whole.size, "plain") as arena:
-        bells = [Doorbells(doorbells[0:1], doorbells[1:2])]
-        memory = EngineMemory(arena.view, whole.workers[0], DmaMap(2 << 20, (0,) * (whole.size >> 21)), bells)
+        pages = DmaMap(2 << 20, (0,) * (whole.size >> 21))
+        memory = EngineMemory(arena.view, whole.workers[0], [port_of(doorbells[0:1], doorbells[1:2], pages)])
         opened = open_engine(engine, memory)
         batch = opened.new_batch(16)
         opened.rx(0).start()
@@ -403,17 +403,17 @@ def test_ring_sizes_that_cannot_work_are_refused(engine: str, entries: int) -> N
     whole = compute_layout(ports=1, workers=1, ring_size=entries, buffers_per_worker=entries * 2)
     bell = memoryview(bytearray(4)).cast("I")
     pages = DmaMap(2 << 20, (0,) * (whole.size >> 21))
-    memory = EngineMemory(memoryview(mmap.mmap(-1, whole.size)), whole.workers[0], pages, [Doorbells(bell, bell)])
+    memory = EngineMemory(memoryview(mmap.mmap(-1, whole.size)), whole.workers[0], [port_of(bell, bell, pages)])
     with pytest.raises(IxyfwdError, match=f"a ring of {entries} descriptors"):
         open_engine(engine, memory)
 
 
 def test_memory_that_does_not_fit_is_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
-    short = EngineMemory(rig.arena[: 1 << 20], rig.layout, rig.dma, rig.memory.doorbells)
+    short = EngineMemory(rig.arena[: 1 << 20], rig.layout, rig.memory.ports)
     with pytest.raises(IxyfwdError, match="only 1048576 bytes are mapped"):
         open_engine(rig.engine.name, short)
-    deaf = EngineMemory(rig.arena, rig.layout, rig.dma, [])
+    deaf = EngineMemory(rig.arena, rig.layout, [])
     with pytest.raises(IxyfwdError, match="1 ports but doorbells for 0"):
         open_engine(rig.engine.name, deaf)
 

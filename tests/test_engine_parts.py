@@ -7,19 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.open import open_engine
 from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
 from tests.fake_nic import Rig
 from tests.support import ROOT
 
 
 def test_c_and_python_count_in_the_same_words() -> None:
-    from ixyfwd.engine._native import lib
+    from ixyfwd.nic.ixgbe.rings._ixgbe import lib
 
     assert {name: getattr(lib, f"PORT_{name}") for name in PortWord.__members__} == dict(PortWord.__members__)
     assert lib.PORT_BLOCK_WORDS == PORT_BLOCK_WORDS
@@ -31,7 +30,7 @@ def test_c_and_python_count_in_the_same_words() -> None:
 
 
 def test_c_structures_are_where_the_layout_says() -> None:
-    from ixyfwd.engine._native import ffi
+    from ixyfwd.nic.ixgbe.rings._ixgbe import ffi
 
     assert ffi.sizeof("struct descriptor") == DESCRIPTOR_BYTES
     assert ffi.sizeof("struct ring_state") == layout.RING_STATE_BYTES

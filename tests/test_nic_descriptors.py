@@ -23,8 +23,8 @@ SAME = [
 
 
 def defines() -> dict[str, str]:
-    """What `native.h` defines, without suffixes and comments."""
-    header = next(PACKAGE.rglob("native.h")).read_text()
+    """What `ixgbe.h` defines, without suffixes and comments."""
+    header = next(PACKAGE.rglob("ixgbe.h")).read_text()
     found = re.findall(r"^#define ((?:RX|TX)_\w+) ([^/\n]+)", header, re.MULTILINE)
     return {name: re.sub(r"U?INT(?:32|64)_C", "", text).strip() for name, text in found}
 

@@ -22,9 +22,10 @@ from typing import Final, Literal
 import numpy as np
 
 from ixyfwd.bench.turn import Turntable
-from ixyfwd.engine.contract import RS_INTERVAL, EngineMemory
+from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.errors import UsageError
 from ixyfwd.memory.layout import RingLayout
+from ixyfwd.nic.ixgbe.descriptors import RS_INTERVAL
 
 Cache = Literal["warm", "cold", "memory", "other-core"]
 CACHES: Final[tuple[Cache, ...]] = ("warm", "cold", "memory", "other-core")
@@ -107,7 +108,7 @@ class _Hand:
         self._arena: Words = np.frombuffer(arena, np.uint64).reshape(-1, LINE_BYTES // 8)
         self._rx, self._tx = (_descriptors(arena, ring) for ring in (rx, tx))
         self._rx_ids = np.frombuffer(arena, np.uint32, rx.entries, rx.ids)
-        self._tails = (memory.doorbells[0].rdt, memory.doorbells[1].tdt)
+        self._tails = (memory.ports[0].rdt, memory.ports[1].tdt)
 
     def frames(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
         """The first line of every frame in the receive ring. The driver's own core looks that up: ids are its own."""

@@ -29,10 +29,9 @@ from ixyfwd.bench.options import numbers
 from ixyfwd.bench.progress import progress
 from ixyfwd.bench.result import Row, as_table, result, spread
 from ixyfwd.bench.turn import FRAME_BYTES, WARM_UP_TURNS, HandTurnedPort, turning
-from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import RingLayout
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
 
 NAME: Final = "ixy.py"
 RING: Final = 512  # what it has

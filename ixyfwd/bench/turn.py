@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ixyfwd.engine.contract import RS_INTERVAL, Doorbells, EngineMemory, FusingEngine
+from ixyfwd.engine.contract import EngineMemory, EnginePort, FusingEngine, RegisterBell
 from ixyfwd.engine.open import open_engine
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.arena import Arena, create_arena
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES, RingLayout, WorkerLayout, compute_layout, minimum_buffers
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RX_DD, RX_EOP, TX_DD
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL, RX_DD, RX_EOP, TX_DD
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.programs.registry import DEFAULT_PROGRAM, frame_op, fusible, programs
@@ -27,6 +27,7 @@ from ixyfwd.worker.spec import ProgramSpec
 from ixyfwd.worker.steps import program_step
 
 FIRST_ADDRESS = 1 << 32
+FAMILY = "ixgbe"  # whose descriptors are turned
 FRAME_BYTES = 60  # without CRC
 WARM_UP_TURNS = 5
 
@@ -86,9 +87,10 @@ class Turntable:
         if not self.frames:
             raise UsageError(f"a batch of {batch} does not fit a ring of {entries}; at most {entries - RS_INTERVAL}")
         self.ports = [HandTurnedPort(arena.view, rx, tx) for rx, tx in zip(layout.rx, layout.tx, strict=True)]
-        doorbells = [Doorbells(memoryview(p.rdt), memoryview(p.tdt)) for p in self.ports]
+        bells = [(RegisterBell(memoryview(p.rdt)), RegisterBell(memoryview(p.tdt))) for p in self.ports]
         pages = tuple(FIRST_ADDRESS + i * ARENA_PAGE_BYTES for i in range(arena.size // ARENA_PAGE_BYTES))
-        self.memory = memory = EngineMemory(arena.view, layout, DmaMap(ARENA_PAGE_BYTES, pages), doorbells)
+        ports = [EnginePort(FAMILY, DmaMap(ARENA_PAGE_BYTES, pages), rx, tx) for rx, tx in bells]
+        self.memory = memory = EngineMemory(arena.view, layout, ports)
         self.prepare: Callable[[], object] | None = None  # called in each turn before the driver's part begins
         self._engine = open_engine(engine, memory)
         for port in range(len(self.ports)):

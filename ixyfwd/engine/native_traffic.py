@@ -1,32 +1,12 @@
-"""Generating and recording with the `native` engine."""
+"""Recording with the `native` engine."""
 
 from functools import partial
 from typing import Any
 
 from ixyfwd.engine._native import ffi, lib
-from ixyfwd.engine.traffic import BLOCK_BYTES, BLOCK_COUNT, Frames, Recording
+from ixyfwd.engine.traffic import BLOCK_BYTES, BLOCK_COUNT, Recording
 
 CData = Any
-
-
-def new_source(frames: Frames, kept: list[object]) -> CData:
-    """A C source but for the engine's part; what it points at is added to `kept`."""
-    source = ffi.new("struct source *")
-    tables = {
-        "templates": ffi.new("uint8_t[]", frames.templates),
-        "sizes": ffi.new("uint16_t[]", frames.sizes),
-        "frame_ps": ffi.new("uint64_t[]", frames.frame_ps),
-        "schedule": ffi.new("uint8_t[]", frames.schedule),
-    }
-    for name, table in tables.items():
-        setattr(source, name, table)
-        kept.append(table)
-    source.mean_ps = frames.mean_ps
-    source.left = frames.count
-    source.flows = frames.flows
-    source.size_count = len(frames.sizes)
-    source.schedule_length = len(frames.schedule)
-    return source
 
 
 class NativeRecorder:

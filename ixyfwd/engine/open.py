@@ -15,12 +15,13 @@ def open_engine(name: str, memory: EngineMemory) -> Engine:
     if name == "native":
         try:
             from ixyfwd.engine.native import NativeEngine  # noqa: PLC0415
+
+            return NativeEngine(memory)
         except ImportError as error:
             raise IxyfwdError(
                 f"the native engine is not compiled ({error}): install the package with a C compiler at hand, "
                 'or choose engine = "vector"'
             ) from None
-        return NativeEngine(memory)
     if name == "vector":
         from ixyfwd.engine.vector import VectorEngine  # noqa: PLC0415
 

@@ -1,12 +1,12 @@
-"""What both engines do once, before the first burst: check what they were given, fill a receive ring."""
+"""What engines do once, before the first burst: check what they were given, take buffers for receive rings."""
 
 import struct
 
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout
+from ixyfwd.memory.layout import POOL_STATE_BYTES
 from ixyfwd.memory.pool import reset_worker
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.pci.function import DmaMap
 
 MIN_ENTRIES = 64
 MAX_ENTRIES = 4096
@@ -26,30 +26,18 @@ def adopt(memory: EngineMemory) -> None:
             f"worker {layout.index}: its memory ends at byte {layout.base + layout.size}, "
             f"but only {memory.arena.nbytes} bytes are mapped"
         )
-    if len(memory.doorbells) != len(layout.rx):
-        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports but doorbells for {len(memory.doorbells)}")
+    if len(memory.ports) != len(layout.rx):
+        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports but doorbells for {len(memory.ports)}")
     reset_worker(memory.arena, layout)
 
 
-def device_addresses(memory: EngineMemory) -> list[int]:
-    """Where the device finds the frame of each buffer id."""
-    return [memory.dma.address(offset) for offset in memory.layout.buffer_offsets()]
+def device_addresses(memory: EngineMemory, dma: DmaMap) -> list[int]:
+    """Where a device finds the frame of each buffer id."""
+    return [dma.address(offset) for offset in memory.layout.buffer_offsets()]
 
 
-def start_rx(memory: EngineMemory, port: int) -> None:
-    """`RxQueue.start` for both engines."""
-    layout = memory.layout
-    ring = layout.rx[port]
-    ids = _pop(memory, ring.entries, port)
-    offsets = layout.buffer_offsets()
-    descriptors = b"".join(struct.pack("=QQ", memory.dma.address(offsets[i]), 0) for i in ids)
-    memory.arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries] = descriptors
-    memory.arena[ring.ids : ring.ids + 4 * ring.entries] = struct.pack(f"={ring.entries}I", *ids)
-    _set_state(memory, ring, 0, ring.entries - 1)
-    memory.doorbells[port].rdt[0] = ring.entries - 1
-
-
-def _pop(memory: EngineMemory, wanted: int, port: int) -> tuple[int, ...]:
+def take_buffers(memory: EngineMemory, wanted: int, port: int) -> tuple[int, ...]:
+    """The buffers that fill a port's receive ring, off the free stack. Raises IxyfwdError if it has too few."""
     layout = memory.layout
     count = int.from_bytes(memory.arena[layout.pool : layout.pool + 4], "little")
     if count < wanted:
@@ -60,7 +48,3 @@ def _pop(memory: EngineMemory, wanted: int, port: int) -> tuple[int, ...]:
     memory.arena[layout.pool : layout.pool + 4] = (count - wanted).to_bytes(4, "little")
     first = layout.pool + POOL_STATE_BYTES + 4 * (count - wanted)
     return struct.unpack(f"={wanted}I", memory.arena[first : first + 4 * wanted])
-
-
-def _set_state(memory: EngineMemory, ring: RingLayout, next_: int, tail: int) -> None:
-    memory.arena[ring.state : ring.state + 16] = struct.pack("=4I", next_, tail, 0, 0)

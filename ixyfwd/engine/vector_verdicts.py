@@ -73,7 +73,7 @@ class Settle(Closable):
         kept: NDArray[np.bool_] = (of_frames == ProgramWord.PASSED) | (of_frames == ProgramWord.OUT)
         if kept.all():
             return n
-        self._pool.push(cells[0, ~kept])
+        self._pool.push_all(cells[0, ~kept])
         left = int(np.count_nonzero(kept))
         cells[:, :left] = cells[:, kept]
         self._batch.words[0] = left

@@ -17,17 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.memory.layout import POOL_STATE_BYTES, RingLayout, WorkerLayout
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.memory.layout import POOL_STATE_BYTES, WorkerLayout
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
 
 Words = NDArray[np.uint32]
 Index = NDArray[np.int64]
-Descriptors = NDArray[np.void]
-Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as words
+Addresses = NDArray[np.void]  # of ADDRESS
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
 
-DESCRIPTOR = np.dtype(f"V{DESCRIPTOR_BYTES}")  # opaque: `take` moves both halves at once
+ADDRESS_BYTES: Final = 16  # a device address and eight bytes of 0: a descriptor, for a device with short ones
+ADDRESS = np.dtype(f"V{ADDRESS_BYTES}")  # opaque: `take` moves both halves at once
 MAX_STAGES: Final = 256  # kept per queue and batch; each is about 2 KiB of views
 MAX_SLOTS: Final = 128  # runs of slots kept per queue and batch; each is 0.5 to 2.5 KiB of views
 LENGTH_SHIFT: Final = 12  # runs of slots are kept under first slot | length << 12: rings have at most 4096
@@ -41,58 +40,61 @@ class Closable:
         self.__dict__.clear()
 
 
-class RingViews(Closable):
-    """One descriptor ring of `entries` slots, by field; each array has one element per slot."""
-
-    def __init__(self, arena: memoryview, ring: RingLayout) -> None:
-        """`arena` is the whole arena as bytes."""
-        raw = arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
-        words: Words = np.frombuffer(raw, np.uint32).reshape(-1, 4)
-        self.entries = ring.entries
-        self.dwords = raw.cast("I")  # dword k of slot i is [4 * i + k]
-        self.hash_and_status: Words = words[:, 1:3].T  # one row each
-        self.d2: Words = words[:, 2]
-        self.d3: Words = words[:, 3]
-        self.lengths: NDArray[np.uint16] = np.frombuffer(raw, np.uint16).reshape(-1, 8)[:, 6]
-        self.descriptors: Descriptors = np.frombuffer(raw, DESCRIPTOR)
-        self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
-        self.state = arena[ring.state : ring.state + 16].cast("I")
-        self._raw = raw
-        self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")
-
-    def slots(self, slot: int, n: int) -> Slots:
-        """`n` slots from `slot` on, which must not go around the end: their descriptors and their buffer ids."""
-        raw = self._raw[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
-        return raw, self._id_words[slot : slot + n]
-
-
 class PoolViews(Closable):
     """The free stack: `state[0]` ids, of which the next to go is the last.
 
-    `fresh` holds the read-format descriptor of each id on the stack, as bytes of this process: what is looked up for
-    transmission comes back through here and need not be looked up again for receiving.
+    `fresh` holds the ADDRESS of each id on the stack, as bytes of this process: what is looked up for transmission
+    comes back through here and need not be looked up again for receiving.
     """
 
-    def __init__(self, arena: memoryview, layout: WorkerLayout, descriptors_by_id: Descriptors) -> None:
-        """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it."""
+    def __init__(self, arena: memoryview, layout: WorkerLayout, addresses: Addresses) -> None:
+        """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it. `addresses`: by id."""
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
         self.ids = arena[first : first + 4 * layout.buffers].cast("I")
         self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
-        self._descriptors_by_id = descriptors_by_id
-        self.fresh = descriptors_by_id[self.stack].view(np.uint8).data
+        self.addresses = addresses
+        self.fresh = addresses[self.stack].view(np.uint8).data
+        self.others: list[PoolViews] = []  # of the same stack, with other device addresses
 
-    def push_known(self, ids: memoryview, descriptors: memoryview) -> None:
-        """Free buffers. `descriptors`: of these ids, in read format, as bytes."""
+    def push_known(self, ids: memoryview, addresses: memoryview) -> None:
+        """Free buffers. `addresses`: the ADDRESS of each of these ids, as bytes."""
         free = self.state[0]
         end = free + len(ids)
         self.ids[free:end] = ids
-        self.fresh[DESCRIPTOR_BYTES * free : DESCRIPTOR_BYTES * end] = descriptors
+        self.fresh[ADDRESS_BYTES * free : ADDRESS_BYTES * end] = addresses
         self.state[0] = end
 
-    def push(self, ids: Words) -> None:
-        """Free buffers whose descriptors nobody has at hand."""
-        self.push_known(ids.data, self._descriptors_by_id[ids].view(np.uint8).data)
+    def push_all(self, ids: Words) -> None:
+        """Free buffers whose addresses nobody has at hand."""
+        self.push_known(ids.data, self.addresses[ids].view(np.uint8).data)
+
+    def __len__(self) -> int:
+        return self.state[0]
+
+    def pop(self) -> int | None:
+        """See `engine.pool.Pool`."""
+        free = self.state[0]
+        if not free:
+            return None
+        self.state[0] = free - 1
+        return self.ids[free - 1]
+
+    def push(self, buffer: int) -> None:
+        """See `engine.pool.Pool`."""
+        self.push_all(np.array([buffer], np.uint32))
+
+
+class MappedPoolViews(PoolViews):
+    """The free stack where ports find the buffers at different device addresses: views for one set of them."""
+
+    def push_known(self, ids: memoryview, addresses: memoryview) -> None:
+        """See PoolViews; keeps up what the others have at hand."""
+        first = ADDRESS_BYTES * self.state[0]
+        end = first + ADDRESS_BYTES * len(ids)
+        for other in self.others:
+            other.fresh[first:end] = other.addresses[np.frombuffer(ids, np.uint32)].view(np.uint8).data
+        super().push_known(ids, addresses)
 
 
 class BatchViews:

@@ -20,13 +20,17 @@ def map_window(window: Window) -> memoryview:
     return memoryview(mapping).cast("I")
 
 
-def register_view(view: memoryview, window: Window, bar_offset: int) -> memoryview:
-    """A one-element 'I' view of the register at `bar_offset`, which must lie in the window."""
+def register_view(view: memoryview, window: Window, bar_offset: int, width_bytes: int = 4) -> memoryview:
+    """A one-element view of the register at `bar_offset`, which must lie in the window: 'I', or the format of another
+    `width_bytes` (1, 2, 8)."""
     at = bar_offset - window.bar_offset
-    if at % 4 or not 0 <= at < window.size:
+    if at % width_bytes or not 0 <= at < window.size:
         run = f"{window.bar_offset:#x} to {window.bar_offset + window.size:#x}"
         raise ValueError(f"no register at BAR0 + {bar_offset:#x} in the window from {run}")
-    return view[at // 4 : at // 4 + 1]
+    if width_bytes == 4:
+        return view[at // 4 : at // 4 + 1]
+    register = view.cast("B")[at : at + width_bytes]
+    return register.cast("H") if width_bytes == 2 else register.cast("Q") if width_bytes == 8 else register
 
 
 def unmap_window(view: memoryview) -> None:

@@ -53,6 +53,7 @@ def make_plan(config: Config, machine: Machine, traffic: Order | None = None) ->
             segmented=forward.segmented,
             collect_garbage=forward.collect_garbage,
             traffic=traffic,
+            fused_only=forward.loop == "fused",
         ),
         rss=RssPlan(config.rss.key, tuple(config.rss.fields)),
         arena=arena,

@@ -75,6 +75,7 @@ class LoopPlan:
     segmented: bool
     collect_garbage: bool
     traffic: Order | None
+    fused_only: bool = False  # asked for, not chosen
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
-from ixyfwd.errors import DeviceGoneError, IxyfwdError
+from ixyfwd.errors import DeviceGoneError, UsageError
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import ArenaLayout, RingFormat, RingLayout
 from ixyfwd.nic.check import check_limits
-from ixyfwd.nic.contract import Attachment, Doorbell, NicPort, RegisterDoorbell
+from ixyfwd.nic.contract import Attachment, CallDoorbell, Doorbell, NicPort
 from ixyfwd.nic.registry import open_port
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
-from ixyfwd.worker.spec import DoorbellSpec
-
-_TAIL_BYTES = 4  # what a worker stores to notify a queue: its new tail
+from ixyfwd.worker.spec import BellSpec, CallSpec, PortSpec, RegisterSpec
 
 
 class Port:
@@ -31,20 +30,16 @@ class Port:
         """How the port reaches memory and gives messages."""
         return self.driver.attachment
 
-    def doorbells(self, queue: int) -> DoorbellSpec:
-        """Where worker `queue` finds its tail registers. Raises DeviceError if the device lets nobody map them,
-        IxyfwdError if they are none."""
+    def spec(self, queue: int, dma: DmaMap) -> PortSpec:
+        """The port as worker `queue` needs it. Raises DeviceError if workers cannot reach its doorbells."""
         bells = self.driver.doorbells(queue)
-        rx, tx = self._tail(bells.rx), self._tail(bells.tx)
-        return DoorbellSpec(rx.window, rx.offset, tx.window, tx.offset)
+        return PortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
 
-    def _tail(self, bell: Doorbell) -> RegisterDoorbell:
-        if isinstance(bell, RegisterDoorbell) and bell.width_bytes == _TAIL_BYTES and bell.value is None:
-            return bell
-        raise IxyfwdError(
-            f"port {self.name} ({self.function.address}): its queues are not notified by tail registers, "
-            "and workers can do nothing else yet"
-        )
+
+def _spec_of(bell: Doorbell) -> BellSpec:
+    if isinstance(bell, CallDoorbell):
+        return CallSpec(bell.fd)
+    return RegisterSpec(bell.window, bell.offset, bell.width_bytes, bell.value)
 
 
 def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
@@ -62,19 +57,30 @@ def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list
     return ports
 
 
-def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> DmaMap:
-    """Let every port reach the arena, at one set of device addresses: buffers travel between ports by index."""
+def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> list[DmaMap]:
+    """Let every port reach the arena; where each finds it. Buffers travel between ports by index."""
     maps: list[DmaMap] = []
     for port in ports:
         maps.append(port.function.map_dma(arena.fd, arena.size))
         stack.callback(_unmap, port.function)
-    for port, found in zip(ports, maps, strict=True):
-        if found != maps[0]:
-            raise IxyfwdError(
-                f"ports {ports[0].name} and {port.name} see the arena at different device addresses; "
-                "ports that are linked must share one address space"
-            )
-    return maps[0]
+    return maps
+
+
+def settle_loop(plan: Plan, ports: Sequence[Port], maps: Sequence[DmaMap]) -> Plan:
+    """The plan with the loop that these ports have: a fused one is between ports of one family that offers it, at one
+    set of device addresses. Raises UsageError if only a fused one was asked for."""
+    if not plan.loop.fused:
+        return plan
+    limits = [port.driver.limits for port in ports]
+    families = sorted({of.family for of in limits})
+    if len(families) == len(set(maps)) == 1 and all(of.fused_loop for of in limits):
+        return plan
+    if plan.loop.fused_only:
+        raise UsageError(
+            '[forward] loop: found "fused", which is for links within one NIC family that offers it, at one set of '
+            f'device addresses, but the ports are of {" and ".join(families)}; expected "auto" or "python"'
+        )
+    return replace(plan, loop=replace(plan.loop, fused=False, frame_op=None))
 
 
 def _unmap(function: Attachment) -> None:

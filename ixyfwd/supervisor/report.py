@@ -156,7 +156,7 @@ def traffic_words(worker: Worker) -> Status | None:
 
 
 def _over_ports(worker: Worker, word: PortWord) -> int:
-    return sum(worker.port_word(port, word) for port in range(len(worker.spec.doorbells)))
+    return sum(worker.port_word(port, word) for port in range(len(worker.spec.ports)))
 
 
 def fault_count(model: Mapping[str, Any] | None) -> int:

@@ -14,7 +14,7 @@ from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
 from ixyfwd.supervisor.observer import Observer, Status
-from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports
+from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports, settle_loop
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
@@ -69,15 +69,16 @@ def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> F
     ports = open_ports(plan, sockets, stack)
     interrupts = Interrupts(plan.interrupt_interval_us, ports, len(plan.workers), stack)
     arena = stack.enter_context(make_arena(ports, plan.arena.size, plan.backing))
-    dma = map_arena(ports, arena, stack)
-    for port in ports:
+    maps = map_arena(ports, arena, stack)
+    plan = settle_loop(plan, ports, maps)
+    for port, dma in zip(ports, maps, strict=True):
         interrupts.detach_with(stack, port)  # after the stop, which masks them
         # Harmless at any stage of a half-finished bring-up, and again after an orderly stop. It stands behind the
         # arena on the stack: rings are quiet and bus mastering off before the memory goes.
         stack.callback(port.driver.stop)
         bring_up(port, plan.arena, dma, arena)
         interrupts.attach(port)
-    workers = [Worker(_worker_spec(plan, worker, ports, interrupts, dma, arena), arena) for worker in plan.workers]
+    workers = [Worker(_worker_spec(plan, worker, ports, maps, interrupts, arena), arena) for worker in plan.workers]
     _start_workers(workers, stack)
     notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, plan.workers, arena)]
     return Forwarder(plan, ports, workers, model, notices, begun_ns)
@@ -93,7 +94,7 @@ def _start_model(plan: Plan, instance: Instance, stack: ExitStack) -> tuple[Mode
 
 
 def _worker_spec(  # noqa: PLR0917
-    plan: Plan, worker: WorkerPlan, ports: list[Port], interrupts: Interrupts, dma: DmaMap, arena: Arena
+    plan: Plan, worker: WorkerPlan, ports: list[Port], maps: list[DmaMap], interrupts: Interrupts, arena: Arena
 ) -> WorkerSpec:
     """A worker's part of the plan with what it needs of the machine: descriptors, windows, device addresses."""
     loop = plan.loop
@@ -105,8 +106,7 @@ def _worker_spec(  # noqa: PLR0917
         arena_fd=arena.fd,
         arena_bytes=arena.size,
         layout=worker.layout,
-        dma=dma,
-        doorbells=tuple(port.doorbells(worker.index) for port in ports),
+        ports=tuple(port.spec(worker.index, dma) for port, dma in zip(ports, maps, strict=True)),
         links=worker.links,
         engine=loop.engine,
         programs=tuple(ProgramSpec(p.name, p.as_json(), p.decides) for p in loop.programs),

@@ -137,7 +137,7 @@ class Worker:
     def totals(self) -> Totals:
         """Its counters now, last things first: a frame that moves on meanwhile is seen as in hand, never as sent but
         not received."""
-        ports = range(len(self.spec.doorbells))
+        ports = range(len(self.spec.ports))
 
         def total(word: PortWord) -> int:
             return sum(self.port_word(port, word) for port in ports)

@@ -2,7 +2,7 @@
 
 Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the only one that the supervisor
 writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
-32 words for each program. `engine/_c/native.cdef.h` has the same numbers in C; a test compares the two.
+32 words for each program. `engine/worker.h` has the same numbers in C; a test compares the two.
 """
 
 from enum import IntEnum

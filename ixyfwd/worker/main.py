@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from ixyfwd.engine.contract import Doorbells, Engine, EngineMemory, FusingEngine
+from ixyfwd.engine.contract import Bell, CallBell, Engine, EngineMemory, EnginePort, FusingEngine, RegisterBell
 from ixyfwd.engine.open import open_engine
 from ixyfwd.kit.process import (
     Words,
@@ -27,7 +27,7 @@ from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
 from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.pauses import Pauses
 from ixyfwd.worker.rounds import Step
-from ixyfwd.worker.spec import DoorbellSpec, WorkerSpec
+from ixyfwd.worker.spec import BellSpec, CallSpec, WorkerSpec
 from ixyfwd.worker.steps import forwarding_steps
 from ixyfwd.worker.traffic import traffic_steps
 
@@ -56,9 +56,9 @@ def run(spec: WorkerSpec) -> None:
         start = spec.layout.counters
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
-        doorbells = [_map_doorbells(spec_, stack) for spec_ in spec.doorbells]
+        ports = [EnginePort(p.family, p.dma, _open_bell(p.rx, stack), _open_bell(p.tx, stack)) for p in spec.ports]
         threaded = spec.traffic is not None and spec.traffic.threaded
-        memory = EngineMemory(arena.view, spec.layout, spec.dma, doorbells, spec.segmented, threaded)
+        memory = EngineMemory(arena.view, spec.layout, ports, spec.segmented, threaded)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:
@@ -68,7 +68,7 @@ def run(spec: WorkerSpec) -> None:
             else:
                 work = _fuse(spec, engine) or forwarding_steps(spec, engine, memory)
             # A generator leaves reception off, and all buffers to what it sends.
-            for port in range(len(spec.doorbells)) if not isinstance(spec.traffic, GenerateOrder) else ():
+            for port in range(len(spec.ports)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
             loop = PollLoop(work, page, idle, spec.shared_cpu, Pauses(page, _shortest_pause_ns(spec)))
@@ -81,8 +81,8 @@ def run(spec: WorkerSpec) -> None:
 
 
 def _fuse(spec: WorkerSpec, engine: Engine) -> Fused | None:
-    """The loop in C, if that is asked for."""
-    if not (spec.fused and isinstance(engine, FusingEngine)):
+    """The loop in C, if that is asked for and there is one for these links; otherwise they take the way of batches."""
+    if not (spec.fused and isinstance(engine, FusingEngine) and engine.fuses(spec.links)):
         return None
     limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
     forward, once = (
@@ -103,10 +103,9 @@ def _shortest_pause_ns(spec: WorkerSpec) -> int:
     return spec.layout.rings_last_ns if spec.watches_pauses else NO_PAUSES
 
 
-def _map_doorbells(spec: DoorbellSpec, stack: ExitStack) -> Doorbells:
-    rx = stack.enter_context(map_window(spec.rx_window))
-    tx = stack.enter_context(map_window(spec.tx_window))
-    return Doorbells(
-        stack.enter_context(register_view(rx, spec.rx_window, spec.rdt)),
-        stack.enter_context(register_view(tx, spec.tx_window, spec.tdt)),
-    )
+def _open_bell(bell: BellSpec, stack: ExitStack) -> Bell:
+    if isinstance(bell, CallSpec):
+        return CallBell(bell.fd)
+    window = stack.enter_context(map_window(bell.window))
+    view = stack.enter_context(register_view(window, bell.window, bell.offset, bell.width_bytes))
+    return RegisterBell(view, bell.value)

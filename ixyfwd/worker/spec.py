@@ -12,13 +12,34 @@ IdlePolicy = Literal["spin", "adaptive", "sleep", "interrupt"]
 
 
 @dataclass(frozen=True)
-class DoorbellSpec:
-    """Where a port's two tail registers are: an inherited window each, and the registers' BAR0 offsets."""
+class RegisterSpec:
+    """A doorbell in an inherited window of BAR0: a store of `width_bytes` at `offset`, a BAR0 offset. `value`: what is
+    stored; None: the ring's new tail."""
 
-    rx_window: Window
-    rdt: int
-    tx_window: Window
-    tdt: int
+    window: Window
+    offset: int
+    width_bytes: int = 4
+    value: int | None = None
+
+
+@dataclass(frozen=True)
+class CallSpec:
+    """A doorbell that is a system call on an inherited descriptor."""
+
+    fd: int
+
+
+BellSpec = RegisterSpec | CallSpec
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """A port: its NIC family, where its device finds the arena, the doorbells of the worker's two rings there."""
+
+    family: str
+    dma: DmaMap
+    rx: BellSpec
+    tx: BellSpec
 
 
 @dataclass(frozen=True)
@@ -32,7 +53,7 @@ class ProgramSpec:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """One worker. `links` are (rx port, tx port) pairs by index; `doorbells` are by port.
+    """One worker. `links` are (rx port, tx port) pairs by index into `ports`.
 
     `interrupt_fds`: the eventfd that each port's interrupt counts up; empty unless `idle` is "interrupt".
     """
@@ -44,8 +65,7 @@ class WorkerSpec:
     arena_fd: int
     arena_bytes: int
     layout: WorkerLayout
-    dma: DmaMap
-    doorbells: tuple[DoorbellSpec, ...]
+    ports: tuple[PortSpec, ...]
     links: tuple[tuple[int, int], ...]
     engine: str
     programs: tuple[ProgramSpec, ...]
@@ -70,16 +90,11 @@ class WorkerSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "WorkerSpec":
         """The inverse of `as_json`."""
-        doorbells = tuple(
-            DoorbellSpec(Window(**d["rx_window"]), d["rdt"], Window(**d["tx_window"]), d["tdt"])
-            for d in data["doorbells"]
-        )
         return cls(
             **{
                 **data,
                 "layout": worker_from_json(data["layout"]),
-                "dma": DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"])),
-                "doorbells": doorbells,
+                "ports": tuple(_port(port) for port in data["ports"]),
                 "programs": tuple(ProgramSpec(**program) for program in data["programs"]),
                 "links": tuple((a, b) for a, b in data["links"]),
                 "interrupt_fds": tuple(data["interrupt_fds"]),
@@ -89,6 +104,16 @@ class WorkerSpec:
 
     def inherited_fds(self) -> tuple[int, ...]:
         """Descriptors that must be open in the worker under the same numbers."""
-        windows = [w for d in self.doorbells for w in (d.rx_window, d.tx_window)]
+        bells = [bell for port in self.ports for bell in (port.rx, port.tx)]
+        doorbells = [bell.fd if isinstance(bell, CallSpec) else bell.window.fd for bell in bells]
         file = {self.traffic.fd} if isinstance(self.traffic, CaptureOrder) and self.traffic.fd is not None else set()
-        return tuple(sorted({self.arena_fd, *(w.fd for w in windows), *self.interrupt_fds, *file}))
+        return tuple(sorted({self.arena_fd, *doorbells, *self.interrupt_fds, *file}))
+
+
+def _port(data: Mapping[str, Any]) -> PortSpec:
+    dma = DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"]))
+    return PortSpec(data["family"], dma, _bell(data["rx"]), _bell(data["tx"]))
+
+
+def _bell(data: Mapping[str, Any]) -> BellSpec:
+    return RegisterSpec(**{**data, "window": Window(**data["window"])}) if "window" in data else CallSpec(**data)

@@ -1,5 +1,6 @@
 /* Frames of a batch into blocks of pcap or pcapng records; their buffers go back to the pool. */
-#include "descriptor.h"
+#include "engine/copy.h"
+#include "native.h"
 
 #include <string.h>
 #include <time.h>

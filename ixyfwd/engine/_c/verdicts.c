@@ -6,7 +6,7 @@
 static inline uint32_t frame_entries(const struct batch_view *batch, uint32_t first, uint32_t n)
 {
 	uint32_t entries = 1;
-	while (!(batch->status[first + entries - 1] & RX_EOP) && first + entries < n)
+	while (!(batch->status[first + entries - 1] & BATCH_EOP) && first + entries < n)
 		entries++;
 	return entries;
 }
@@ -88,19 +88,20 @@ uint32_t dispatch(struct dispatch *dispatch)
 	uint32_t alike = 0, taken = 0;
 	while (alike < n && port_of(dispatch, alike) == first)
 		alike += frame_entries(batch, alike, n);
-	if (alike >= n)
-		return dispatch->send(dispatch->outlets[first].whole);
+	const struct outlet *outlets = dispatch->outlets;
+	if (alike >= n && outlets[first].send)
+		return outlets[first].send(outlets[first].whole);
 	for (uint32_t port = 0; port < dispatch->ports; port++)
-		dispatch->outlets[port].part->batch.head->count = 0;
+		outlets[port].part.head->count = 0;
 	for (uint32_t i = 0; i < n;) {
 		const uint32_t end = i + frame_entries(batch, i, n);
-		const struct batch_view *part = &dispatch->outlets[port_of(dispatch, i)].part->batch;
+		const struct batch_view *part = &outlets[port_of(dispatch, i)].part;
 		for (; i < end; i++)
 			copy_entry(part, part->head->count++, batch, i);
 	}
 	for (uint32_t port = 0; port < dispatch->ports; port++)
-		if (dispatch->outlets[port].part->batch.head->count)
-			taken += dispatch->send(dispatch->outlets[port].part);
+		if (outlets[port].send && outlets[port].part.head->count)
+			taken += outlets[port].send(outlets[port].part_work);
 	batch->head->count = 0;
 	return taken;
 }

@@ -1,6 +1,6 @@
 """Bits of descriptors (datasheet 7.1.6.2 and 7.2.3.2.4). A narrow module for every Python side: it imports nothing.
 
-A descriptor is two words of eight bytes, or the dwords d0 to d3. C has these in `engine/_c/native.h`; a test compares.
+A descriptor is two words of eight bytes, or the dwords d0 to d3. C has these in `rings/_c`; tests compare.
 The model keeps constants of its own, so that each judges the other.
 """
 
@@ -22,3 +22,6 @@ TX_RS: Final = 1 << 27  # d2
 TX_COMMAND: Final = 0x2330_0000  # d2: DEXT, IFCS, EOP, DTYP = 3
 TX_PAYLEN_SHIFT: Final = 14  # d3
 TX_DD: Final = 1 << 0  # d3
+
+RS_INTERVAL: Final = 32
+"""The driver's own choice: a transmit descriptor asks for write-back when its index is 31 modulo 32."""

@@ -15,4 +15,5 @@ LIMITS: Final = Limits(
     interrupt_interval_us=1022,  # 8.2.3.5.12: 9 bits of 2 us
     buffer_bytes=2048,  # SRRCTL.BSIZEPACKET
     ring=RingFormat(entry_bytes=16, align_bytes=128),  # 8.2.3.8.1: RDBAL bits 6:0 read as zero
+    fused_loop=True,
 )

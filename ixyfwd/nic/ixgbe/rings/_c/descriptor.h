@@ -2,16 +2,8 @@
 #ifndef IXYFWD_DESCRIPTOR_H
 #define IXYFWD_DESCRIPTOR_H
 
-#include "native.h"
-
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
-static inline uint32_t at_most(uint32_t value, uint32_t limit)
-{
-	return value < limit ? value : limit;
-}
+#include "engine/copy.h"
+#include "ixgbe.h"
 
 /* The device writes q1 last. The acquire keeps every later look at what it wrote before behind this one. */
 static inline int is_done(const struct descriptor *descriptor, uint64_t dd)
@@ -27,20 +19,6 @@ static inline void put_descriptor(struct descriptor *descriptor, uint64_t q0, ui
 	descriptor->q0 = q0;
 	descriptor->q1 = q1;
 #endif
-}
-
-/* Bursts are short: a call of memcpy would cost more than the copying. */
-static inline void copy_ids(uint32_t *to, const uint32_t *from, uint32_t n)
-{
-	uint32_t i = 0;
-#ifdef __SSE2__
-	for (; i + 4 <= n; i += 4)
-		_mm_storeu_si128((__m128i *)&to[i], _mm_loadu_si128((const __m128i *)&from[i]));
-#endif
-	for (; i < n; i++) {
-		to[i] = from[i];
-		__asm__ volatile("" ::: "memory"); /* else the compiler makes it a memcpy after all */
-	}
 }
 
 /* One 32-bit store, after everything that the device will find behind it. */

@@ -4,26 +4,25 @@ status. Whole frames only, both ways."""
 import numpy as np
 from numpy.typing import NDArray
 
-from ixyfwd.engine.contract import RS_INTERVAL
-from ixyfwd.engine.vector_rx import RX_BYTES, RX_ERRORS, RX_NO_BUFFER, RX_PACKETS
-from ixyfwd.engine.vector_tx import TX_BYTES, TX_FULL, TX_PACKETS
 from ixyfwd.engine.vector_views import (
+    Addresses,
     BatchViews,
     Closable,
-    Descriptors,
     Index,
     PoolViews,
-    RingViews,
     Words,
     count_leading,
     split,
 )
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RX_DD, TX_DD, TX_EOP
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL, RX_DD, TX_DD, TX_EOP
 from ixyfwd.nic.ixgbe.descriptors import RX_EOP as EOP
 from ixyfwd.nic.ixgbe.descriptors import RX_RXE as RXE
 from ixyfwd.nic.ixgbe.descriptors import TX_COMMAND as COMMAND
 from ixyfwd.nic.ixgbe.descriptors import TX_PAYLEN_SHIFT as PAYLEN_SHIFT
 from ixyfwd.nic.ixgbe.descriptors import TX_RS as RS
+from ixyfwd.nic.ixgbe.rings.vector_ring import RingViews
+from ixyfwd.nic.ixgbe.rings.vector_rx import RX_BYTES, RX_ERRORS, RX_NO_BUFFER, RX_PACKETS
+from ixyfwd.nic.ixgbe.rings.vector_tx import TX_BYTES, TX_FULL, TX_PACKETS
 
 
 def frame_ends(status: Words) -> Index:
@@ -112,7 +111,7 @@ class SegmentedRxBurst(Closable):
             return n
         frame_of = np.searchsorted(ends, np.arange(n))
         unwanted = cells[0, bad[frame_of]]
-        self._pool.push(unwanted)
+        self._pool.push_all(unwanted)
         kept: int = n - unwanted.size
         cells[:, :kept] = cells[:, ~bad[frame_of]]
         self._counters[RX_ERRORS] += errors
@@ -143,7 +142,7 @@ class SegmentedTxRing(Closable):
                 break
             freed = at + 1
         for slot, count, _ in split(clean, freed, mask + 1):
-            self.pool.push(self.views.ids[slot : slot + count])
+            self.pool.push_all(self.views.ids[slot : slot + count])
         self.state[2] = (clean + freed) & mask
         return freed
 
@@ -156,15 +155,15 @@ class SegmentedTxBurst(Closable):
         ring: SegmentedTxRing,
         batch: BatchViews,
         *,
-        descriptors_by_id: Descriptors,
+        addresses: Addresses,
         counters: memoryview,
         tdt: memoryview,
     ) -> None:
-        """`descriptors_by_id`: buffer address and zero for each buffer id. `counters`: the port's block."""
+        """`addresses`: by buffer id. `counters`: the port's block."""
         self.batch = batch
         self._ring = ring
         self._state = ring.state
-        self._descriptors_by_id = descriptors_by_id
+        self._addresses = addresses
         self._counters = counters
         self._tdt = tdt
         self._mask = ring.mask
@@ -188,7 +187,7 @@ class SegmentedTxBurst(Closable):
             self._counters[TX_PACKETS] += frames
             self._counters[TX_BYTES] += frame_bytes
         if taken < n:
-            self._ring.pool.push(self.batch.cells[0, taken:n])
+            self._ring.pool.push_all(self.batch.cells[0, taken:n])
             self._counters[TX_FULL] += ends.size - frames
         self.batch.words[0] = 0
         return taken
@@ -210,7 +209,7 @@ class SegmentedTxBurst(Closable):
         for slot, count, at in split(tail, n, self._mask + 1):
             slots, entries = slice(slot, slot + count), slice(at, at + count)
             ring.ids[slots] = ids[entries]
-            ring.descriptors[slots] = self._descriptors_by_id[ids[entries]]
+            ring.descriptors[slots] = self._addresses[ids[entries]]
             ring.d2[slots] = d2[entries]
             ring.d3[slots] = d3[entries]
         return int(frame_bytes.sum())

@@ -5,27 +5,26 @@ from typing import Final
 import numpy as np
 from numpy import add, multiply
 
-from ixyfwd.engine.contract import RS_INTERVAL
 from ixyfwd.engine.vector_views import (
-    DESCRIPTOR,
+    ADDRESS,
     LENGTH_SHIFT,
     MAX_SLOTS,
     MAX_STAGES,
+    Addresses,
     BatchViews,
     Closable,
-    Descriptors,
     PoolViews,
-    RingViews,
     Words,
     constant,
     count_leading,
     split,
 )
-from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
 from ixyfwd.nic.ixgbe.descriptors import TX_COMMAND as COMMAND
 from ixyfwd.nic.ixgbe.descriptors import TX_DD as DD
 from ixyfwd.nic.ixgbe.descriptors import TX_PAYLEN_SHIFT as PAYLEN_SHIFT
 from ixyfwd.nic.ixgbe.descriptors import TX_RS as RS
+from ixyfwd.nic.ixgbe.rings.vector_ring import RingViews
 from ixyfwd.telemetry.counters import PortWord
 
 TX_PACKETS: Final = int(PortWord.TX_PACKETS)
@@ -64,7 +63,7 @@ class TxSpace:
     """Room for `n` descriptors on their way into the ring."""
 
     def __init__(self, n: int) -> None:
-        self.made: Descriptors = np.zeros(n, DESCRIPTOR)
+        self.made: Addresses = np.zeros(n, ADDRESS)
 
 
 class TxRing(Closable):
@@ -111,16 +110,16 @@ class TxBurst(Closable):
         ring: TxRing,
         batch: BatchViews,
         *,
-        descriptors_by_id: Descriptors,
+        addresses: Addresses,
         counters: memoryview,
         tdt: memoryview,
     ) -> None:
-        """`descriptors_by_id`: buffer address and zero for each buffer id. `counters`: the port's block."""
+        """`addresses`: by buffer id. `counters`: the port's block."""
         self.batch = batch
         self._ring = ring
         self._words = batch.words
         self._state = ring.state
-        self._make = descriptors_by_id.take
+        self._make = addresses.take
         self._counters = counters
         self._tdt = tdt
         self._mask = ring.mask
@@ -152,7 +151,7 @@ class TxBurst(Closable):
             self._counters[TX_PACKETS] += taken
             self._counters[TX_BYTES] += frame_bytes
         if taken < n:
-            self._ring.pool.push(self.batch.cells[0, taken:n])
+            self._ring.pool.push_all(self.batch.cells[0, taken:n])
             self._counters[TX_FULL] += n - taken
         self._words[0] = 0
         return taken

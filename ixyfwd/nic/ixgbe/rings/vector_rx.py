@@ -11,8 +11,6 @@ from ixyfwd.engine.vector_views import (
     BatchViews,
     Closable,
     PoolViews,
-    RingViews,
-    Slots,
     Words,
     constant,
     count_leading,
@@ -22,6 +20,7 @@ from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 from ixyfwd.nic.ixgbe.descriptors import RX_DD as DD
 from ixyfwd.nic.ixgbe.descriptors import RX_EOP as EOP
 from ixyfwd.nic.ixgbe.descriptors import RX_RXE as RXE
+from ixyfwd.nic.ixgbe.rings.vector_ring import RingViews, Slots
 from ixyfwd.telemetry.counters import PortWord
 
 # Plain ints: looking a member of an enumeration up and using it as an index costs as much as a memory copy.
@@ -177,7 +176,7 @@ class RxBurst(Closable):
         spanning[1:] = ~eop[:-1]
         wanted = eop & ~spanning & ((status & np.uint32(RXE)) == 0)
         unwanted = cells[0, ~wanted]
-        self._pool.push(unwanted)
+        self._pool.push_all(unwanted)
         self._state[3] = 0 if eop[-1] else 1
         kept = n - unwanted.size
         cells[:, :kept] = cells[:, wanted]

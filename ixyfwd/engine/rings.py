@@ -1,0 +1,88 @@
+"""What a NIC family is to a worker: `open_rings(engine, port)` in `nic/NAME/rings.py`.
+
+It gives the rings of one port on the engine's pool and batches, with bursts of the engine's kind where the family has
+such, else in plain Python on `Engine.pool`. What a family offers besides, it offers by methods of these protocols.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+from ixyfwd.engine.batch import Batch
+from ixyfwd.engine.contract import Engine, EngineMemory, RxQueue, TxQueue
+from ixyfwd.engine.traffic import Frames
+from ixyfwd.errors import UsageError
+
+CData = Any  # a C object of cffi's
+
+
+class PortRings(Protocol):
+    """The two rings of a worker's queue at one port."""
+
+    @property
+    def rx(self) -> RxQueue: ...
+
+    @property
+    def tx(self) -> TxQueue: ...
+
+    def close(self) -> None:
+        """Let every view of the arena go. A burst that is called later does nothing."""
+
+
+@runtime_checkable
+class CalledRings(Protocol):
+    """Rings whose tx burst is a C function: the native engine calls it from C."""
+
+    def tx_call(self, batch: Batch) -> tuple[int, CData]:
+        """The address of a C function that takes one pointer and returns uint32_t, and the struct that makes it the tx
+        burst of `batch`; the struct was attached to the engine."""
+
+
+@runtime_checkable
+class FusingRings(Protocol):
+    """Rings of a family that has a fused loop between its own ports, with the native engine."""
+
+    def bind_forward(  # noqa: PLR0917 - as the engine's
+        self,
+        ports: Sequence[PortRings],
+        links: Sequence[tuple[int, int]],
+        batch: int,
+        frame_op: str | None,
+        limit: int,
+        shared_cpu: bool,
+        pause_ns: int,
+    ) -> Callable[[], int]:
+        """See `engine.contract.FusingEngine`. `ports`: all of the worker's; those of `links` are of this class."""
+
+
+@runtime_checkable
+class SourceRings(Protocol):
+    """Rings that can be fed by a generator."""
+
+    def bind_source(self, batch: Batch, frames: Frames) -> Callable[[], int]:
+        """See `engine.traffic.TrafficEngine`; `prepare_bodies` was called."""
+
+
+def open_rings(engine: Engine, port: int) -> PortRings:
+    """The rings of a port. Imports only the rings of its family. Raises UsageError for an engine that those cannot
+    work with, ImportError if that takes C that is not compiled."""
+    family = engine.memory.ports[port].family
+    rings: PortRings = import_module(f"ixyfwd.nic.{family}.rings").open_rings(engine, port)
+    return rings
+
+
+def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tuple[int, int]]) -> FusingRings | None:
+    """What fuses these links: the rings of one of their ports, if all are of one family and at one set of device
+    addresses, and those can."""
+    linked = sorted({port for link in links for port in link})
+    alike = {(memory.ports[port].family, memory.ports[port].dma) for port in linked}
+    first = ports[linked[0]] if len(alike) == 1 else None
+    return first if isinstance(first, FusingRings) else None
+
+
+def bind_source(engine: Engine, rings: PortRings, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
+    """A generator in front of a port's tx ring. Raises UsageError for a family that offers none."""
+    if not isinstance(rings, SourceRings):
+        family = engine.memory.ports[port].family
+        raise UsageError(f"ports of family {family} have no generator with the {engine.name} engine")
+    return rings.bind_source(batch, frames)

@@ -1,0 +1,35 @@
+"""A descriptor ring by field, in numpy."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ixyfwd.engine.vector_views import ADDRESS, Addresses, Closable, Words
+from ixyfwd.memory.layout import RingLayout
+from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
+
+Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as words
+
+
+class RingViews(Closable):
+    """One descriptor ring of `entries` slots, by field; each array has one element per slot."""
+
+    def __init__(self, arena: memoryview, ring: RingLayout) -> None:
+        """`arena` is the whole arena as bytes."""
+        raw = arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
+        words: Words = np.frombuffer(raw, np.uint32).reshape(-1, 4)
+        self.entries = ring.entries
+        self.dwords = raw.cast("I")  # dword k of slot i is [4 * i + k]
+        self.hash_and_status: Words = words[:, 1:3].T  # one row each
+        self.d2: Words = words[:, 2]
+        self.d3: Words = words[:, 3]
+        self.lengths: NDArray[np.uint16] = np.frombuffer(raw, np.uint16).reshape(-1, 8)[:, 6]
+        self.descriptors: Addresses = np.frombuffer(raw, ADDRESS)
+        self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
+        self.state = arena[ring.state : ring.state + 16].cast("I")
+        self._raw = raw
+        self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")
+
+    def slots(self, slot: int, n: int) -> Slots:
+        """`n` slots from `slot` on, which must not go around the end: their descriptors and their buffer ids."""
+        raw = self._raw[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
+        return raw, self._id_words[slot : slot + n]
