@@ -20,7 +20,7 @@ class Limits:
     frame, with CRC and without VLAN tags. mac_filters: addresses besides a port's own. interrupt_interval_us: longest
     time between two interrupts of a queue. buffer_bytes: what a receive buffer must hold. ring: what a ring takes of
     the arena. schemes: prefixes of device addresses of its own ("xdp:"), for families whose ports are no PCI functions.
-    fused_loop: whether its rings have a fused loop between ports of its own.
+    fused_loop: whether its rings have a fused loop between ports of its own. generator: whether they have one.
     """
 
     family: str
@@ -34,6 +34,7 @@ class Limits:
     ring: RingFormat
     schemes: tuple[str, ...] = ()
     fused_loop: bool = False
+    generator: bool = False
 
 
 @cache
@@ -61,6 +62,7 @@ def widest_of(families: Sequence[Limits]) -> Limits:
         ),
         schemes=tuple(scheme for limits in families for scheme in limits.schemes),
         fused_loop=any(limits.fused_loop for limits in families),
+        generator=any(limits.generator for limits in families),
     )
 
 

@@ -13,6 +13,7 @@ from ixyfwd.nic.registry import open_port
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
+from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.spec import BellSpec, CallSpec, PortSpec, RegisterSpec
 
 
@@ -54,6 +55,11 @@ def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list
         ports.append(Port(port, driver))
     for opened in ports:
         check_limits(opened.driver, opened.plan.options, plan.ring_entries, plan.interrupt_interval_us)
+        if isinstance(plan.loop.traffic, GenerateOrder) and not opened.driver.limits.generator:
+            raise UsageError(
+                f"port {opened.name} ({opened.function.address}): workers generate no frames on ports of family "
+                f"{opened.driver.limits.family}; use a port of another family"
+            )
     return ports
 
 

@@ -16,4 +16,5 @@ LIMITS: Final = Limits(
     buffer_bytes=2048,  # SRRCTL.BSIZEPACKET
     ring=RingFormat(entry_bytes=16, align_bytes=128),  # 8.2.3.8.1: RDBAL bits 6:0 read as zero
     fused_loop=True,
+    generator=True,
 )
