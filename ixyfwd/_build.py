@@ -5,7 +5,8 @@ with all other `.c` files of the folder. Those may declare more for Python, each
 and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a module written for
 Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
-A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then.
+A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then. One
+such header, `telemetry/words.h`, is written first, from the rows in `telemetry/counters.py`.
 A `_c` folder with a `frame_op.h` is compiled with what it makes of each `programs/NAME/frame.h`: see there.
 
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
@@ -13,6 +14,7 @@ Kept free of ixyfwd imports: setuptools loads it before the package is installed
 
 import os
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,19 @@ INCLUDED = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)
 
 
+def write_words(package: Path = PACKAGE) -> None:
+    """Write `telemetry/words.h`: the words of the counters page for C. Nothing is touched if it is up to date."""
+    rows = package / "telemetry" / "counters.py"
+    spec = spec_from_file_location("_ixyfwd_counters", rows)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{rows} cannot be loaded")
+    counters = module_from_spec(spec)
+    spec.loader.exec_module(counters)
+    header, text = package / "telemetry" / "words.h", counters.words_header()
+    if not header.exists() or header.read_text() != text:
+        header.write_text(text)
+
+
 def extensions(package: Path = PACKAGE) -> list[Any]:
     """The extension modules below `package`, by the name that Python imports them under."""
     return [_extension(folder, package.parent) for folder in sorted(package.rglob("_c")) if folder.is_dir()]
@@ -41,11 +56,18 @@ def _extension(folder: Path, top: Path) -> Extension:
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
         [os.path.relpath(source) for source in sorted(generated | set(folder.glob("*.c")))],
         include_dirs=[str(folder), str(PACKAGE)],
-        depends=[str(header) for header in (*sorted(folder.glob("*.h")), *sorted(top.glob("*/programs/*/frame.h")))],
+        depends=[str(header) for header in _headers(folder, top)],
         define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
         extra_compile_args=list(FLAGS),
         py_limited_api=True,
     )
+
+
+def _headers(folder: Path, top: Path) -> list[Path]:
+    """The headers that a module is compiled anew for: its folder's, those of the package that they name, programs'."""
+    own = sorted(folder.glob("*.h"))
+    named = {PACKAGE / name for header in own for name in INCLUDED.findall(header.read_text()) if "/" in name}
+    return [*own, *sorted(path for path in named if path.exists()), *sorted(top.glob("*/programs/*/frame.h"))]
 
 
 def _stem(folder: Path) -> str:
@@ -105,6 +127,11 @@ class BuildExt(build_ext):
         """The list in pyproject.toml only tells setuptools that there is something to compile."""
         self.distribution.ext_modules = extensions()
         super().finalize_options()
+
+    def run(self) -> None:
+        """First the header that modules share."""
+        write_words()
+        super().run()
 
     def build_extension(self, ext: Any) -> None:
         """Generate what cffi has to generate, then compile."""

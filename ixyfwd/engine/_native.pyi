@@ -19,19 +19,8 @@ class _Ffi(Protocol):
 class _Lib(Protocol):
     RS_INTERVAL: int
     DESCRIPTORS_PER_LINE: int
-    PORT_RX_PACKETS: int
-    PORT_RX_BYTES: int
-    PORT_RX_ERRORS: int
-    PORT_RX_NO_BUFFER: int
-    PORT_TX_PACKETS: int
-    PORT_TX_BYTES: int
-    PORT_TX_FULL: int
-    PORT_BLOCK_WORDS: int
     SINGLES: int
     MAX_BURSTS: int
-    WORD_POLLS: int
-    WORD_EMPTY_POLLS: int
-    WORD_BURSTS: int
 
     VERDICT_ACTION_SHIFT: int
     VERDICT_TARGET_MASK: int
@@ -39,7 +28,6 @@ class _Lib(Protocol):
     ACTION_OUT: int
     ACTION_DROP: int
     VERDICT_RESERVED_MASK: int
-    PROGRAM_DROP_CAUSES: int
 
     def pass_all(self, settlement: Any) -> int: ...
     def settle(self, settlement: Any) -> int: ...

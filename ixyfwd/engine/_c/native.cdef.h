@@ -1,5 +1,6 @@
 /* What Python sees of the native engine: read by cffi and included by native.h. */
 #include "engine/batch.h"
+#include "telemetry/words.h"
 
 enum {
 	RS_INTERVAL = 32, /* engine/contract.py */
@@ -7,49 +8,8 @@ enum {
 };
 
 enum {
-	PORT_RX_PACKETS = 0,
-	PORT_RX_BYTES = 1,
-	PORT_RX_ERRORS = 2,
-	PORT_RX_NO_BUFFER = 3,
-	PORT_TX_PACKETS = 8,
-	PORT_TX_BYTES = 9,
-	PORT_TX_FULL = 10,
-	PORT_BLOCK_WORDS = 32,
-};
-
-enum {
 	SINGLES = 8,         /* bursts of one frame in a row before it is the next direction's turn */
 	MAX_BURSTS = 0xffff, /* that a call of forward() can report */
-};
-
-enum { /* of the counters page */
-	WORD_PAUSES = 4,
-	WORD_PAUSED_NS = 5,
-	WORD_LONGEST_PAUSE_NS = 6,
-	WORD_LOOKED_NS = 7,
-	WORD_COMMAND = 8,
-	WORD_GO = 9,
-	WORD_POLLS = 16,
-	WORD_EMPTY_POLLS = 17,
-	WORD_BURSTS = 18,
-	WORD_BUSY_NS = 19,
-	WORD_ASKED = 23,
-	WORD_SHORTFALL = 24,
-	WORD_WRITTEN = 25,
-	WORD_FILTERED = 26,
-	WORD_FILE_BUSY = 27,
-	WORD_SURPLUS = 29,
-	WORD_DONE = 30,
-};
-
-enum { /* of a program's block of the counters page; telemetry/counters.py */
-	PROGRAM_IN = 0,
-	PROGRAM_PASSED = 1,
-	PROGRAM_OUT = 2,
-	PROGRAM_INVALID = 7,
-	PROGRAM_DROPS = 8,
-	PROGRAM_DROP_CAUSES = 12,
-	PROGRAM_COUNTERS = 20,
 };
 
 struct descriptor {
