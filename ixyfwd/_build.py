@@ -125,13 +125,9 @@ class BuildExt(build_ext):
 
     def finalize_options(self) -> None:
         """The list in pyproject.toml only tells setuptools that there is something to compile."""
+        write_words()  # first: modules depend on it
         self.distribution.ext_modules = extensions()
         super().finalize_options()
-
-    def run(self) -> None:
-        """First the header that modules share."""
-        write_words()
-        super().run()
 
     def build_extension(self, ext: Any) -> None:
         """Generate what cffi has to generate, then compile."""

@@ -54,6 +54,13 @@ def stop_command(instance: str, timeout_s: float, json: bool) -> None:
     out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")
 
 
+def schema_command() -> None:
+    """The JSON schema of what `status`, `start`, `stop`, `generate` and `capture` print."""
+    from ixyfwd.telemetry.schema import SCHEMA_FILE  # noqa: PLC0415
+
+    Lines(sys.stdout).write(SCHEMA_FILE.read_text(encoding="utf-8").rstrip("\n"))
+
+
 def show_command(view: View, instance: str, json: bool) -> None:
     """Ask for the status and show one view of it."""
     answer = _ask(instance, "status", 5.0)

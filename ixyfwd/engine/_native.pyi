@@ -19,6 +19,8 @@ class _Ffi(Protocol):
 class _Lib(Protocol):
     RS_INTERVAL: int
     DESCRIPTORS_PER_LINE: int
+    PORT_BLOCK_WORDS: int
+    PROGRAM_DROP_CAUSES: int
     SINGLES: int
     MAX_BURSTS: int
 

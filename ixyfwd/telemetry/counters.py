@@ -4,9 +4,9 @@ Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) i
 writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
 32 words for each program.
 
-A counter is one row: a member of `Word`, `PortWord` or `ProgramWord`, with its place, unit and meaning. C has the same
-numbers from `telemetry/words.h`, which the build writes from the rows. This module imports nothing of the package: the
-build loads it before there is one.
+A counter is one row: a member of `Word`, `PortWord` or `ProgramWord`, with its place, unit and meaning. All else that
+names it is made from the row: the enums in C (`telemetry/words.h`, which the build writes), the JSON of a run and its
+schema, the reference page. This module imports nothing of the package: the build loads it before there is one.
 """
 
 from collections.abc import Iterable, Iterator
