@@ -5,7 +5,8 @@ with all other `.c` files of the folder. Those may declare more for Python, each
 and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a module written for
 Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
 
-A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then.
+A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then. One
+such header, `telemetry/words.h`, is written first, from the rows in `telemetry/counters.py`.
 A `_c` folder with a `frame_op.h` is compiled with what that makes of each `programs/NAME/frame.h`: see there.
 
 Kept free of ixyfwd imports: setuptools loads it before the package is installed.
@@ -13,6 +14,7 @@ Kept free of ixyfwd imports: setuptools loads it before the package is installed
 
 import os
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,23 @@ FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
 ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
 CDEF = ".cdef.h"
 MODULE = "module.c"
-SHARED = "engine"  # whose headers the C of other folders includes
+SHARED = ("engine", "telemetry")  # whose headers the C of other folders includes
 INCLUDED = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 OF_EACH = re.compile(r"^/\* for Python, of each program\n(.*?)^\*/$", re.MULTILINE | re.DOTALL)
 DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)
+
+
+def write_words(package: Path = PACKAGE) -> None:
+    """Write `telemetry/words.h`: the words of the counters page for C. Nothing is touched if it is up to date."""
+    rows = package / "telemetry" / "counters.py"
+    spec = spec_from_file_location("_ixyfwd_counters", rows)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{rows} cannot be loaded")
+    counters = module_from_spec(spec)
+    spec.loader.exec_module(counters)
+    header, text = package / "telemetry" / "words.h", counters.words_header()
+    if not header.exists() or header.read_text() != text:
+        header.write_text(text)
 
 
 def extensions(package: Path = PACKAGE) -> list[Any]:
@@ -52,7 +67,8 @@ def _extension(folder: Path, top: Path) -> Extension:
 
 def _headers(folder: Path, top: Path) -> list[Path]:
     """All that the sources in a `_c` folder may include."""
-    found = (folder.glob("*.h"), top.glob(f"*/{SHARED}/*.h"), top.glob("*/programs/*/frame.h"))
+    shared = (top.glob(f"*/{name}/*.h") for name in SHARED)
+    found = (folder.glob("*.h"), *shared, top.glob("*/programs/*/frame.h"))
     return [header for some in found for header in sorted(some)]
 
 
@@ -100,7 +116,7 @@ def declarations(folder: Path) -> str:
 
 
 def _text_of(include: re.Match[str]) -> str:
-    return (PACKAGE / include[1]).read_text()
+    return INCLUDED.sub(_text_of, (PACKAGE / include[1]).read_text())
 
 
 def _is_cffi(folder: Path, stem: str) -> bool:
@@ -112,6 +128,7 @@ class BuildExt(build_ext):
 
     def finalize_options(self) -> None:
         """The list in pyproject.toml only tells setuptools that there is something to compile."""
+        write_words()  # first: modules depend on it
         self.distribution.ext_modules = extensions()
         super().finalize_options()
 

@@ -54,7 +54,8 @@ ensure_venv() {
     stamp=$venv/ixyfwd.stamp
     want="$extras $(
         shopt -s globstar
-        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/**/_c/[!_]* | cksum
+        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
+            "$root"/ixyfwd/**/_c/[!_]* | cksum
     )"
     # The test installation serves run and bench as well, the bench installation run.
     if [ -r "$stamp" ]; then

@@ -7,10 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import psutil
+
+from ixyfwd.telemetry.schema import SCHEMA_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
@@ -67,6 +71,7 @@ class Instance:
         if answer.returncode != 0:
             return None
         status: dict[str, Any] = json.loads(answer.stdout)
+        check_schema(status, "status")
         return status if status["state"] == "running" else None
 
     def status(self) -> dict[str, Any]:
@@ -88,7 +93,33 @@ class Instance:
 def report_of(output: str) -> dict[str, Any]:
     """The JSON object on the last line."""
     report: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    if "exit_code" in report and len(report) > 2:  # two: of a command that did not get as far as a run
+        check_schema(report, report.get("command", "report"))
+    elif "uptime_s" in report:
+        check_schema(report, "status")
     return report
+
+
+def check_schema(document: dict[str, Any], kind: str) -> None:
+    """It is what the published schema says of "status", "report", "generate" or "capture"."""
+    schema = _published_schema()
+    assert document["schema"].startswith(f"ixyfwd-{kind}-")
+    (part,) = [part for part in schema["$defs"].values() if _is_of(part, document["schema"])]
+    # The part by itself: "is not valid under any of the given schemas" would not say why.
+    found = jsonschema.Draft202012Validator({**part, "$defs": schema["$defs"]}).iter_errors(document)
+    problems = [f"{problem.json_path}: {problem.message}" for problem in found]
+    assert not problems, problems
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
+def _is_of(part: dict[str, Any], name: str) -> bool:
+    return bool(part["properties"].get("schema") == {"const": name})
+
+
+@cache
+def _published_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
+    return schema
 
 
 def start_for_report(*arguments: str, instance: str, exit_code: int = 0) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 
 from ixyfwd.cli.app import run
 from ixyfwd.errors import DeviceError, IxyfwdError, RefusedError, UsageError
-from tests.cli_samples import FakeSupervisor, report, status
+from ixyfwd.telemetry.plain import to_plain
+from tests.cli_samples import FakeSupervisor, report, report_json, status_json
 from tests.support import ROOT
 
 Capture = pytest.CaptureFixture[str]
@@ -78,7 +79,7 @@ def test_start_json_leaves_standard_output_to_one_object(supervisor: FakeSupervi
     assert run(["start", "--json"]) == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 1
-    assert json.loads(out) == supervisor.report
+    assert json.loads(out) == to_plain(supervisor.report)
     assert len(err.splitlines()) == 4
     assert all("(model)" in line for line in err.splitlines() if "Mpps" in line)
 
@@ -101,7 +102,7 @@ def test_a_run_that_went_wrong_says_so_and_ends_with_its_code(
     out, err = capsys.readouterr()
     assert "ixyfwd: worker 1 (pid 9) was killed by SIGKILL\n" in err
     if json_option:
-        assert last_object(out) == supervisor.report
+        assert last_object(out) == to_plain(supervisor.report)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
@@ -268,7 +269,7 @@ def test_views(supervisor: FakeSupervisor, capsys: Capture, view: str) -> None:
     found = last_object(capsys.readouterr().out)
     assert (found["instance"], found["device"]) == ("edge", "model")
     assert all(call == {"instance": "edge", "command": "status", "timeout_s": 5.0} for call in supervisor.calls)
-    whole = status(instance="edge")
+    whole = status_json(instance="edge")
     assert found == {key: whole[key] for key in found}
     expected = {"status": set(whole), "stats": {"drops", "sink"}, "ports": {"ports"}, "workers": {"workers"}}
     assert expected[view] <= set(found)
@@ -280,12 +281,12 @@ def test_status_shows_notices(supervisor: FakeSupervisor, capsys: Capture) -> No
 
 
 def test_stop(supervisor: FakeSupervisor, capsys: Capture) -> None:
-    supervisor.answer = lambda instance, command: report()
+    supervisor.answer = lambda instance, command: report_json()
     assert run(["stop", "--timeout", "3"]) == 0
     assert capsys.readouterr().out == ("default: stopped; received 2,469,134, sent 2,469,120, dropped 7, in flight 0\n")
     assert supervisor.calls == [{"instance": "default", "command": "stop", "timeout_s": 3.0}]
     assert run(["stop", "--json"]) == 0
-    assert last_object(capsys.readouterr().out) == report()
+    assert last_object(capsys.readouterr().out) == report_json()
 
 
 @pytest.mark.parametrize("arguments", [["stop"], ["status"], ["workers"]])

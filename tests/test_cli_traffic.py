@@ -1,6 +1,5 @@
 """`ixyfwd generate` and `ixyfwd capture`, on the model, as a user would run them."""
 
-import json
 import os
 import signal
 import subprocess
@@ -269,7 +268,7 @@ def test_a_killed_worker_ends_the_run(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "was killed by SIGKILL" in err
-    assert_received(json.loads(out.splitlines()[-1]))
+    assert_received(report_of(out))
 
 
 @pytest.mark.root

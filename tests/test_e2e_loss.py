@@ -15,6 +15,8 @@ import pytest
 
 from ixyfwd.cli.loss import loss_rows
 from ixyfwd.memory.layout import SMALLEST_FRAME_PS
+from ixyfwd.telemetry.plain import from_plain
+from ixyfwd.telemetry.snapshot import Report
 from tests.support import (
     Instance,
     assert_exact,
@@ -100,7 +102,7 @@ def test_a_busy_process_on_the_workers_cpu_explains_the_loss(tmp_path: Path, ins
         assert row["paused_share"] > 0.1
         assert found["drops_in_pauses"] > 0.5 * lost(found) > 0
     assert 0.5 < unlimited_estimate(report) / lost(report) < 2
-    text = " ".join(line for _, line in loss_rows(report, 56))
+    text = " ".join(line for _, line in loss_rows(from_plain(Report, report), 56))
     assert "behind other processes" in text and "`ixyfwd doctor --measure`" in text
     assert "was busy" not in text
 

@@ -1,6 +1,5 @@
 """Programs that decide, in real runs: every frame is in one verdict and in one place of the account."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Instance, eventually
+from tests.support import Instance, eventually, report_of
 
 COUNT = 2000
 CONFIG = """[[port]]
@@ -48,7 +47,7 @@ def check_sums(report: dict[str, Any]) -> None:
 def run_to_the_end(instance: Instance, path: str, *arguments: str) -> dict[str, Any]:
     done = instance.command("start", "-c", path, "--until-done", "--json", *arguments)
     assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    report = report_of(done.stdout)
     check_sums(report)
     return report
 
@@ -94,7 +93,7 @@ def test_a_worker_that_is_killed_takes_no_frame_out_of_the_account(instance: Ins
     assert status["programs"][0]["name"] == "drop"
     os.kill(status["workers"][0]["pid"], signal.SIGKILL)
     out, _ = process.communicate(timeout=30)
-    report = json.loads(out.splitlines()[-1])
+    report = report_of(out)
     assert process.returncode == 1 and "SIGKILL" in report["error"]
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
 

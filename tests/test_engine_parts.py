@@ -1,5 +1,6 @@
 """Numbers that exist twice, names, the search for finished descriptors."""
 
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,19 @@ from ixyfwd.engine.vector_views import count_leading, split
 from ixyfwd.errors import UsageError
 from ixyfwd.memory import layout
 from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, Word
+from ixyfwd.telemetry.counters import (
+    DROP_CAUSES,
+    PORT_BLOCK_WORD,
+    PORT_BLOCK_WORDS,
+    PROGRAM_BLOCK_WORDS,
+    PROGRAM_COUNTERS,
+    Kind,
+    PortWord,
+    ProgramWord,
+    Row,
+    Word,
+    words_header,
+)
 from tests.fake_nic import Rig
 from tests.support import ROOT
 
@@ -20,13 +33,35 @@ from tests.support import ROOT
 def test_c_and_python_count_in_the_same_words() -> None:
     from ixyfwd.nic.ixgbe.rings._ixgbe import lib
 
-    assert {name: getattr(lib, f"PORT_{name}") for name in PortWord.__members__} == dict(PortWord.__members__)
-    assert lib.PORT_BLOCK_WORDS == PORT_BLOCK_WORDS
+    for prefix, rows in (("WORD", Word), ("PORT", PortWord), ("PROGRAM", ProgramWord)):
+        assert {row.name: getattr(lib, f"{prefix}_{row.name}") for row in rows} == dict(rows.__members__)
+    assert (lib.PORT_BLOCK_WORDS, lib.PROGRAM_DROP_CAUSES) == (PORT_BLOCK_WORDS, DROP_CAUSES)
     assert lib.RS_INTERVAL == RS_INTERVAL
-    assert (lib.WORD_POLLS, lib.WORD_EMPTY_POLLS, lib.WORD_BURSTS) == (Word.POLLS, Word.EMPTY_POLLS, Word.BURSTS)
-    assert lib.WORD_BUSY_NS == Word.BUSY_NS
-    assert (lib.WORD_PAUSES, lib.WORD_PAUSED_NS) == (Word.PAUSES, Word.PAUSED_NS)
-    assert (lib.WORD_LONGEST_PAUSE_NS, lib.WORD_LOOKED_NS) == (Word.LONGEST_PAUSE_NS, Word.LOOKED_NS)
+
+
+def test_c_has_no_words_but_those_of_the_rows() -> None:
+    """None is declared by hand, and the header that the build wrote is that of these rows."""
+    sources = [path for path in (ROOT / "ixyfwd").rglob("*.[ch]") if not path.name.startswith("_")]
+    header = ROOT / "ixyfwd" / "telemetry" / "words.h"
+    assert header.read_text() == words_header()
+    declared = re.compile(r"^\s*(?:#define\s+)?(?:WORD|PORT|PROGRAM)_[A-Z_]+\s*=?\s*\d", re.MULTILINE)
+    assert [path for path in sources if declared.search(path.read_text())] == [header]
+
+
+@pytest.mark.parametrize("rows", [Word, PortWord, ProgramWord])
+def test_each_row_has_a_word_of_its_own_inside_its_block_and_a_sentence(rows: type[Row]) -> None:
+    assert len(rows) == len(rows.__members__)  # no two share a word
+    size = PORT_BLOCK_WORD if rows is Word else PORT_BLOCK_WORDS
+    assert all(0 <= row < size for row in rows)
+    assert all(row.text.endswith(".") and row.unit for row in rows)
+
+
+def test_the_named_words_of_a_program_have_their_room() -> None:
+    single = {word.value for word in ProgramWord if word.kind is not Kind.NAMED}
+    drops = {ProgramWord.DROPS + n for n in range(DROP_CAUSES)}
+    own = {ProgramWord.COUNTERS + n for n in range(PROGRAM_COUNTERS)}
+    assert len(single | drops | own) == len(single) + DROP_CAUSES + PROGRAM_COUNTERS
+    assert max(own) < PROGRAM_BLOCK_WORDS
 
 
 def test_c_structures_are_where_the_layout_says() -> None:

@@ -11,10 +11,11 @@ import pytest
 from ixyfwd.config.schema import PortConfig
 from ixyfwd.errors import DeviceTimeoutError
 from ixyfwd.supervisor.instance import Instance
-from ixyfwd.supervisor.observer import Silent, Status
+from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
+from ixyfwd.telemetry.snapshot import Snapshot
 from tests.driver_fake import FakeFunction
 from tests.plans import plan_of, port_of
 from tests.test_supervisor_parts import runtime
@@ -67,7 +68,7 @@ class Told(Silent):
         self.notices.append(text)
         self._run.asked("stop").close()
 
-    def tick(self, status: Status) -> None:
+    def tick(self, status: Snapshot) -> None:
         self.ticks += 1
 
 
@@ -76,7 +77,7 @@ def test_a_mistake_in_a_command_is_an_answer_and_a_notice_and_the_run_goes_on(
 ) -> None:
     status = run.forwarder.status
 
-    def broken_once() -> Status:
+    def broken_once() -> Snapshot:
         monkeypatch.setattr(run.forwarder, "status", status)
         raise KeyError("worker")
 

@@ -4,7 +4,6 @@ import pytest
 
 from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor import state
-from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
 from tests.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
 from tests.plans import plan_of, port_of
@@ -21,12 +20,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return found
 
 
-def status_of(forwarder: Forwarder) -> Status:
-    """As far as links go."""
-    ports = ((port.name, port.driver.link()) for port in forwarder.ports)
-    return {"ports": [{"name": name, "link": {"up": link.up, "reason": link.reason}} for name, link in ports]}
-
-
 def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeClock) -> None:
     function = FakeFunction()
     plan = plan_of(PortConfig("a", function.address))
@@ -35,7 +28,7 @@ def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeC
     port.driver.reset_and_init(OPTIONS)
 
     def tick() -> list[str]:
-        status = status_of(forwarder)
+        status = forwarder.status()
         forwarder.retry_links(status)
         return forwarder.link_changes(status)
 

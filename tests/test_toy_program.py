@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, run
+from tests.support import IXYFWD, ROOT, report_of, run
 
 BUILD_TIMEOUT_S = 600.0
 
@@ -135,7 +135,7 @@ def check_sums(report: dict[str, Any]) -> None:
 def test_its_verdicts_are_carried_out_and_every_sum_closes(copy: Path) -> None:
     code, out, err = ixyfwd(copy, "start", "-c", "toy.toml", "--until-done", "--json")
     assert code == 0, err
-    report = json.loads(out.splitlines()[-1])
+    report = report_of(out)
     check_sums(report)
     sort, touch = report["programs"]
     assert (sort["name"], touch["name"], report["loop"]) == ("sort", "touch", "python")

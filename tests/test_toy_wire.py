@@ -1,6 +1,5 @@
 """A kind of wire that the project does not have: one Python file and one C file, and nothing else changes."""
 
-import json
 import os
 import shutil
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, run
+from tests.support import IXYFWD, ROOT, report_of, run
 
 BUILD_TIMEOUT_S = 600.0
 
@@ -171,7 +170,7 @@ def ixyfwd(copy: Path, *arguments: str, config: str = CONFIG) -> tuple[int, str,
 def test_it_carries_frames_and_the_account_closes(copy: Path) -> None:
     code, out, err = ixyfwd(copy, "start", "-c", "toy.toml", "--duration", "1", "--json")
     assert code == 0, err
-    report = json.loads(out.splitlines()[-1])
+    report = report_of(out)
     drops = sum(report["drops"].values())
     assert report["rx_packets"] == report["tx_packets"] + drops + report["in_flight"]
     wires = {port["name"]: port["wire"] for port in report["ports"]}

@@ -16,6 +16,7 @@ from ixyfwd.config.schema import Config
 from ixyfwd.probe.distance import distance_of, round_trip_ns
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.run import run_forwarder
+from ixyfwd.telemetry.plain import to_plain
 
 Report = dict[str, Any]
 
@@ -62,7 +63,8 @@ def run_measured(
     while True:
         before_ns = _await_near(config, patience)
         begun = time.monotonic()
-        report = run_forwarder(config, duration_s=duration_s, until_done=until_done, observer=observer)
+        run = run_forwarder(config, duration_s=duration_s, until_done=until_done, observer=observer)
+        report: Report = to_plain(run)
         report[ENDS] = (before_ns, worst_round_trip_ns(config))
         interrupted = report["reason"].endswith(" received")
         if patience.left_s <= 0 or interrupted or distance_kind([report]) in {"near", None}:

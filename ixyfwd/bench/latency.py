@@ -27,7 +27,8 @@ from ixyfwd.model.turn import idle_latency
 from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.supervisor.instance import runtime_dir
-from ixyfwd.supervisor.observer import Silent, Status
+from ixyfwd.supervisor.observer import Silent
+from ixyfwd.telemetry.snapshot import Snapshot
 
 WARM_UP_S: Final = 1.0  # a tick of the supervisor
 MODEL_ALONE_S: Final = 1.0
@@ -54,7 +55,7 @@ class _Warm(Silent):
         self._socket = str(runtime_dir(instance) / "model.sock")
         self.warm = False
 
-    def tick(self, status: Status) -> None:
+    def tick(self, status: Snapshot) -> None:
         """The first one ends the warm-up."""
         if not self.warm:
             with closing(ModelClient(self._socket)) as client:

@@ -17,11 +17,14 @@ from ixyfwd.bench.loaded import Interrupted, Load, run_load
 from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.throughput import Trial, head_of_row
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.supervisor.observer import Silent, Status
+from ixyfwd.supervisor.observer import Silent
+from ixyfwd.telemetry.plain import to_plain
+from ixyfwd.telemetry.snapshot import Snapshot
 
 MOST_SAMPLES: Final = 600
 READING_S: Final = 0.25  # a status takes a few milliseconds to read, on a busy machine longer
 GROWTH_ACCEPTED_MIB: Final = 8.0
+Status = dict[str, Any]  # as `ixyfwd status --json` prints it
 SETTLED_TICKS: Final = 3  # caches fill and pages are touched before memory is compared
 MIB: Final = 2**20
 
@@ -40,10 +43,10 @@ class Watch(Silent):
     _base_mib: dict[str, float] = field(default_factory=dict)
     _model: psutil.Process | None = None
 
-    def tick(self, status: Status) -> None:
+    def tick(self, status: Snapshot) -> None:
         """See Observer."""
         self._ticks += 1
-        before, now = self._before, status
+        before, now = self._before, to_plain(status)
         if before is not None:
             check_growing(before, now)
         check_status(now, self._capacity(), self.lossless)

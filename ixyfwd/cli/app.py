@@ -127,11 +127,20 @@ def stop(
     stop_command(instance, timeout, json)
 
 
-def status(instance: InstanceOption = "default", json: JsonOption = False) -> None:
+def status(
+    instance: InstanceOption = "default",
+    json: JsonOption = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Show the JSON schema of status and final reports; none need run.")
+    ] = False,
+) -> None:
     """How a running instance is doing."""
-    from ixyfwd.cli.control import show_command  # noqa: PLC0415
+    from ixyfwd.cli.control import schema_command, show_command  # noqa: PLC0415
 
-    show_command("status", instance, json)
+    if schema:
+        schema_command()
+    else:
+        show_command("status", instance, json)
 
 
 def stats(instance: InstanceOption = "default", json: JsonOption = False) -> None:

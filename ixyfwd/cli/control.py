@@ -6,9 +6,7 @@ from typing import Any, Final, Literal
 from ixyfwd.cli.output import Lines
 from ixyfwd.cli.render import (
     Grid,
-    Status,
     count,
-    dropped,
     ports_grid,
     programs_grid,
     sink_grid,
@@ -17,6 +15,8 @@ from ixyfwd.cli.render import (
 )
 from ixyfwd.config.schema import NAME, NAME_EXPECTED
 from ixyfwd.errors import UsageError
+from ixyfwd.telemetry.plain import from_plain
+from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 View = Literal["status", "stats", "ports", "workers"]
 
@@ -41,30 +41,39 @@ _KEYS: Final = {
 
 def stop_command(instance: str, timeout_s: float, json: bool) -> None:
     """Ask for the stop and wait for the final report."""
-    report = _ask(instance, "stop", timeout_s)
+    answer = _ask(instance, "stop", timeout_s)
     out = Lines(sys.stdout)
     if json:
-        out.write_json(report)
+        out.write_json(answer)
         return
-    if report.get("error"):
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
-    received, sent = count(report.get("rx_packets")), count(report.get("tx_packets"))
-    rest = f"dropped {count(dropped(report))}, in flight {count(report.get('in_flight'))}"
+    report = from_plain(Report, answer)
+    if report.error:
+        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
+    received, sent = count(report.rx_packets), count(report.tx_packets)
+    rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
     out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")
+
+
+def schema_command() -> None:
+    """The JSON schema of what `status`, `start`, `stop`, `generate` and `capture` print."""
+    from ixyfwd.telemetry.schema import SCHEMA_FILE  # noqa: PLC0415
+
+    Lines(sys.stdout).write(SCHEMA_FILE.read_text(encoding="utf-8").rstrip("\n"))
 
 
 def show_command(view: View, instance: str, json: bool) -> None:
     """Ask for the status and show one view of it."""
-    status = _ask(instance, "status", 5.0)
+    answer = _ask(instance, "status", 5.0)
     out = Lines(sys.stdout)
     if json:
-        keys = _KEYS.get(view, tuple(status))
-        out.write_json({key: status[key] for key in keys if key in status})
+        keys = _KEYS.get(view, tuple(answer))
+        out.write_json({key: answer[key] for key in keys if key in answer})
     else:
+        status = from_plain(Snapshot, answer)
         for grid in _grids(view, status):
             out.write(*grid.lines())
         if view == "status":
-            out.write(*(f"note: {text}" for text in status.get("notices", ())))
+            out.write(*(f"note: {text}" for text in status.notices))
 
 
 def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
     return answer
 
 
-def _grids(view: View, status: Status) -> list[Grid]:
+def _grids(view: View, status: Snapshot) -> list[Grid]:
     from ixyfwd.cli.detail import drops_grid, pauses_grid, port_grids, rests_grid, sink_detail_grid  # noqa: PLC0415
 
     match view:

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Grid, Status, ports_grid, programs_grid, sink_grid, tick_line, totals_grid, workers_grid
+from ixyfwd.cli.render import Grid, ports_grid, programs_grid, sink_grid, tick_line, totals_grid, workers_grid
 from ixyfwd.config.cpus import format_cpu_list
+from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
 def stop_this_run() -> None:
@@ -20,11 +21,11 @@ class Watcher(Protocol):
 
     def notice(self, text: str) -> None: ...
 
-    def started(self, status: dict[str, Any]) -> None: ...
+    def started(self, status: Snapshot) -> None: ...
 
-    def tick(self, status: dict[str, Any]) -> None: ...
+    def tick(self, status: Snapshot) -> None: ...
 
-    def stopped(self, report: dict[str, Any]) -> None: ...
+    def stopped(self, report: Report) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -48,15 +49,15 @@ class PlainWatcher:
         """One sentence."""
         self._say(f"note: {text}")
 
-    def started(self, status: dict[str, Any]) -> None:
+    def started(self, status: Snapshot) -> None:
         """The first line: what runs, and how to stop it."""
         self._say(started_line(status))
 
-    def tick(self, status: dict[str, Any]) -> None:
+    def tick(self, status: Snapshot) -> None:
         """A line of progress."""
         self._say(tick_line(status))
 
-    def stopped(self, report: dict[str, Any]) -> None:
+    def stopped(self, report: Report) -> None:
         """The run is over: its signal handlers are gone, so nobody is to be told any more."""
         self._lines.leave_open()
 
@@ -69,15 +70,14 @@ class PlainWatcher:
         self._lines.leave_open()
 
 
-def started_line(status: Status) -> str:
+def started_line(status: Snapshot) -> str:
     """What runs where, and how to stop it."""
-    workers = status.get("workers", ())
-    cpus = format_cpu_list(sorted({worker["cpu"] for worker in workers}))
-    many = "worker" if len(workers) == 1 else "workers"
-    name = status.get("instance", "?")
-    where = {"wire": "on the wire", "mixed": "on model and wire"}.get(str(status.get("device")), "on the model")
+    count, name = len(status.workers), status.instance
+    cpus = format_cpu_list(sorted({worker.cpu for worker in status.workers if worker.cpu is not None}))
+    many = "worker" if count == 1 else "workers"
+    where = {"wire": "on the wire", "mixed": "on model and wire", "model": "on the model"}[status.device]
     option = "" if name == "default" else f" --instance {name}"
-    return f"{name}: forwarding {where}, {len(workers)} {many} (CPU {cpus}); end with Ctrl-C or `ixyfwd stop{option}`"
+    return f"{name}: forwarding {where}, {count} {many} (CPU {cpus}); end with Ctrl-C or `ixyfwd stop{option}`"
 
 
 class LiveWatcher:
@@ -94,19 +94,19 @@ class LiveWatcher:
         """A sentence above the tables."""
         self._console.print(f"note: {text}", markup=False, soft_wrap=True)
 
-    def started(self, status: dict[str, Any]) -> None:
+    def started(self, status: Snapshot) -> None:
         """The first tables."""
         self._live.start()
         self.tick(status)
 
-    def tick(self, status: dict[str, Any]) -> None:
+    def tick(self, status: Snapshot) -> None:
         """New numbers."""
         try:
             self._live.update(live_tables(status), refresh=True)
         except OSError:  # the terminal is gone, and with it whoever could have stopped us
             stop_this_run()
 
-    def stopped(self, report: dict[str, Any]) -> None:
+    def stopped(self, report: Report) -> None:
         """Remove the tables; the summary follows."""
         self._live.stop()
 
@@ -119,7 +119,7 @@ class LiveWatcher:
         self._live.stop()
 
 
-def live_tables(status: Status) -> Any:
+def live_tables(status: Snapshot) -> Any:
     """All tables of a status as one rich renderable. The totals come first: a short terminal cuts from below."""
     from rich.console import Group  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from ixyfwd.cli.live import stop_this_run
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Column, Grid, Status, count, figure, make_grid
+from ixyfwd.cli.render import Column, Grid, count, figure, make_grid
 from ixyfwd.cli.start import check_duration
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.standalone import StandaloneOptions, standalone_spec
@@ -70,12 +70,12 @@ def traffic(wire: Mapping[str, Any]) -> tuple[int, int]:
     return totals["in"], totals["out"]
 
 
-def _totals(report: Status) -> tuple[int, int]:
+def _totals(report: Mapping[str, Any]) -> tuple[int, int]:
     pairs = [traffic(port["wire"]) for port in report["ports"]]
     return sum(came for came, _ in pairs), sum(went for _, went in pairs)
 
 
-def model_line(report: Status, before: tuple[float, int, int]) -> str:
+def model_line(report: Mapping[str, Any], before: tuple[float, int, int]) -> str:
     """One line of progress. `before`: uptime in seconds, frames in and frames out at the last line."""
     came, went = _totals(report)
     us = max(report["uptime_s"] - before[0], 1e-3) * 1e6
@@ -85,7 +85,7 @@ def model_line(report: Status, before: tuple[float, int, int]) -> str:
     return f"{report['uptime_s']:.1f} s: {rates}, {totals}, clients {clients}, faults {report['faults']:,}"
 
 
-def model_summary(report: Status) -> list[str]:
+def model_summary(report: Mapping[str, Any]) -> list[str]:
     """The end of a run: a row per port, and the faults if there are any."""
     columns = (
         *(Column("port", 12, right=False), Column("wire", 9, right=False), Column("link", 4, right=False)),
@@ -105,7 +105,7 @@ def model_summary(report: Status) -> list[str]:
     return [*lines, *(_fault_line(fault) for fault in report["recent_faults"][-_SHOWN_FAULTS:])]
 
 
-def _faults_grid(report: Status) -> Grid:
+def _faults_grid(report: Mapping[str, Any]) -> Grid:
     rows = [(kind, f"{number:,}") for kind, number in sorted(report["faults_by_kind"].items())]
     return make_grid("faults by kind, then the latest", (Column("", 40, right=False), Column("", 13)), rows)
 

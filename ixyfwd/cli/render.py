@@ -3,13 +3,14 @@
 Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ixyfwd.cli.loss import loss_rows
+from ixyfwd.telemetry.counters import ProgramWord
+from ixyfwd.telemetry.snapshot import LinkRow, Snapshot, WorkerRow
 
-Status = Mapping[str, Any]
 WIDTH: Final = 80
 TOTALS_WIDTH: Final = 56  # of the second column of the totals
 
@@ -76,88 +77,79 @@ def figure(value: float | None, digits: int = 1) -> str:
     return f"{value:,.{digits if abs(value) < 1000 else 0}f}"
 
 
-def device(status: Status) -> str:
+def device(status: Snapshot) -> str:
     """ "model", "wire" or "model+wire": what stands beside every rate."""
-    found = str(status.get("device", "?"))
-    return "model+wire" if found == "mixed" else found
+    return "model+wire" if status.device == "mixed" else status.device
 
 
-def dropped(status: Status) -> int:
-    """Dropped frames of all causes."""
-    return sum(status.get("drops", {}).values())
-
-
-def rate_text(status: Status) -> str:
+def rate_text(status: Snapshot) -> str:
     """Sent and received rates with the device."""
-    rx, tx = figure(status.get("rate_rx_mpps"), 3), figure(status.get("rate_mpps"), 3)
+    rx, tx = figure(status.rate_rx_mpps, 3), figure(status.rate_mpps, 3)
     return f"{tx} Mpps sent, {rx} Mpps received ({device(status)})"
 
 
-def title_line(status: Status) -> str:
+def title_line(status: Snapshot) -> str:
     """Who, where, since when."""
-    uptime = figure(status.get("uptime_s"))
-    return f"{status.get('instance', '?')}: {status.get('state', '?')} for {uptime} s on the {device(status)}"
+    return f"{status.instance}: {status.state} for {figure(status.uptime_s)} s on the {device(status)}"
 
 
-def tick_line(status: Status) -> str:
+def tick_line(status: Snapshot) -> str:
     """One line of progress."""
-    sink = status.get("sink")
-    lost = f", lost {count(sink['lost'])}" if sink else ""
-    faults = f", faults {status['faults']:,}" if status.get("faults") else ""
-    return f"{status['uptime_s']:.1f} s: {rate_text(status)}, dropped {count(dropped(status))}{lost}{faults}"
+    lost = f", lost {count(status.sink.lost)}" if status.sink else ""
+    faults = f", faults {status.faults:,}" if status.faults else ""
+    return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{lost}{faults}"
 
 
-def totals_grid(status: Status) -> Grid:
+def totals_grid(status: Snapshot) -> Grid:
     """Rates and totals; causes of drops that happened, and what is known of their reasons."""
     rows = [
-        ("engine, program", f"{status.get('engine', '?')}, {status.get('program', '?')}"),
+        ("engine, program", f"{status.engine}, {status.program}"),
         ("rate", rate_text(status)),
-        ("received", count(status.get("rx_packets"))),
-        ("sent", count(status.get("tx_packets"))),
-        ("dropped", count(dropped(status))),
-        *((f"  {cause}", count(number)) for cause, number in status.get("drops", {}).items() if number),
+        ("received", count(status.rx_packets)),
+        ("sent", count(status.tx_packets)),
+        ("dropped", count(status.dropped)),
+        *((f"  {cause}", count(number)) for cause, number in status.drops.items() if number),
         *loss_rows(status, TOTALS_WIDTH),
-        ("in flight", count(status.get("in_flight"))),
+        ("in flight", count(status.in_flight)),
     ]
-    if status.get("device") != "wire":
-        rows.append(("faults", count(status.get("faults"))))
+    if status.device != "wire":
+        rows.append(("faults", count(status.faults)))
     columns = (Column("", 20, right=False), Column("", TOTALS_WIDTH, right=False))
     return make_grid(title_line(status), columns, rows)
 
 
-def programs_grid(status: Status) -> Grid | None:
+def programs_grid(status: Snapshot) -> Grid | None:
     """What programs did with frames, a row each; None if none of them decides."""
-    programs = status.get("programs") or []
-    if not any(program["drops"] for program in programs):
+    if not any(program.drops for program in status.programs):
         return None
-    names = {"in": 13, "passed": 13, "out": 13, "invalid": 9}
-    columns = [Column("program", 14, right=False), *(Column(*one) for one in names.items()), Column("dropped", 13)]
+    widths = {ProgramWord.IN: 13, ProgramWord.PASSED: 13, ProgramWord.OUT: 13, ProgramWord.INVALID: 9}
+    numbers = [Column(word.key, width) for word, width in widths.items()]
+    columns = [Column("program", 14, right=False), *numbers, Column("dropped", 13)]
     rows = [
         [
-            program["name"],
-            *(count(program[name], width) for name, width in names.items()),
-            count(sum(program["drops"].values())),
+            program.name,
+            *(count(program.words[word], width) for word, width in widths.items()),
+            count(program.dropped),
         ]
-        for program in programs
+        for program in status.programs
     ]
     return make_grid(f"programs ({device(status)})", columns, rows)
 
 
-def sink_grid(status: Status) -> Grid | None:
+def sink_grid(status: Snapshot) -> Grid | None:
     """What came back to the generators; None without one."""
-    sink = status.get("sink")
-    if not sink:
+    if not status.sink:
         return None
     names = {"sent": 13, "received": 13, "lost": 13, "reordered": 9, "duplicated": 10, "corrupted": 9}
     columns = [Column(name, width) for name, width in names.items()]
     return make_grid(
         f"generators and sinks ({device(status)})",
         columns,
-        [[count(sink.get(name), width) for name, width in names.items()]],
+        [[count(getattr(status.sink, name), width) for name, width in names.items()]],
     )
 
 
-def workers_grid(status: Status, *, with_pid: bool = False) -> Grid:
+def workers_grid(status: Snapshot, *, with_pid: bool = False) -> Grid:
     """A row per worker."""
     columns = [
         Column("#", 2),
@@ -171,27 +163,27 @@ def workers_grid(status: Status, *, with_pid: bool = False) -> Grid:
         Column("idle", 4),
         Column("MiB", 5),
     ]
-    rows = [_worker_row(worker, with_pid) for worker in status.get("workers", ())]
+    rows = [_worker_row(worker, with_pid) for worker in status.workers]
     return make_grid(f"workers ({device(status)})", columns, rows)
 
 
-def _worker_row(worker: Status, with_pid: bool) -> list[str]:
-    share = worker.get("empty_poll_share")
+def _worker_row(worker: WorkerRow, with_pid: bool) -> list[str]:
+    share = worker.empty_poll_share
     return [
-        str(worker["index"]),
-        str(worker.get("cpu", "-")),
-        *([str(worker.get("pid", "-"))] if with_pid else []),
-        str(worker.get("state", "-")),
-        count(worker.get("rx_packets")),
-        count(worker.get("tx_packets")),
-        figure(worker.get("busy_ns_per_packet")),
-        figure(worker.get("packets_per_burst")),
+        str(worker.index),
+        "-" if worker.cpu is None else str(worker.cpu),
+        *([str(worker.pid)] if with_pid else []),
+        worker.state,
+        count(worker.rx_packets),
+        count(worker.tx_packets),
+        figure(worker.busy_ns_per_packet),
+        figure(worker.packets_per_burst),
         "-" if share is None else f"{100 * share:.0f}%",
-        figure(worker.get("rss_mib")),
+        figure(worker.rss_mib),
     ]
 
 
-def ports_grid(status: Status) -> Grid:
+def ports_grid(status: Snapshot) -> Grid:
     """A row per port."""
     columns = (
         Column("port", 8, right=False),
@@ -204,22 +196,21 @@ def ports_grid(status: Status) -> Grid:
     )
     rows = [
         [
-            str(port["name"]),
-            str(port.get("device", "-")),
-            link_text(port.get("link") or {}),
-            count(port.get("rx_packets")),
-            count(port.get("tx_packets")),
-            count(port.get("rx_no_descriptor"), 9),
-            count(port.get("rx_missed"), 7),
+            port.name,
+            port.device,
+            link_text(port.link),
+            count(port.rx_packets),
+            count(port.tx_packets),
+            count(port.rx_no_descriptor, 9),
+            count(port.rx_missed, 7),
         ]
-        for port in status.get("ports", ())
+        for port in status.ports
     ]
     return make_grid(f"ports ({device(status)})", columns, rows)
 
 
-def link_text(link: Status) -> str:
+def link_text(link: LinkRow) -> str:
     """ "10 Gb/s", "down" or "no module"."""
-    if not link.get("up"):
-        return "no module" if "module" in (link.get("reason") or "") else "down"
-    speed_mbps = link.get("speed_mbps") or 0
-    return f"{speed_mbps / 1000:g} Gb/s" if speed_mbps >= 1000 else f"{speed_mbps} Mb/s"
+    if not link.up:
+        return "no module" if "module" in link.reason else "down"
+    return f"{link.speed_mbps / 1000:g} Gb/s" if link.speed_mbps >= 1000 else f"{link.speed_mbps} Mb/s"

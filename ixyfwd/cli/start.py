@@ -5,11 +5,10 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ixyfwd.cli.live import watcher_for
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Status, ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.cli.render import ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
 from ixyfwd.config.load import load_config
@@ -17,6 +16,8 @@ from ixyfwd.config.machine import Machine, check, this_machine
 from ixyfwd.config.schema import NAME, NAME_EXPECTED, Config
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.settings.problems import ConfigErrors
+from ixyfwd.telemetry.plain import to_plain
+from ixyfwd.telemetry.snapshot import Report
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def start_command(options: StartOptions) -> int:
     replay_bindings(config)
     report = _run(config, options)
     _print_report(report, options.json)
-    return int(report.get("exit_code", 0))
+    return report.exit_code
 
 
 def ready_config(path: Path | None, machine: Machine) -> Config:
@@ -95,11 +96,11 @@ def replay_bindings(config: Config) -> None:
     Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
 
 
-def _run(config: Config, options: StartOptions) -> dict[str, Any]:
+def _run(config: Config, options: StartOptions) -> Report:
     from ixyfwd.supervisor.run import run_forwarder  # noqa: PLC0415 - the driver and psutil, after the options are right
 
     with watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr) as watcher:
-        report: dict[str, Any] = run_forwarder(
+        report: Report = run_forwarder(
             config,
             duration_s=options.duration_s,
             until_done=options.until_done,
@@ -109,17 +110,17 @@ def _run(config: Config, options: StartOptions) -> dict[str, Any]:
     return report
 
 
-def _print_report(report: Status, json: bool) -> None:
-    if report.get("error"):
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+def _print_report(report: Report, json: bool) -> None:
+    if report.error:
+        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
     out = Lines(sys.stdout)
     if json:
-        out.write_json(report)
+        out.write_json(to_plain(report))
     else:
         out.write(*summary_lines(report))
 
 
-def summary_lines(report: Status) -> list[str]:
+def summary_lines(report: Report) -> list[str]:
     """The final report as tables."""
     some = [programs_grid(report), sink_grid(report)]
     grids = [totals_grid(report), *(grid for grid in some if grid), ports_grid(report), workers_grid(report)]

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from ixyfwd.cli.live import stop_this_run
 from ixyfwd.cli.loss import HINT, rounded
 from ixyfwd.cli.output import Lines
-from ixyfwd.cli.render import Status, count, figure
+from ixyfwd.cli.render import count, figure
 from ixyfwd.cli.start import check_duration, replay_bindings
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.schema import Config
@@ -34,6 +34,8 @@ from ixyfwd.supervisor.single import (
     run_generate,
     write_header,
 )
+from ixyfwd.telemetry.plain import to_plain
+from ixyfwd.telemetry.snapshot import CaptureReport, Report, SingleReport, Snapshot
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _TOP_RATE: Final = 1e9
@@ -66,11 +68,11 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
     report = run_generate(config, traffic, duration_s, watcher)
     lines = [
-        f"asked {count(report['asked'])} = sent {count(report['sent'])} + dropped {count(_dropped(report))}"
-        f" + in flight {count(report['in_flight'])}; shortfall {count(report['shortfall'])}"
+        f"asked {count(report.asked)} = sent {count(report.sent)} + dropped {count(sum(report.drops.values()))}"
+        f" + in flight {count(report.in_flight)}; shortfall {count(report.shortfall)}"
     ]
-    if report["sink"]:
-        lines.append("sink: " + ", ".join(f"{name} {number:,}" for name, number in report["sink"].items()))
+    if report.sink:
+        lines.append("sink: " + ", ".join(f"{name} {number:,}" for name, number in to_plain(report.sink).items()))
     return _end(report, lines, sys.stdout, json)
 
 
@@ -100,16 +102,16 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
     watcher = _Watcher(sys.stderr if json or to_stdout else sys.stdout, "received")
     report = _capture(config, options, duration_s, watcher)
     lines = [
-        f"received {count(report['received'])} = written {count(report['written'])} + filtered "
-        f"{count(report['filtered'])} + dropped {count(_dropped(report))} + in flight {count(report['in_flight'])}"
+        f"received {count(report.received)} = written {count(report.written)} + filtered "
+        f"{count(report.filtered)} + dropped {count(sum(report.drops.values()))} + in flight {count(report.in_flight)}"
     ]
     return _end(report, lines, sys.stderr if to_stdout else sys.stdout, json)
 
 
-def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> Status:
+def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> CaptureReport:
     with _shown() if options.verbose else _file(options.write) as (fd, pcapng):
         order = capture_order(fd, pcapng, options.expression, options.snaplen, options.count)
-        report: Status = run_capture(config, order, options.write or "the output", duration_s, watcher)
+        report: CaptureReport = run_capture(config, order, options.write or "the output", duration_s, watcher)
     return report
 
 
@@ -154,42 +156,38 @@ class _Watcher:
         """One sentence."""
         self._lines.write(f"note: {text}")
 
-    def started(self, status: dict[str, Any]) -> None:
+    def started(self, status: Snapshot) -> None:
         """Frames flow."""
-        port = status["ports"][0]
-        self._lines.write(f"port {port['device']} ({port['mac']}), engine {status['engine']}; end with Ctrl-C")
+        port = status.ports[0]
+        self._lines.write(f"port {port.device} ({port.mac}), engine {status.engine}; end with Ctrl-C")
 
-    def tick(self, status: dict[str, Any]) -> None:
+    def tick(self, status: Snapshot) -> None:
         """Rate and total."""
-        key = "tx_packets" if self._verb == "sent" else "rx_packets"
-        rate = status["rate_mpps"] if self._verb == "sent" else status["rate_rx_mpps"]
-        figures = f"{figure(rate, 3)} Mpps ({status['device']}), {self._verb} {count(status[key])}"
-        self._lines.write(f"{status['uptime_s']:.1f} s: {figures}")
+        sent = self._verb == "sent"
+        rate = status.rate_mpps if sent else status.rate_rx_mpps
+        total = status.tx_packets if sent else status.rx_packets
+        self._lines.write(
+            f"{status.uptime_s:.1f} s: {figure(rate, 3)} Mpps ({status.device}), {self._verb} {count(total)}"
+        )
 
-    def stopped(self, report: dict[str, Any]) -> None:
+    def stopped(self, report: Report) -> None:
         """The signal handlers are gone: nobody is to be told any more."""
         self._lines.leave_open()
 
 
-def _dropped(report: Status) -> int:
-    return sum(report["drops"].values())
-
-
-def _end(report: Status, lines: Sequence[str], stream: TextIO, json: bool) -> int:
-    if report["error"]:
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+def _end(report: SingleReport, lines: Sequence[str], stream: TextIO, json: bool) -> int:
+    if report.error:
+        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
     if json:
-        Lines(sys.stdout).write_json(report)
+        Lines(sys.stdout).write_json(to_plain(report))
     else:
-        title = f"{report['command']}: {figure(report['uptime_s'])} s ({report['reason']})"
-        rate = f"{figure(report['rate_mpps'], 3)} Mpps ({report['device']})"
-        causes = [f"dropped, {cause}: {number:,}" for cause, number in report["drops"].items() if number]
-        if report.get("drops_in_pauses"):
-            causes.append(
-                f"of these about {rounded(report['drops_in_pauses']):,} while the worker's CPU was away; {HINT}"
-            )
+        title = f"{report.command}: {figure(report.uptime_s)} s ({report.reason})"
+        rate = f"{figure(report.rate_mpps, 3)} Mpps ({report.device})"
+        causes = [f"dropped, {cause}: {number:,}" for cause, number in report.drops.items() if number]
+        if isinstance(report, CaptureReport) and report.drops_in_pauses:
+            causes.append(f"of these about {rounded(report.drops_in_pauses):,} while the worker's CPU was away; {HINT}")
         Lines(stream).write(f"{title}, {rate}", *lines, *causes)
-    return int(report["exit_code"])
+    return report.exit_code
 
 
 def _check_count(number: int | None) -> None:

@@ -17,17 +17,8 @@ class _Ffi(Protocol):
     def offsetof(self, ctype: str, *fields: str | int) -> int: ...
 
 class _Lib(Protocol):
-    PORT_RX_PACKETS: int
-    PORT_RX_BYTES: int
-    PORT_RX_ERRORS: int
-    PORT_RX_NO_BUFFER: int
-    PORT_TX_PACKETS: int
-    PORT_TX_BYTES: int
-    PORT_TX_FULL: int
     PORT_BLOCK_WORDS: int
-    WORD_POLLS: int
-    WORD_EMPTY_POLLS: int
-    WORD_BURSTS: int
+    PROGRAM_DROP_CAUSES: int
 
     VERDICT_ACTION_SHIFT: int
     VERDICT_TARGET_MASK: int
@@ -35,7 +26,6 @@ class _Lib(Protocol):
     ACTION_OUT: int
     ACTION_DROP: int
     VERDICT_RESERVED_MASK: int
-    PROGRAM_DROP_CAUSES: int
 
     def pass_all(self, settlement: Any) -> int: ...
     def settle(self, settlement: Any) -> int: ...

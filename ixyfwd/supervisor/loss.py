@@ -9,7 +9,6 @@ lose more in a pause, or nothing.
 
 from collections.abc import Sequence
 
-from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
@@ -35,14 +34,13 @@ def _of_worker(worker: Worker, ports: Sequence[Port], seconds: float) -> int:
     return min(no_descriptor + totals.tx_full, round(arrived_per_s * max(0, overrun_ns) / NS_PER_S))
 
 
-def pause_row(worker: Worker, seconds: float) -> Status:
-    """A worker's pauses since its first frames, and the shares of `seconds` that they took and that it was busy (pauses
-    between frames among it); None is what is not counted."""
+def pause_figures(worker: Worker, seconds: float) -> dict[str, float | None]:
+    """Of `WorkerRow`: a worker's longest pause since its first frames, and the shares of `seconds` that pauses took and
+    that it was busy (pauses between frames among it); None is what is not counted."""
     if not worker.spec.watches_pauses:
-        return {"pauses": None, "longest_pause_us": None, "paused_share": None, "busy_share": None}
+        return {"longest_pause_us": None, "paused_share": None, "busy_share": None}
     elapsed_ns = max(seconds, 1e-9) * NS_PER_S
     return {
-        "pauses": worker.word(Word.PAUSES),
         "longest_pause_us": round(worker.word(Word.LONGEST_PAUSE_NS) / 1000, 1),
         "paused_share": round(worker.word(Word.PAUSED_NS) / elapsed_ns, 6),
         "busy_share": round(min(1.0, worker.word(Word.BUSY_NS) / elapsed_ns), 4),

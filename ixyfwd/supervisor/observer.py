@@ -1,9 +1,8 @@
 """Who is told how a run goes: the live table, the plain lines, a test."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
-Status = dict[str, Any]
-"""Plain data as `ixyfwd status --json` prints it; `supervisor/report.py` says what is in it."""
+from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
 class Observer(Protocol):
@@ -12,13 +11,13 @@ class Observer(Protocol):
     def notice(self, text: str) -> None:
         """Something worth one sentence, such as hugepages that were not there."""
 
-    def started(self, status: Status) -> None:
+    def started(self, status: Snapshot) -> None:
         """Frames flow from now on."""
 
-    def tick(self, status: Status) -> None:
+    def tick(self, status: Snapshot) -> None:
         """About once a second."""
 
-    def stopped(self, report: Status) -> None:
+    def stopped(self, report: Report) -> None:
         """The final report, after everything is down."""
 
 
@@ -28,11 +27,11 @@ class Silent:
     def notice(self, text: str) -> None:
         """See Observer."""
 
-    def started(self, status: Status) -> None:
+    def started(self, status: Snapshot) -> None:
         """See Observer."""
 
-    def tick(self, status: Status) -> None:
+    def tick(self, status: Snapshot) -> None:
         """See Observer."""
 
-    def stopped(self, report: Status) -> None:
+    def stopped(self, report: Report) -> None:
         """See Observer."""

@@ -13,13 +13,15 @@ from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
-from ixyfwd.supervisor.observer import Observer, Status
+from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports, settle_loop
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
+from ixyfwd.telemetry.plain import to_plain
+from ixyfwd.telemetry.snapshot import Report
 from ixyfwd.worker.order import Order
 from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
 
@@ -32,7 +34,7 @@ def run_forwarder(
     observer: Observer,
     begun_ns: int | None = None,
     traffic: Order | None = None,
-) -> Status:
+) -> Report:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
     `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
@@ -58,7 +60,7 @@ def run_forwarder(
         reason = server.serve(observer, duration_s, until_done)
         report = stop_in_order(forwarder, reason)
         waiting = server.waiting()
-    waiting.answer(report)
+    waiting.answer(to_plain(report))
     observer.stopped(report)
     return report
 

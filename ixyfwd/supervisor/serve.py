@@ -16,6 +16,7 @@ from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import Worker
+from ixyfwd.telemetry.plain import to_plain
 
 TICK_S = 1.0
 DONE_CHECK_S = 0.05  # how often a finite wire is asked whether it is done
@@ -92,7 +93,8 @@ class Server:
         if self._trouble is None:
             try:
                 self._forwarder.read_ports()
-                return self._forwarder.status()
+                status: dict[str, Any] = to_plain(self._forwarder.status())
+                return status
             except IxyfwdError as error:
                 self._trouble = error
         raise self._trouble  # at once: waiting for a device that does not answer takes seconds

@@ -3,7 +3,7 @@
 import errno
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Final
@@ -13,8 +13,11 @@ from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import default_mac
 from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import CRC_BYTES, make_schedule, template
-from ixyfwd.supervisor.observer import Observer, Status
+from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.run import run_forwarder
+from ixyfwd.telemetry.counters import Word
+from ixyfwd.telemetry.plain import from_plain
+from ixyfwd.telemetry.snapshot import CaptureReport, FarEndRow, GenerateReport, Report
 from ixyfwd.worker.bpf import compile_filter
 from ixyfwd.worker.order import CaptureOrder, GenerateOrder
 
@@ -104,32 +107,30 @@ def _head(traffic: Traffic, flow: int, frame_bytes: int) -> bytes:
     return bytes(head)
 
 
-def run_generate(config: Config, traffic: Traffic, duration_s: float | None, observer: Observer) -> Status:
-    """Send until told to stop; returns the final report: asked = sent + sum(drops) + in_flight."""
+def run_generate(config: Config, traffic: Traffic, duration_s: float | None, observer: Observer) -> GenerateReport:
+    """Send until told to stop; returns the final report."""
     report = run_forwarder(
         config, duration_s=duration_s, until_done=True, observer=observer, traffic=generate_order(traffic)
     )
     words = _words(report)
-    return {
-        **_head_of(report, "generate"),
-        "asked": words["asked"],
-        "sent": report["tx_packets"],
-        "drops": {"tx_full": report["drops"]["tx_full"]},
-        "in_flight": report["in_flight"],
-        "shortfall": words["shortfall"],
-        "rate_mpps": report["rate_mpps"],
-        "sink": _sink(report, traffic),
-    }
+    return GenerateReport(
+        **_head_of(report),
+        command="generate",
+        asked=words[Word.ASKED],
+        sent=report.tx_packets,
+        drops={"tx_full": report.drops["tx_full"]},
+        shortfall=words[Word.SHORTFALL],
+        rate_mpps=report.rate_mpps,
+        sink=_sink(report, traffic),
+    )
 
 
-def _sink(report: Status, traffic: Traffic) -> Status | None:
+def _sink(report: Report, traffic: Traffic) -> FarEndRow | None:
     """What the far end's sink saw, if there is one that knows the frames."""
-    sinks = [port["wire"]["sink"] for port in report["ports"] if port["wire"] and port["wire"].get("sink")]
+    sinks = [port.wire["sink"] for port in report.ports if port.wire and port.wire.get("sink")]
     if not sinks or not traffic.like_the_model:
         return None
-    sink: dict[str, Any] = sinks[0]
-    names = ("received", "reordered", "duplicated", "corrupted", "foreign")
-    return {**{name: sink[name] for name in names}, "lost": report["tx_packets"] - sink["received"]}
+    return from_plain(FarEndRow, {**sinks[0], "lost": report.tx_packets - sinks[0]["received"]})
 
 
 def open_capture(path: str | None) -> tuple[int | None, bool]:
@@ -163,53 +164,56 @@ def capture_order(
     return CaptureOrder(fd, pcapng, snaplen, count, program, tuple(sorted(os.sched_getaffinity(0))))
 
 
-def run_capture(config: Config, order: CaptureOrder, name: str, duration_s: float | None, observer: Observer) -> Status:
-    """Record until told to stop; returns the final report: received = written + filtered + sum(drops) + in_flight.
-
-    `name` is the file's, for messages.
-    """
+def run_capture(
+    config: Config, order: CaptureOrder, name: str, duration_s: float | None, observer: Observer
+) -> CaptureReport:
+    """Record until told to stop; returns the final report. `name` is the file's, for messages."""
     report = run_forwarder(config, duration_s=duration_s, until_done=True, observer=observer, traffic=order)
     words = _words(report)
-    chip = report["drops"]
     drops = {
-        **{cause: chip[cause] for cause in ("rx_no_descriptor", "rx_missed", "rx_error")},
-        "file": words["file_busy"] + words["file_failed"],
-        "after_count": words["surplus"],
+        **{cause: report.drops[cause] for cause in ("rx_no_descriptor", "rx_missed", "rx_error")},
+        "file": words[Word.FILE_BUSY] + words[Word.FILE_FAILED],
+        "after_count": words[Word.SURPLUS],
     }
-    counted = words["written"] + words["filtered"] + sum(drops.values()) + report["in_flight"]
-    died = report["drops"]["worker_died"]  # a dead worker's page has lost what lay in its blocks
-    if any(worker["state"] == "dead" for worker in report["workers"]):
-        died = report["rx_packets"] - counted
-    head = _head_of(report, "capture")
-    if words["errno"] == errno.EPIPE:
-        head = {**head, "reason": "the reader has gone"}
-    elif words["errno"]:
-        text = f"{name} cannot be written any more ({os.strerror(words['errno'])}); the file so far is whole"
-        head = {**head, "reason": "failure", "error": text, "exit_code": 1}
-    return {
+    counted = words[Word.WRITTEN] + words[Word.FILTERED] + sum(drops.values()) + report.in_flight
+    died = report.drops["worker_died"]  # a dead worker's page has lost what lay in its blocks
+    if any(worker.state == "dead" for worker in report.workers):
+        died = report.rx_packets - counted
+    head = _head_of(report)
+    if words[Word.ERRNO] == errno.EPIPE:
+        head["reason"] = "the reader has gone"
+    elif words[Word.ERRNO]:
+        text = f"{name} cannot be written any more ({os.strerror(words[Word.ERRNO])}); the file so far is whole"
+        head |= {"reason": "failure", "error": text, "exit_code": 1}
+    return CaptureReport(
         **head,
-        "received": report["rx_packets"],
-        "written": words["written"],
-        "filtered": words["filtered"],
-        "drops": {**drops, "worker_died": died},
-        "drops_in_pauses": report["drops_in_pauses"],
-        "in_flight": report["in_flight"],
-        "rate_mpps": report["rate_rx_mpps"],
-    }
+        command="capture",
+        received=report.rx_packets,
+        written=words[Word.WRITTEN],
+        filtered=words[Word.FILTERED],
+        drops={**drops, "worker_died": died},
+        drops_in_pauses=report.drops_in_pauses,
+        rate_mpps=report.rate_rx_mpps,
+    )
 
 
-def _words(report: Status) -> dict[str, int]:
-    words: dict[str, int] = report["workers"][0]["traffic"]
-    return words
+def _words(report: Report) -> Mapping[Word, int]:
+    return report.workers[0].traffic or {}
 
 
-def _head_of(report: Status, command: str) -> Status:
-    port = report["ports"][0] if report["ports"] else {}
-    ended = "count reached" if report["reason"] == "all wires done" else report["reason"]
+def _head_of(report: Report) -> dict[str, Any]:
+    """Fields of a `SingleReport`."""
+    port = report.ports[0] if report.ports else None
     return {
-        "command": command,
-        "port": port.get("device"),
-        "mac": port.get("mac"),
-        **{key: report[key] for key in ("device", "engine", "uptime_s", "faults", "notices", "error", "exit_code")},
-        "reason": ended,
+        "port": port.device if port else None,
+        "mac": port.mac if port else None,
+        "device": report.device,
+        "engine": report.engine,
+        "uptime_s": report.uptime_s,
+        "in_flight": report.in_flight,
+        "faults": report.faults,
+        "notices": report.notices,
+        "reason": "count reached" if report.reason == "all wires done" else report.reason,
+        "error": report.error,
+        "exit_code": report.exit_code,
     }

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ixyfwd.errors import DeviceGoneError
+from ixyfwd.model.client import ModelStats
 from ixyfwd.plan.plan import Plan
 from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.supervisor.loss import drops_in_pauses
 from ixyfwd.supervisor.modelproc import ModelProcess
-from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
 from ixyfwd.supervisor.report import (
     Moment,
@@ -24,14 +24,15 @@ from ixyfwd.supervisor.report import (
 from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
+from ixyfwd.telemetry.snapshot import LinkRow, RssRow, RunState, Snapshot
 from ixyfwd.worker.order import GenerateOrder
 
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
 
 
-def because(link: Mapping[str, Any]) -> str:
+def because(link: LinkRow) -> str:
     """ " (the reason)" if a port can tell why its link is down."""
-    return f" ({link['reason']})" if link["reason"] else ""
+    return f" ({link.reason})" if link.reason else ""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Forwarder:
     model: ModelProcess | None
     notices: list[str]
     command_begun_ns: int
-    state: str = "starting"
+    state: RunState = "starting"
     begun: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
@@ -101,7 +102,7 @@ class Forwarder:
         tx = sum(port.driver.statistics.tx_packets for port in self.ports)
         return Moment(time.monotonic(), rx, tx)
 
-    def tick(self) -> Status:
+    def tick(self) -> Snapshot:
         """Read the counters, refresh the rates."""
         self.read_ports()
         now = self.moment()
@@ -109,18 +110,18 @@ class Forwarder:
         self.last = now
         return self.status()
 
-    def link_changes(self, status: Status) -> list[str]:
+    def link_changes(self, status: Snapshot) -> list[str]:
         """A sentence for each port whose link came or went since the last call."""
-        now = {port["name"]: port["link"] for port in status["ports"]}
-        changed = [name for name, link in now.items() if self.links.get(name, link["up"]) != link["up"]]
-        self.links = {name: link["up"] for name, link in now.items()}
-        return [f"port {name}: link {'up' if now[name]['up'] else 'down' + because(now[name])}" for name in changed]
+        now = {port.name: port.link for port in status.ports}
+        changed = [name for name, link in now.items() if self.links.get(name, link.up) != link.up]
+        self.links = {name: link.up for name, link in now.items()}
+        return [f"port {name}: link {'up' if now[name].up else 'down' + because(now[name])}" for name in changed]
 
-    def retry_links(self, status: Status) -> None:
+    def retry_links(self, status: Snapshot) -> None:
         """Set links up again that have been down for a while: LINK_RETRIES_S seconds after they went, no more."""
         now = time.monotonic()
-        for port, row in zip(self.ports, status["ports"], strict=True):
-            if row["link"]["up"]:
+        for port, row in zip(self.ports, status.ports, strict=True):
+            if row.link.up:
                 self.link_retries.pop(port.name, None)
                 continue
             retries = self.link_retries.setdefault(port.name, [now + after_s for after_s in LINK_RETRIES_S])
@@ -128,44 +129,43 @@ class Forwarder:
                 del retries[0]
                 port.driver.retry_link()
 
-    def status(self) -> Status:
+    def status(self) -> Snapshot:
         """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""
-        now = self.moment()
-        drops = drops_by_cause(self.ports, self.workers, self.plan.loop.programs)
         model = self.model_stats()
-        seconds = time.monotonic() - self.begun.at_s
-        return {
-            **self.head(),
-            "uptime_s": round(seconds, 3),
-            "rx_packets": now.rx_packets,
-            "tx_packets": now.tx_packets,
-            "drops": drops,
-            "drops_in_pauses": drops_in_pauses(self.ports, self.workers, seconds),
-            "in_flight": max(0, now.rx_packets - now.tx_packets - sum(drops.values())),
-            "faults": fault_count(model),
-            "rate_mpps": round(self.rates[1], 3),
-            "rate_rx_mpps": round(self.rates[0], 3),
-            "programs": program_rows(self.plan.loop.programs, self.workers),
-            "workers": worker_rows(self.workers, self.stolen, seconds),
-            "model_process": model_row(self.model, self.stolen),
-            "ports": port_rows(self.ports, model),
-            "sink": sink_sums(model, final=False),
-            "notices": self.notices,
-        }
+        counted = self.counted(time.monotonic() - self.begun.at_s)
+        return Snapshot(
+            **counted,
+            in_flight=max(0, counted["rx_packets"] - counted["tx_packets"] - sum(counted["drops"].values())),
+            faults=fault_count(model),
+            rate_mpps=round(self.rates[1], 3),
+            rate_rx_mpps=round(self.rates[0], 3),
+            ports=port_rows(self.ports, model),
+            sink=sink_sums(model, final=False),
+        )
 
-    def head(self) -> Status:
-        """What does not change while it runs."""
+    def counted(self, seconds: float) -> dict[str, Any]:
+        """Fields of a snapshot after `seconds` of traffic: all that neither model nor rings have to be asked for."""
+        programs, now = self.plan.loop.programs, self.moment()
         return {
             "instance": self.plan.instance,
             "state": self.state,
             "device": self.plan.device,
             "engine": self.plan.loop.engine,
-            "program": ", ".join(program.name for program in self.plan.loop.programs),
+            "program": ", ".join(program.name for program in programs),
             "loop": "fused" if self.plan.loop.fused else "python",
-            "rss": {"key": self.plan.rss.key, "fields": list(self.plan.rss.fields)},
+            "rss": RssRow(key=self.plan.rss.key, fields=list(self.plan.rss.fields)),
+            "uptime_s": round(seconds, 3),
+            "rx_packets": now.rx_packets,
+            "tx_packets": now.tx_packets,
+            "drops": drops_by_cause(self.ports, self.workers, programs),
+            "drops_in_pauses": drops_in_pauses(self.ports, self.workers, seconds),
+            "programs": program_rows(programs, self.workers),
+            "workers": worker_rows(self.workers, self.stolen, seconds),
+            "model_process": model_row(self.model, self.stolen),
+            "notices": tuple(self.notices),
         }
 
-    def model_stats(self) -> Mapping[str, Any] | None:
+    def model_stats(self) -> ModelStats | None:
         """What the model says of its wires and faults; None without a model."""
         return None if self.model is None else self.model.client.stats()
 

@@ -4,35 +4,26 @@ A step that fails (a dead worker, a model that is gone) is noted and the next on
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.children import wait_until
-from ixyfwd.supervisor.loss import drops_in_pauses
-from ixyfwd.supervisor.observer import Status
 from ixyfwd.supervisor.ports import Port
-from ixyfwd.supervisor.report import (
-    drops_by_cause,
-    fault_count,
-    flow_summary,
-    in_rings,
-    model_row,
-    port_rows,
-    sink_sums,
-    worker_rows,
-)
+from ixyfwd.supervisor.report import fault_count, flow_summary, in_rings, port_rows, sink_sums
 from ixyfwd.supervisor.serve import Reason
 from ixyfwd.supervisor.state import Forwarder
-from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
 from ixyfwd.telemetry.counters import Command, State
+from ixyfwd.telemetry.snapshot import Report
 
 BUFFER_DRAIN_TIMEOUT_S = 0.5
 BUFFER_LOOK_S = 0.05  # longer than a worker on a shared CPU is away from its rings
 TX_DRAIN_TIMEOUT_S = 0.3  # 8192 frames of 1518 bytes take 10 ms on the wire; a link that is down takes for ever
 
 
-def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
+def stop_in_order(forwarder: Forwarder, reason: Reason) -> Report:
     """Stop, and return the final report: exact, because nothing moves any more when it is made."""
     troubles: list[str] = []
 
@@ -53,28 +44,31 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Status:
     attempt(lambda: _drain(forwarder.workers))
     attempt(lambda: _wait_sent(forwarder))
     # Before the workers are told to quit: a worker that ended by itself must not look like one that died.
-    report = {**forwarder.head(), **_count(forwarder, running_until, attempt)}
+    report = _count(forwarder, running_until, attempt, reason.why)
     for port in forwarder.ports:
         attempt(partial(_give_up_unsendable, forwarder, port))
         port.driver.stop()
         troubles.extend(trouble for trouble in port.driver.stop_problems if trouble not in troubles)
+    faults = [report.faults]
     if forwarder.model is not None:
-        attempt(lambda: report.update(faults=fault_count(forwarder.model_stats())))
+        attempt(lambda: faults.append(fault_count(forwarder.model_stats())))
     for worker in forwarder.workers:
         worker.command(Command.QUIT)
     for worker in forwarder.workers:
         worker.end(QUIT_TIMEOUT_S)
-    forwarder.state = report["state"] = "stopped"
+    forwarder.state = "stopped"
     error = reason.error or (troubles[0] if troubles else None)
-    if error is None and report["faults"]:
-        error = f"the model recorded {report['faults']} faults; the ports' rows in the report say which"
-    return {
-        **report,
-        "reason": reason.why,
-        "error": error,
-        "troubles": troubles,
-        "exit_code": 1 if error else 0,
-    }
+    if error is None and faults[-1]:
+        error = f"the model recorded {faults[-1]} faults; the ports' rows in the report say which"
+    return replace(
+        report,
+        state=forwarder.state,
+        faults=faults[-1],
+        notices=tuple(forwarder.notices),
+        error=error,
+        troubles=tuple(troubles),
+        exit_code=1 if error else 0,
+    )
 
 
 def _empty_packet_buffers(forwarder: Forwarder) -> None:
@@ -128,9 +122,11 @@ def _give_up_unsendable(forwarder: Forwarder, port: Port) -> None:
         port.driver.disable_tx_queue(worker.index)
 
 
-def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callable[[], None]], None]) -> Status:
+def _count(
+    forwarder: Forwarder, running_until: float, attempt: Callable[[Callable[[], None]], None], why: str
+) -> Report:
     """The numbers. Those of a port that is gone stay at their last reading."""
-    found: Status = {"in_flight": 0, "faults": 0, "sink": None, "ports": []}
+    found: dict[str, Any] = {"in_flight": 0, "faults": 0, "sink": None, "ports": [], "flows": None}
     attempt(forwarder.read_ports)
     attempt(lambda: found.update(in_flight=in_rings(forwarder.ports, forwarder.workers)))
 
@@ -140,20 +136,16 @@ def _count(forwarder: Forwarder, running_until: float, attempt: Callable[[Callab
         found.update(ports=port_rows(forwarder.ports, model), flows=flow_summary(forwarder.model_flows()))
 
     attempt(from_model)
-    totals = forwarder.moment()
     seconds = max(running_until - forwarder.begun.at_s, 1e-9)
-    return {
-        "uptime_s": round(seconds, 3),
-        "first_packet_s": forwarder.first_packet_s(),
-        "rx_packets": totals.rx_packets,
-        "tx_packets": totals.tx_packets,
-        "drops": drops_by_cause(forwarder.ports, forwarder.workers, forwarder.plan.loop.programs),
-        "drops_in_pauses": drops_in_pauses(forwarder.ports, forwarder.workers, seconds),
-        "rate_mpps": round(totals.tx_packets / seconds / 1e6, 3),
-        "rate_rx_mpps": round(totals.rx_packets / seconds / 1e6, 3),
-        "programs": program_rows(forwarder.plan.loop.programs, forwarder.workers),
-        "workers": worker_rows(forwarder.workers, forwarder.stolen, seconds),
-        "model_process": model_row(forwarder.model, forwarder.stolen),
-        "notices": forwarder.notices,
+    counted = forwarder.counted(seconds)
+    return Report(
+        **counted,
         **found,
-    }
+        first_packet_s=forwarder.first_packet_s(),
+        rate_mpps=round(counted["tx_packets"] / seconds / 1e6, 3),
+        rate_rx_mpps=round(counted["rx_packets"] / seconds / 1e6, 3),
+        reason=why,
+        error=None,
+        troubles=(),
+        exit_code=0,
+    )

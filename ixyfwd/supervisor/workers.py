@@ -24,6 +24,7 @@ from ixyfwd.telemetry.counters import (
     port_word,
     program_word,
 )
+from ixyfwd.telemetry.snapshot import WorkerState
 from ixyfwd.worker.spec import WorkerSpec
 
 READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
@@ -110,6 +111,17 @@ class Worker:
     def state(self) -> State:
         """What it says of itself."""
         return State(self._page[Word.STATE])
+
+    @property
+    def said(self) -> WorkerState:
+        """The same for reports, or that it is dead."""
+        names: dict[State, WorkerState] = {
+            State.STARTING: "starting",
+            State.READY: "ready",
+            State.DRAINED: "drained",
+            State.FAILED: "failed",
+        }
+        return names[self.state] if self.alive() else "dead"
 
     def command(self, command: Command) -> None:
         """Write the word that the worker looks at every 128 rounds, and wake it if it waits for an interrupt."""

@@ -2,11 +2,16 @@
 
 Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the only one that the supervisor
 writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
-32 words for each program. `engine/worker.h` has the same numbers in C; a test compares the two.
+32 words for each program.
+
+A counter is one row: a member of `Word`, `PortWord` or `ProgramWord`, with its place, unit and meaning. All else that
+names it is made from the row: the enums in C (`telemetry/words.h`, which the build writes), the JSON of a run and its
+schema, the reference page. This module imports nothing of the package: the build loads it before there is one.
 """
 
-from enum import IntEnum
-from typing import Final
+from collections.abc import Iterable, Iterator
+from enum import Enum, IntEnum
+from typing import Final, Literal, Self
 
 PAGE_BYTES = 8192
 PAGE_WORDS = PAGE_BYTES // 8
@@ -41,47 +46,122 @@ NOT_LOOKED: Final = (1 << 63) - 1  # in LOOKED_NS: before the first look, or aft
 NO_PAUSES: Final = (1 << 63) - 1  # as the shortest pause that counts: none does
 
 
-class Word(IntEnum):
+class Scope(Enum):
+    """What a row is counted of."""
+
+    WORKER = "worker"
+    PAUSES = "worker with a CPU of its own"
+    TRAFFIC = "worker that generates or captures"
+    PORT = "port of a worker"
+    PROGRAM = "program of a worker"
+
+
+class Kind(Enum):
+    """What a row's number is: one that only grows, one that says how things are, the first of a program's own numbers,
+    or a word by which processes talk to each other and which no report shows."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    NAMED = "named by the program"
+    PRIVATE = "private"
+
+
+Unit = Literal["frames", "bytes", "ns", "rounds", "bursts", "times", "number"]
+
+
+class Row(IntEnum):
+    """A metric in the page. Its value is the index of its word in its block; `text` is one sentence."""
+
+    scope: Scope
+    kind: Kind
+    unit: Unit
+    text: str
+
+    def __new__(cls, word: int, scope: Scope, kind: Kind, unit: Unit, text: str) -> Self:
+        row = int.__new__(cls, word)
+        row._value_ = word
+        row.scope, row.kind, row.unit, row.text = scope, kind, unit, text
+        return row
+
+    @property
+    def key(self) -> str:
+        """Its name in JSON."""
+        return self.name.lower()
+
+    @property
+    def reported(self) -> bool:
+        """Whether a report shows it under its own name."""
+        return self.kind in {Kind.COUNTER, Kind.GAUGE}
+
+
+class Word(Row):
     """Words of the page that are not per port."""
 
-    STATE = 0
-    PID = 1
-    HEARTBEAT = 2  # moves at every housekeeping round, also when idle
-    FIRST_TX_NS = 3  # CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before
-    PAUSES = 4  # times the worker was away from its rings for longer than the smallest of them lasts
-    PAUSED_NS = 5  # all of these together
-    LONGEST_PAUSE_NS = 6
-    LOOKED_NS = 7  # fused loop: its clock at its last look at the rings, and the rest that it asked for since
-    COMMAND = 8  # the supervisor's word
-    GO = 9  # the supervisor's too: 1 once links are up and a generator may send
-    POLLS = 16  # rounds over all links
-    EMPTY_POLLS = 17  # rounds that found nothing
-    BURSTS = 18  # rx bursts with at least one packet
-    BUSY_NS = 19  # time spent in rounds that found something
-    SLEEPS = 20  # times the idle policy slept
-    YIELDS = 21  # times the idle policy gave the CPU away
-    WAKEUPS = 22  # sleeps that an interrupt ended
-    ASKED = 23  # generate: frames handed to the tx ring, taken or not
-    SHORTFALL = 24  # generate: frames that were due and given up, for the ring had no room for too long
-    WRITTEN = 25  # capture: frames in the file (or seen, without a file)
-    FILTERED = 26  # capture: frames that the filter did not match
-    FILE_BUSY = 27  # capture: frames lost because all blocks waited for the file
-    FILE_FAILED = 28  # capture: frames lost because the file could not be written
-    SURPLUS = 29  # capture: frames after the last one that was asked for
-    DONE = 30  # generate, capture: 1 once the count is reached
-    ERRNO = 31  # capture: why the file cannot be written
+    STATE = 0, Scope.WORKER, Kind.PRIVATE, "number", "What the worker says of itself (State)."
+    PID = 1, Scope.WORKER, Kind.PRIVATE, "number", "Process id."
+    HEARTBEAT = 2, Scope.WORKER, Kind.PRIVATE, "times", "Moves at every housekeeping round, also when idle."
+    FIRST_TX_NS = (
+        *(3, Scope.WORKER, Kind.PRIVATE, "ns"),
+        "CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before.",
+    )
+    PAUSES = (
+        *(4, Scope.PAUSES, Kind.COUNTER, "times"),
+        "Times it was away from its rings for longer than the smallest of them lasts.",
+    )
+    PAUSED_NS = 5, Scope.PAUSES, Kind.COUNTER, "ns", "All pauses together."
+    LONGEST_PAUSE_NS = 6, Scope.PAUSES, Kind.GAUGE, "ns", "The longest pause."
+    LOOKED_NS = (
+        *(7, Scope.WORKER, Kind.PRIVATE, "ns"),
+        "Fused loop: its clock at its last look at the rings, and the rest that it asked for since.",
+    )
+    COMMAND = 8, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's word (Command)."
+    GO = 9, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's too: 1 once links are up and a generator may send."
+    POLLS = 16, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds over all links."
+    EMPTY_POLLS = 17, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds that found nothing."
+    BURSTS = 18, Scope.WORKER, Kind.COUNTER, "bursts", "Receive bursts with at least one frame."
+    BUSY_NS = 19, Scope.WORKER, Kind.COUNTER, "ns", "Time spent in rounds that found something."
+    SLEEPS = 20, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy slept."
+    YIELDS = 21, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy gave the CPU away."
+    WAKEUPS = 22, Scope.WORKER, Kind.COUNTER, "times", "Sleeps that an interrupt ended."
+    ASKED = (
+        *(23, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        "generate: frames handed to the tx ring, taken or not.",
+    )
+    SHORTFALL = (
+        *(24, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        "generate: frames that were due and given up, for the ring had no room for too long.",
+    )
+    WRITTEN = 25, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames in the file (or seen, without a file)."
+    FILTERED = 26, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames that the filter did not match."
+    FILE_BUSY = (
+        *(27, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        "capture: frames lost because all blocks waited for the file.",
+    )
+    FILE_FAILED = (
+        *(28, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        "capture: frames lost because the file could not be written.",
+    )
+    SURPLUS = 29, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames after the last one that was asked for."
+    DONE = 30, Scope.TRAFFIC, Kind.GAUGE, "number", "1 once the count of frames is reached."
+    ERRNO = 31, Scope.TRAFFIC, Kind.GAUGE, "number", "capture: why the file cannot be written; 0: it can."
 
 
-class PortWord(IntEnum):
+class PortWord(Row):
     """Words of a port's block; rx words count frames taken from that port, tx words frames given to it."""
 
-    RX_PACKETS = 0
-    RX_BYTES = 1
-    RX_ERRORS = 2  # frames dropped for an error flag or for spanning several descriptors
-    RX_NO_BUFFER = 3  # times a refill found the free stack empty (nothing is lost by that alone)
-    TX_PACKETS = 8  # accepted into the tx ring
-    TX_BYTES = 9
-    TX_FULL = 10  # not accepted: the ring was full; freed and dropped
+    RX_PACKETS = 0, Scope.PORT, Kind.COUNTER, "frames", "Frames taken from the rx ring."
+    RX_BYTES = 1, Scope.PORT, Kind.COUNTER, "bytes", "Bytes of the frames taken, without CRC."
+    RX_ERRORS = (
+        *(2, Scope.PORT, Kind.COUNTER, "frames"),
+        "Frames dropped for an error flag or for spanning several descriptors.",
+    )
+    RX_NO_BUFFER = (
+        *(3, Scope.PORT, Kind.COUNTER, "times"),
+        "Times a refill found the free stack empty (nothing is lost by that alone).",
+    )
+    TX_PACKETS = 8, Scope.PORT, Kind.COUNTER, "frames", "Frames accepted into the tx ring."
+    TX_BYTES = 9, Scope.PORT, Kind.COUNTER, "bytes", "Bytes of the frames accepted, without CRC."
+    TX_FULL = 10, Scope.PORT, Kind.COUNTER, "frames", "Frames dropped because the tx ring was full."
 
 
 def port_word(port: int, word: PortWord) -> int:
@@ -89,17 +169,37 @@ def port_word(port: int, word: PortWord) -> int:
     return PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS + word
 
 
-class ProgramWord(IntEnum):
+class ProgramWord(Row):
     """Words of a program's block. IN = PASSED + OUT + INVALID + the drops; written only if the program decides."""
 
-    IN = 0  # frames that came to it
-    PASSED = 1  # to the next program, or out of the link's other port
-    OUT = 2  # out of a port that a program named
-    INVALID = 7  # freed for a verdict that names no port or no cause
-    DROPS = 8  # and the DROP_CAUSES - 1 words behind it: dropped, by cause
-    COUNTERS = 20  # and the PROGRAM_COUNTERS - 1 words behind it: the program's own
+    IN = 0, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames that came to it."
+    PASSED = 1, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames to the next program, or out of the link's other port."
+    OUT = 2, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames out of a port that a program named."
+    INVALID = (
+        *(7, Scope.PROGRAM, Kind.COUNTER, "frames"),
+        "Frames freed for a verdict that names no port or no cause.",
+    )
+    DROPS = 8, Scope.PROGRAM, Kind.NAMED, "frames", "The first of DROP_CAUSES words: frames dropped, by cause."
+    COUNTERS = 20, Scope.PROGRAM, Kind.NAMED, "number", "The first of PROGRAM_COUNTERS words: the program's own."
 
 
 def program_word(program: int, word: int) -> int:
     """Index of a word of the page in the block of a program, by its place in the list of programs."""
     return PROGRAM_BLOCK_WORD + program * PROGRAM_BLOCK_WORDS + word
+
+
+def words_header() -> str:
+    """`telemetry/words.h`: the same numbers for C."""
+    more = {"PORT_BLOCK_WORDS": PORT_BLOCK_WORDS, "PROGRAM_DROP_CAUSES": DROP_CAUSES}
+    enums = (
+        *(_enum(prefix, rows) for prefix, rows in (("WORD", Word), ("PORT", PortWord), ("PROGRAM", ProgramWord))),
+        ["enum {", *(f"\t{name} = {value}," for name, value in more.items()), "};", ""],
+    )
+    head = ["/* The counters page. Generated from telemetry/counters.py, which says what the words are. */", ""]
+    return "\n".join([*head, *(line for lines in enums for line in lines)])
+
+
+def _enum(prefix: str, rows: Iterable[Row]) -> Iterator[str]:
+    yield "enum {"
+    yield from (f"\t{prefix}_{row.name} = {row.value}," for row in rows)
+    yield from ("};", "")

@@ -2,16 +2,6 @@
 #include "engine/batch.h"
 #include "engine/worker.h"
 
-enum { /* of a program's block of the counters page; telemetry/counters.py */
-	PROGRAM_IN = 0,
-	PROGRAM_PASSED = 1,
-	PROGRAM_OUT = 2,
-	PROGRAM_INVALID = 7,
-	PROGRAM_DROPS = 8,
-	PROGRAM_DROP_CAUSES = 12,
-	PROGRAM_COUNTERS = 20,
-};
-
 /* What follows a program that decides: its verdicts are counted, and what it dropped is freed. */
 struct settlement {
 	struct batch_view batch;

@@ -85,7 +85,7 @@ class Ring:
         self.descriptors = [Descriptor(memory, first + DESCRIPTOR_BYTES * slot) for slot in range(entries)]
         self.ids = memory[layout.ids : layout.ids + 4 * entries].cast("I")
         self.state = memory[layout.state : layout.state + RING_STATE_BYTES].cast("I")
-        block = counters + 8 * port_word(port, PortWord(0))
+        block = counters + 8 * port_word(port, PortWord.RX_PACKETS)
         self._counters = memory[block : block + 8 * PORT_BLOCK_WORDS].cast("Q")
 
     def after(self, slot: int) -> int:
