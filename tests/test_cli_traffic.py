@@ -183,7 +183,7 @@ def test_filters_are_tcpdumps(everything: Path, tmp_path: Path, engine: str, exp
     file = tmp_path / "some.pcap"
     report = traffic(
         *("capture", "sim:p0", "--engine", engine, "--wire", FILTER_WIRE, "-w", str(file)),
-        *("--duration", "0.2", "--filter", expression),
+        *("--duration", "1", "--filter", expression),
     )
     assert_received(report)
     assert report["received"] == report["written"] + report["filtered"] == 2000
