@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
     "telemetry": set(),
-    "probe": set(),
+    "probe": {"kit"},
     "vfiouser": set(),
     "memory": {"telemetry", "kit"},
     "pci": {"vfiouser", "kit"},

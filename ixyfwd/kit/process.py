@@ -6,13 +6,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, UsageError
 
 ORDER_BYTES_MAX: Final = 16 << 20
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SENTENCE_CHARACTERS_MAX: Final = 5000  # twelve bytes each at most: a pipe holds it, so the child never waits
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
@@ -57,10 +59,24 @@ def sleep_exactly() -> None:
     _prctl(_PR_SET_TIMERSLACK, 1)
 
 
-def ignore_signals(*numbers: signal.Signals) -> None:
-    """Leave them to the parent. Ctrl-C and a closed terminal reach the whole group, and the parent ends its children in
-    its own order."""
-    for number in numbers:
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """What is started inside leaves STOP_SIGNALS to this process, from its first instruction: they are blocked, and a
+    blocked signal stays blocked through fork and exec. Here they are delivered afterwards.
+
+    Ctrl-C, a closed terminal, `timeout` and systemd's control-group reach every process of a run, and only the first
+    knows in which order they end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_stop_signals() -> None:
+    """The same for a child that was not started by `Child`."""
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
