@@ -66,8 +66,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry",
         "model",
         "pci",
+        "kit",
     },
-    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model", "kit"},
 }
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}

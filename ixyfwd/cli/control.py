@@ -3,7 +3,7 @@
 import sys
 from typing import Any, Final, Literal
 
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
     Status,
@@ -47,7 +47,7 @@ def stop_command(instance: str, timeout_s: float, json: bool) -> None:
         out.write_json(report)
         return
     if report.get("error"):
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
+        complain(str(report["error"]))
     received, sent = count(report.get("rx_packets")), count(report.get("tx_packets"))
     rest = f"dropped {count(dropped(report))}, in flight {count(report.get('in_flight'))}"
     out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")

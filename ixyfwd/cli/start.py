@@ -3,12 +3,13 @@
 import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ixyfwd.cli.live import watcher_for
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Lines, holding_nothing_up, write_report
 from ixyfwd.cli.render import Status, ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
@@ -43,7 +44,7 @@ def start_command(options: StartOptions) -> int:
         check_ends(config)
     replay_bindings(config)
     report = _run(config, options)
-    _print_report(report, options.json)
+    write_report(report, [] if options.json else summary_lines(report), sys.stdout, json=options.json)
     return int(report.get("exit_code", 0))
 
 
@@ -92,13 +93,15 @@ def replay_bindings(config: Config) -> None:
         notes += [note for one in returned for note in one.notes]
     except IxyfwdError as error:
         notes = str(error).splitlines()
-    Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
+    with suppress(IxyfwdError):
+        Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
 
 
 def _run(config: Config, options: StartOptions) -> dict[str, Any]:
     from ixyfwd.supervisor.run import run_forwarder  # noqa: PLC0415 - the driver and psutil, after the options are right
 
-    with watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr) as watcher:
+    watching = watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr)
+    with holding_nothing_up(), watching as watcher:
         report: dict[str, Any] = run_forwarder(
             config,
             duration_s=options.duration_s,
@@ -107,16 +110,6 @@ def _run(config: Config, options: StartOptions) -> dict[str, Any]:
             begun_ns=options.begun_ns,
         )
     return report
-
-
-def _print_report(report: Status, json: bool) -> None:
-    if report.get("error"):
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
-    out = Lines(sys.stdout)
-    if json:
-        out.write_json(report)
-    else:
-        out.write(*summary_lines(report))
 
 
 def summary_lines(report: Status) -> list[str]:

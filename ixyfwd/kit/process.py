@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.outlet import Outlet
 
 ORDER_BYTES_MAX: Final = 16 << 20
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -111,7 +112,12 @@ class Words:
 
 def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     """Run a child to its end; returns its exit code. What goes wrong is one sentence to the parent, or on standard
-    error if the parent cannot be told."""
+    error if the parent cannot be told. What the child writes there never waits for its reader."""
+    with _stderr_that_never_waits():
+        return _run_child(name, words, body)
+
+
+def _run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     try:
         body()
         return 0
@@ -120,8 +126,16 @@ def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     except Exception as error:  # a mistake is told in one sentence too, with the place to look at
         sentence, exit_code = f"{type(error).__name__}: {error}{_place(error)}", 1
     if not words.failed(sentence, exit_code):
-        print(f"ixyfwd {name}: {sentence}", file=sys.stderr)
+        sys.stderr.write(f"ixyfwd {name}: {sentence}\n")
     return exit_code
+
+
+def _stderr_that_never_waits() -> AbstractContextManager[object]:
+    if sys.stderr is not sys.__stderr__:
+        return nullcontext()  # a caller has its own
+    outlet: Any = Outlet(2, lossy=True)
+    outlet.patience_s = 0.0
+    return redirect_stderr(outlet)
 
 
 def _place(error: Exception) -> str:

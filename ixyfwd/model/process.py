@@ -187,7 +187,7 @@ class Model:
 
 
 def _say_failure(text: str) -> None:
-    print(f"ixyfwd model: {text}", file=sys.stderr)
+    sys.stderr.write(f"ixyfwd model: {text}\n")
 
 
 def _polled_front(
