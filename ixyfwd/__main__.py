@@ -1,6 +1,6 @@
 """`python -m ixyfwd` is the `ixyfwd` command."""
 
-from ixyfwd.cli.app import main
+from ixyfwd.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,7 @@
 """What all tests share: who may run, and how a test talks to a real ixyfwd."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from tests.support import HUGEPAGES, Instance
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
 settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no-clock")
+
+
+def pytest_configure() -> None:
+    """Run in the background of a shell, the tests inherit an ignored SIGINT, and so would the commands they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

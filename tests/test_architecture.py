@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
     "telemetry": set(),
-    "probe": set(),
+    "probe": {"kit"},
     "vfiouser": set(),
     "memory": {"telemetry", "kit"},
     "pci": {"vfiouser", "kit"},
@@ -68,8 +68,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "telemetry",
         "model",
         "pci",
+        "kit",
     },
-    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model"},
+    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model", "kit"},
 }
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}

@@ -236,13 +236,14 @@ def test_signals_end_it_with_a_report(start: Any, number: signal.Signals) -> Non
     assert not list(model.folder.iterdir())
 
 
-def test_a_terminal_that_goes_away_ends_it_in_order(folder: Path) -> None:
-    """SIGHUP reaches the whole group: the model must leave the decision to the command."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_ends_it_in_order(folder: Path, number: signal.Signals) -> None:
+    """The model must leave the decision to the command."""
     command = [*IXYFWD, "model", *ports(folder, ("none",)), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     eventually((folder / "0.sock.control").exists, "it listens")
     ModelClient(str(folder / "0.sock.control")).close()
-    os.killpg(process.pid, signal.SIGHUP)
+    os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert report_of(out)["error"] is None

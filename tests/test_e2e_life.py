@@ -63,9 +63,9 @@ def test_signals_stop_in_order(instance: Instance, config: str, number: signal.S
     assert_nothing_left(instance, pids)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_still_drains(instance: Instance, config: str, number: signal.Signals) -> None:
-    """As Ctrl-C and a closed terminal send them."""
+    """As Ctrl-C, `timeout` or a service manager, and a closed terminal send them."""
     process = instance.start("-c", config, "--json", start_new_session=True)
     os.killpg(process.pid, number)
     code, out, _ = finish(process)

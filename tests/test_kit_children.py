@@ -13,7 +13,7 @@ import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.children import Child, wait_until
-from ixyfwd.kit.process import Words, run_child, settle, tie_to_parent
+from ixyfwd.kit.process import Words, run_child, settle, stop_signals_held, tie_to_parent
 from tests.support import eventually
 
 LONG_S = 60.0
@@ -73,6 +73,31 @@ def test_a_child_that_is_never_ready_is_a_timeout_that_names_it(child: Any) -> N
     found = child("time.sleep(60)")
     with pytest.raises(IxyfwdError, match=rf"^worker 2 \(pid {found.pid}\) was not ready after 0\.1 s$"):
         found.wait_ready(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_is_left_to_the_parent_from_the_first_instruction(child: Any, number: signal.Signals) -> None:
+    """Before Python runs: the signal may come in the same moment as the fork."""
+    found = child("words.ready()\ntime.sleep(60)")
+    os.kill(found.pid, number)
+    found.wait_ready(LONG_S)
+    os.kill(found.pid, number)
+    assert not found.wait(0.1)
+    found.end(0)
+    assert found.killed_by() == signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_that_comes_while_a_child_is_started_is_not_lost(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda number, frame: heard.append(number))
+    try:
+        with stop_signals_held():
+            signal.raise_signal(number)
+            assert not heard
+        assert heard == [number]
+    finally:
+        signal.signal(number, before)
 
 
 # Failed

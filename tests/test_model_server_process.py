@@ -112,12 +112,14 @@ def test_ready_then_quit(start: Start, tmp_path: Path) -> None:
     control.close()
 
 
-def test_sigterm_is_a_clean_end_and_ctrl_c_is_ignored(start: Start, tmp_path: Path) -> None:
+def test_stop_signals_are_left_to_the_parent(start: Start, tmp_path: Path) -> None:
     process, spec = start()
-    process.child.send_signal(signal.SIGINT)
-    ModelClient(spec.control).close()
-    assert process.child.poll() is None
-    process.child.send_signal(signal.SIGTERM)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process.child.send_signal(number)
+    control = ModelClient(spec.control)
+    control.stats()
+    control.quit()
+    control.close()
     assert process.end() == (0, "")
     assert not list(tmp_path.iterdir())
 

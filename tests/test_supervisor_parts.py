@@ -112,3 +112,26 @@ def test_signals_are_only_noted(number: signal.Signals) -> None:
         assert signals.received == number.name
         assert os.read(signals.fd, 1) == b"!"
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_ignored_stays_ignored(number: signal.Signals) -> None:
+    """`nohup`, `trap '' INT`, a background job of a shell."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), number)
+            assert signals.received is None
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_sigterm_stops_even_where_it_was_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received == "SIGTERM"
+    finally:
+        signal.signal(signal.SIGTERM, before)

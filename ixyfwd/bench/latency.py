@@ -87,8 +87,8 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
                     problems.append(f"run {number}: {error}")
     except Interrupted as stop:
         problems.append(f"the measurement was stopped: {stop}")
-    except KeyboardInterrupt:  # before a run took signals over
-        problems.append("the measurement was stopped: SIGINT received")
+    except KeyboardInterrupt as error:  # before a run took signals over
+        problems.append(f"the measurement was stopped: {str(error) or 'SIGINT'} received")
     rows, histograms = [], {}
     for case, reports in found.items():
         rate, _, gc = case

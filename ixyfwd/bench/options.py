@@ -10,9 +10,11 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 
 from ixyfwd.bench.plots import check_plots
+from ixyfwd.bench.progress import say
 from ixyfwd.bench.result import as_csv, as_table
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, RING_SIZES
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.outlet import check_open
 from ixyfwd.programs.registry import programs
 
 STANDARD_OUTPUT: Final = Path("-")
@@ -92,7 +94,9 @@ def frames(text: str) -> list[int | str]:
 
 
 def check_outputs(csv: Path | None, svg: Path | None) -> None:
-    """Before minutes are spent on measuring. Raises IxyfwdError if the rows or the plot could not be written."""
+    """Before minutes are spent on measuring. Raises IxyfwdError if the rows or the plot could not be written, or
+    standard output is closed."""
+    check_open(sys.stdout)
     for path, what in ((csv, "rows"), (svg, "plot")):
         if path is None or (path == csv == STANDARD_OUTPUT):
             continue
@@ -127,7 +131,7 @@ def show(
     sys.stdout.flush()
     if as_json or rows_only:
         for problem in found["problems"]:
-            print(f"ixyfwd: {problem}", file=sys.stderr)
+            say(f"ixyfwd: {problem}")
     if csv is not None and csv != STANDARD_OUTPUT:
         _write(csv, as_csv(found))
     if svg is not None and draw is not None:

@@ -168,8 +168,8 @@ def run_plan(
         except IxyfwdError as error:
             problems.append(f"run {number}: {error}")
             continue
-        except KeyboardInterrupt:  # before the run took signals over, or after it gave them back
-            report = {"reason": "SIGINT received"}
+        except KeyboardInterrupt as error:  # before the run took signals over, or after it gave them back
+            report = {"reason": f"{str(error) or 'SIGINT'} received"}
         if report["reason"].endswith(" received"):
             problems.append(f"run {number}: {trial}: {report['reason']}")
             interrupted = True

@@ -1,7 +1,5 @@
 """The `ixyfwd` command: what can be typed. What a command does is imported when it runs, so that `--help` is quick."""
 
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,6 @@ import typer
 from ixyfwd import __version__
 from ixyfwd.bench.cli import app as bench
 from ixyfwd.cli.failures import guarded
-from ixyfwd.cli.output import silence
 from ixyfwd.cli.traffic_options import capture_command, generate_command
 from ixyfwd.errors import UsageError
 
@@ -28,22 +25,6 @@ DeviceArgument = Annotated[
     list[str], typer.Argument(metavar="DEVICE...", help="PCI address or interface name.", show_default=False)
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every step and take none.")]
-
-
-def main() -> None:
-    """Entry point: runs the command line and exits with its code."""
-    # The interpreter's start and the imports count too: they were all work and no waiting.
-    begun_ns = time.monotonic_ns() - time.process_time_ns()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show
-    code = run(sys.argv[1:], begun_ns)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        silence(sys.stdout)
-        code = code or 1
-    sys.exit(code)
 
 
 def run(argv: Sequence[str], begun_ns: int | None = None) -> int:

@@ -3,7 +3,7 @@
 import sys
 from typing import Any, Final, Literal
 
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
     count,
@@ -48,7 +48,7 @@ def stop_command(instance: str, timeout_s: float, json: bool) -> None:
         return
     report = from_plain(Report, answer)
     if report.error:
-        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
+        complain(report.error)
     received, sent = count(report.rx_packets), count(report.tx_packets)
     rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
     out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")

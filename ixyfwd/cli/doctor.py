@@ -1,6 +1,5 @@
 """`ixyfwd doctor`."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
 from ixyfwd.host.doctor_machine import Machine, Need, State
 from ixyfwd.host.doctor_measure import measured_rows, unmeasured_row
 from ixyfwd.host.doctor_watch import Seen, as_json, watch_machine
+from ixyfwd.kit.outlet import check_open, has_colours
 from ixyfwd.nic.registry import chips
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
@@ -36,6 +36,7 @@ def doctor_command(
     long, by `watch`. Raises ConfigErrors for a wrong file, UsageError for a wrong time."""
     if measure_s is not None and not 0 < measure_s <= LONGEST_WATCH_S:
         raise UsageError(f"--seconds: found {measure_s:g}, expected more than 0 and at most {LONGEST_WATCH_S}")
+    check_open(sys.stdout)
     cpus = this_machine()
     chosen = ready_config(config, cpus)
     names = {f"{chip.vendor:04x}:{chip.device:04x}": chip.name for chip in chips()}
@@ -62,7 +63,7 @@ def doctor_command(
     else:
         what = str(config) if config is not None else "two simulated ports"
         out.write(f"doctor: this machine for {what}; commands are for root")
-        out.write(*_lines(rows, coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+        out.write(*_lines(rows, coloured=has_colours(sys.stdout)))
         out.write(", ".join(f"{number} {state}" for state, number in counts(rows).items()))
     return code
 

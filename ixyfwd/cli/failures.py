@@ -1,19 +1,22 @@
 """The one place where an exception becomes a sentence and an exit code."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import typer
 
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.entry import exit_code_of
+from ixyfwd.cli.output import Lines, complain
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.outlet import OutputError, unwritable
 from ixyfwd.settings.problems import ConfigErrors
 
 FAILED: Final = 1
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 # What typer raises for wrong use: click's exception, or since typer 0.2x its own copy of it.
 _TYPER_ERROR: Final = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -23,10 +26,14 @@ def guarded(call: Callable[[], object], argv: Sequence[str]) -> int:
     """Run a command; returns its exit code. Nothing is raised, whatever happens inside."""
     try:
         code = call()
-    except (KeyboardInterrupt, typer.Abort):
-        code = _report("interrupted", INTERRUPTED, argv, quiet=True)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        code = _report("interrupted", exit_code_of(error), argv, quiet=True)
     except SystemExit as end:
         code = end.code
+    except OutputError as error:  # out of `print`
+        code = FAILED
+        if error.errno != errno.EPIPE:
+            complain(unwritable(error))
     except IxyfwdError as error:
         code = _report(str(error), error.exit_code, argv, **_details(error))
     except Exception as error:
@@ -42,9 +49,10 @@ def _details(error: IxyfwdError) -> dict[str, Any]:
 
 def _report(message: str, exit_code: int, argv: Sequence[str], *, quiet: bool = False, **details: Any) -> int:
     if not quiet:
-        Lines(sys.stderr).write(*(f"ixyfwd: {line}" for line in message.splitlines()))
+        complain(message)
     if "--json" in argv:
-        Lines(sys.stdout).write_json({"error": message, "exit_code": exit_code, **details})
+        with suppress(IxyfwdError):  # the exit code tells, and perhaps standard error
+            Lines(sys.stdout).write_json({"error": message, "exit_code": exit_code, **details})
     return exit_code
 
 

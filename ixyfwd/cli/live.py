@@ -1,13 +1,14 @@
 """Who watches a run: plain lines for pipes and `--json`, a live table for terminals."""
 
-import os
 import signal
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import REPORT_S, Progress, complain, set_patience
 from ixyfwd.cli.render import Grid, ports_grid, programs_grid, sink_grid, tick_line, totals_grid, workers_grid
 from ixyfwd.config.cpus import format_cpu_list
+from ixyfwd.kit.outlet import Outlet, can_draw, unwritable
 from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
@@ -38,7 +39,7 @@ class PlainWatcher:
     """A line per event. With `quiet` nothing at all."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
-        self._lines = Lines(stream, stop_this_run)
+        self._lines = Progress(stream, stop_this_run)
         self._quiet = quiet
 
     def _say(self, text: str) -> None:
@@ -87,28 +88,38 @@ class LiveWatcher:
         from rich.console import Console  # noqa: PLC0415 - 50 ms that only a terminal pays for
         from rich.live import Live  # noqa: PLC0415
 
+        self._stream = stream
+        self._shown = True
         self._console = Console(file=stream, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def notice(self, text: str) -> None:
         """A sentence above the tables."""
-        self._console.print(f"note: {text}", markup=False, soft_wrap=True)
+        self._draw(lambda: self._console.print(f"note: {text}", markup=False, soft_wrap=True))
 
     def started(self, status: Snapshot) -> None:
         """The first tables."""
-        self._live.start()
+        self._draw(self._live.start)
         self.tick(status)
 
     def tick(self, status: Snapshot) -> None:
-        """New numbers."""
+        """New numbers, if the terminal has taken the last ones (Ctrl-S)."""
+        if not (isinstance(self._stream, Outlet) and self._stream.behind):
+            self._draw(lambda: self._live.update(live_tables(status), refresh=True))
+
+    def _draw(self, call: Callable[[], None]) -> None:
+        """A terminal that is gone ends no run: SIGHUP tells of it, unless that is ignored (`nohup`, `setsid`)."""
+        if not self._shown:
+            return
         try:
-            self._live.update(live_tables(status), refresh=True)
-        except OSError:  # the terminal is gone, and with it whoever could have stopped us
-            stop_this_run()
+            call()
+        except OSError as error:
+            self._shown = False
+            complain(f"{unwritable(error)}; the run goes on without it")
 
     def stopped(self, report: Report) -> None:
         """Remove the tables; the summary follows."""
-        self._live.stop()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +127,11 @@ class LiveWatcher:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._close()
+
+    def _close(self) -> None:
+        set_patience(REPORT_S, self._stream)  # the cursor is to come back
+        self._draw(self._live.stop)
 
 
 def live_tables(status: Snapshot) -> Any:
@@ -154,6 +169,6 @@ def watcher_for(stream: TextIO, *, json: bool, quiet: bool, progress: TextIO) ->
     object, and lines go to `progress`."""
     if json or quiet:
         return PlainWatcher(progress, quiet=quiet)
-    if stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", ""):
+    if can_draw(stream):
         return LiveWatcher(stream)
     return PlainWatcher(stream)

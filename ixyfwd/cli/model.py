@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ixyfwd.cli.live import stop_this_run
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Progress, holding_nothing_up, write_report
 from ixyfwd.cli.render import Column, Grid, count, figure, make_grid
 from ixyfwd.cli.start import check_duration
 from ixyfwd.config.machine import this_machine
@@ -25,14 +25,10 @@ def model_command(options: StandaloneOptions, duration_s: float | None, json: bo
 
     out = sys.stderr if json else sys.stdout
     watcher = _Watcher(out, ticks=verbose or (not json and out.isatty()))
-    report = run_model(spec, duration_s, watcher)
+    with holding_nothing_up():
+        report = run_model(spec, duration_s, watcher)
     watcher.leave_open()
-    if report["error"]:
-        Lines(sys.stderr).write(f"ixyfwd: {report['error']}")
-    if json:
-        Lines(sys.stdout).write_json(report)
-    else:
-        Lines(sys.stdout).write(*model_summary(report))
+    write_report(report, [] if json else model_summary(report), sys.stdout, json=json)
     return int(report["exit_code"])
 
 
@@ -40,7 +36,7 @@ class _Watcher:
     """A line for each port, then one a second if somebody looks."""
 
     def __init__(self, stream: TextIO, *, ticks: bool) -> None:
-        self._lines = Lines(stream, stop_this_run)
+        self._lines = Progress(stream, stop_this_run)
         self._ticks = ticks
         self._before = (0.0, 0, 0)
 

@@ -3,11 +3,12 @@
 import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ixyfwd.cli.live import watcher_for
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Lines, holding_nothing_up, write_report
 from ixyfwd.cli.render import ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
@@ -44,7 +45,8 @@ def start_command(options: StartOptions) -> int:
         check_ends(config)
     replay_bindings(config)
     report = _run(config, options)
-    _print_report(report, options.json)
+    lines = [] if options.json else summary_lines(report)
+    write_report(to_plain(report), lines, sys.stdout, json=options.json)
     return report.exit_code
 
 
@@ -93,13 +95,15 @@ def replay_bindings(config: Config) -> None:
         notes += [note for one in returned for note in one.notes]
     except IxyfwdError as error:
         notes = str(error).splitlines()
-    Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
+    with suppress(IxyfwdError):
+        Lines(sys.stderr).write(*(f"note: {note}" for note in notes))
 
 
 def _run(config: Config, options: StartOptions) -> Report:
     from ixyfwd.supervisor.run import run_forwarder  # noqa: PLC0415 - the driver and psutil, after the options are right
 
-    with watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr) as watcher:
+    watching = watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr)
+    with holding_nothing_up(), watching as watcher:
         report: Report = run_forwarder(
             config,
             duration_s=options.duration_s,
@@ -108,16 +112,6 @@ def _run(config: Config, options: StartOptions) -> Report:
             begun_ns=options.begun_ns,
         )
     return report
-
-
-def _print_report(report: Report, json: bool) -> None:
-    if report.error:
-        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
-    out = Lines(sys.stdout)
-    if json:
-        out.write_json(to_plain(report))
-    else:
-        out.write(*summary_lines(report))
 
 
 def summary_lines(report: Report) -> list[str]:

@@ -14,13 +14,15 @@ from typing import Final, TextIO
 
 from ixyfwd.cli.live import stop_this_run
 from ixyfwd.cli.loss import HINT, rounded
-from ixyfwd.cli.output import Lines
+from ixyfwd.cli.output import Progress, holding_nothing_up, write_report
 from ixyfwd.cli.render import count, figure
 from ixyfwd.cli.start import check_duration, replay_bindings
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.schema import Config
 from ixyfwd.config.single import PortChoice, single_port
 from ixyfwd.errors import UsageError
+from ixyfwd.kit.outlet import check_open
+from ixyfwd.kit.process import stop_signals_held
 from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.registry import default_wire, no_wire
@@ -39,6 +41,7 @@ from ixyfwd.telemetry.snapshot import CaptureReport, Report, SingleReport, Snaps
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _TOP_RATE: Final = 1e9
+TCPDUMP_S: Final = 2.0  # to print what it has read
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     config = single_port(choice, sink, this_machine())
     replay_bindings(config)
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
-    report = run_generate(config, traffic, duration_s, watcher)
+    with holding_nothing_up():
+        report = run_generate(config, traffic, duration_s, watcher)
     lines = [
         f"asked {count(report.asked)} = sent {count(report.sent)} + dropped {count(sum(report.drops.values()))}"
         f" + in flight {count(report.in_flight)}; shortfall {count(report.shortfall)}"
@@ -95,12 +99,15 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
         raise UsageError("-v: found with -w, expected one of the two (tcpdump -n -r FILE shows a file)")
     capture_order(None, False, options.expression, options.snaplen, options.count)
     config = single_port(choice, default_wire(), this_machine())
-    replay_bindings(config)
     to_stdout = options.write == "-" or options.verbose
     if options.write == "-" and (json or sys.stdout.isatty()):
         raise UsageError("-w -: found --json or a terminal, expected standard output for the capture alone")
+    if to_stdout:
+        check_open(sys.stdout)
+    replay_bindings(config)
     watcher = _Watcher(sys.stderr if json or to_stdout else sys.stdout, "received")
-    report = _capture(config, options, duration_s, watcher)
+    with holding_nothing_up():
+        report = _capture(config, options, duration_s, watcher)
     lines = [
         f"received {count(report.received)} = written {count(report.written)} + filtered "
         f"{count(report.filtered)} + dropped {count(sum(report.drops.values()))} + in flight {count(report.in_flight)}"
@@ -132,24 +139,29 @@ def _shown() -> Iterator[tuple[int, bool]]:
     if tcpdump is None:
         raise UsageError("-v needs tcpdump, which is not installed; write a file with -w instead")
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    # A session of its own: Ctrl-C ends the capture first, and tcpdump then finds the end of the pipe.
-    process = subprocess.Popen(  # noqa: S603
-        [tcpdump, "-n", "-l", "-r", "-"], stdin=reading, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    # A signal ends the capture first, and tcpdump then finds the end of the pipe.
+    with stop_signals_held():
+        process = subprocess.Popen(  # noqa: S603
+            [tcpdump, "-n", "-l", "-r", "-"], stdin=reading, stderr=subprocess.DEVNULL, start_new_session=True
+        )
     os.close(reading)
     try:
         write_header(writing, False, "the pipe to tcpdump")
         yield writing, False
     finally:
         os.close(writing)
-        process.wait()
+        try:
+            process.wait(TCPDUMP_S)
+        except subprocess.TimeoutExpired:  # it waits for the reader of its lines
+            process.kill()
+            process.wait()
 
 
 class _Watcher:
     """A line for each second."""
 
     def __init__(self, stream: TextIO, verb: str) -> None:
-        self._lines = Lines(stream, stop_this_run)
+        self._lines = Progress(stream, stop_this_run)
         self._verb = verb
 
     def notice(self, text: str) -> None:
@@ -176,17 +188,12 @@ class _Watcher:
 
 
 def _end(report: SingleReport, lines: Sequence[str], stream: TextIO, json: bool) -> int:
-    if report.error:
-        Lines(sys.stderr).write(f"ixyfwd: {report.error}")
-    if json:
-        Lines(sys.stdout).write_json(to_plain(report))
-    else:
-        title = f"{report.command}: {figure(report.uptime_s)} s ({report.reason})"
-        rate = f"{figure(report.rate_mpps, 3)} Mpps ({report.device})"
-        causes = [f"dropped, {cause}: {number:,}" for cause, number in report.drops.items() if number]
-        if isinstance(report, CaptureReport) and report.drops_in_pauses:
-            causes.append(f"of these about {rounded(report.drops_in_pauses):,} while the worker's CPU was away; {HINT}")
-        Lines(stream).write(f"{title}, {rate}", *lines, *causes)
+    title = f"{report.command}: {figure(report.uptime_s)} s ({report.reason})"
+    rate = f"{figure(report.rate_mpps, 3)} Mpps ({report.device})"
+    causes = [f"dropped, {cause}: {number:,}" for cause, number in report.drops.items() if number]
+    if isinstance(report, CaptureReport) and report.drops_in_pauses:
+        causes.append(f"of these about {rounded(report.drops_in_pauses):,} while the worker's CPU was away; {HINT}")
+    write_report(to_plain(report), [f"{title}, {rate}", *lines, *causes], stream, json=json)
     return report.exit_code
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.kit.process import stop_signals_held
 
 STEP_S: Final = 0.002  # between two looks at what nothing announces
 _FAILED_END_S: Final = 1.0  # from a child's word that it failed to its end
@@ -27,7 +28,8 @@ _ERRORS: Final = {kind.exit_code: kind for kind in (IxyfwdError, UsageError, Ref
 
 
 class Child:
-    """A started process. Always started from the main thread: PDEATHSIG follows the thread, not the process."""
+    """A started process, which no stop signal ends. Always started from the main thread: PDEATHSIG follows the thread,
+    not the process."""
 
     def __init__(
         self,
@@ -43,13 +45,14 @@ class Child:
         try:
             os.write(order_fd, json.dumps(order).encode())
             os.lseek(order_fd, 0, os.SEEK_SET)
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                [sys.executable, "-P", *arguments(order_fd, child_words_fd)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(order_fd, child_words_fd, *fds),
-                env={**os.environ, **_QUIET_ENVIRONMENT},
-            )
+            with stop_signals_held():
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+                    [sys.executable, "-P", *arguments(order_fd, child_words_fd)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(order_fd, child_words_fd, *fds),
+                    env={**os.environ, **_QUIET_ENVIRONMENT},
+                )
         except BaseException:
             os.close(self._words_fd)
             raise

@@ -6,13 +6,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.outlet import Outlet
 
 ORDER_BYTES_MAX: Final = 16 << 20
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SENTENCE_CHARACTERS_MAX: Final = 5000  # twelve bytes each at most: a pipe holds it, so the child never waits
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
@@ -57,10 +60,24 @@ def sleep_exactly() -> None:
     _prctl(_PR_SET_TIMERSLACK, 1)
 
 
-def ignore_signals(*numbers: signal.Signals) -> None:
-    """Leave them to the parent. Ctrl-C and a closed terminal reach the whole group, and the parent ends its children in
-    its own order."""
-    for number in numbers:
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """What is started inside leaves STOP_SIGNALS to this process, from its first instruction: they are blocked, and a
+    blocked signal stays blocked through fork and exec. Here they are delivered afterwards.
+
+    Ctrl-C, a closed terminal, `timeout` and systemd's control-group reach every process of a run, and only the first
+    knows in which order they end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_stop_signals() -> None:
+    """The same for a child that was not started by `Child`."""
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -95,7 +112,12 @@ class Words:
 
 def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     """Run a child to its end; returns its exit code. What goes wrong is one sentence to the parent, or on standard
-    error if the parent cannot be told."""
+    error if the parent cannot be told. What the child writes there never waits for its reader."""
+    with _stderr_that_never_waits():
+        return _run_child(name, words, body)
+
+
+def _run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     try:
         body()
         return 0
@@ -104,8 +126,16 @@ def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     except Exception as error:  # a mistake is told in one sentence too, with the place to look at
         sentence, exit_code = f"{type(error).__name__}: {error}{_place(error)}", 1
     if not words.failed(sentence, exit_code):
-        print(f"ixyfwd {name}: {sentence}", file=sys.stderr)
+        sys.stderr.write(f"ixyfwd {name}: {sentence}\n")
     return exit_code
+
+
+def _stderr_that_never_waits() -> AbstractContextManager[object]:
+    if sys.stderr is not sys.__stderr__:
+        return nullcontext()  # a caller has its own
+    outlet: Any = Outlet(2, lossy=True)
+    outlet.patience_s = 0.0
+    return redirect_stderr(outlet)
 
 
 def _place(error: Exception) -> str:

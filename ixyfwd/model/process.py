@@ -8,7 +8,6 @@ Commands of its control socket (`kit/lineserver.py`): {"do": "start"}, {"do": "s
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from ixyfwd.errors import UsageError
 from ixyfwd.kit.jsonlines import required
 from ixyfwd.kit.lineserver import LineServer
 from ixyfwd.kit.loop import Loop
-from ixyfwd.kit.process import Words, freeze_gc, ignore_signals, read_order, run_child, settle, tie_to_parent
+from ixyfwd.kit.process import Words, freeze_gc, ignore_stop_signals, read_order, run_child, settle, tie_to_parent
 from ixyfwd.model.port import Port
 from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.registers import RegisterMap
@@ -188,7 +187,7 @@ class Model:
 
 
 def _say_failure(text: str) -> None:
-    print(f"ixyfwd model: {text}", file=sys.stderr)
+    sys.stderr.write(f"ixyfwd model: {text}\n")
 
 
 def _polled_front(
@@ -202,8 +201,7 @@ def _polled_front(
 def main(arguments: Sequence[str]) -> int:
     """`--spec-fd N --ready-fd M`: read the spec, listen, say so, serve. The exit code is as in DESIGN.md."""
     parent = os.getppid()
-    ignore_signals(signal.SIGINT, signal.SIGHUP)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to leave in good order
+    ignore_stop_signals()
     try:
         spec_fd, ready_fd = _descriptors(arguments)
     except UsageError as error:
@@ -226,7 +224,6 @@ def _serve(spec: ModelSpec, words: Words) -> None:
     datapath = Datapath([port.name for port in spec.ports])
     try:
         with Model(spec, datapath) as model:
-            signal.signal(signal.SIGTERM, lambda *_: model.quit())
             freeze_gc()
             # A parent that died before PDEATHSIG was set shows as a broken pipe here, and this process ends.
             words.ready()

@@ -16,6 +16,7 @@ from time import monotonic_ns
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.process import stop_signals_held
 from ixyfwd.probe.stolen import run_delay_ns, steal_ns
 
 SHORTEST_NS: Final = 1000  # a turn of the loop takes about a tenth of this
@@ -69,10 +70,11 @@ def watch_cpus(cpus: Collection[int], duration_s: float) -> dict[int, list[int]]
 def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]:
     """`observe` on all CPUs at the same time, a process on each. Raises IxyfwdError if one of them fails."""
     head, tail = (sys.executable, "-m", __name__), (str(duration_s), str(os.getpid()))
-    processes = {
-        cpu: subprocess.Popen((*head, str(cpu), *tail), stdout=subprocess.PIPE, text=True)  # noqa: S603
-        for cpu in sorted(cpus)
-    }
+    with stop_signals_held():
+        processes = {
+            cpu: subprocess.Popen((*head, str(cpu), *tail), stdout=subprocess.PIPE, text=True)  # noqa: S603
+            for cpu in sorted(cpus)
+        }
     found: dict[int, Watched] = {}
     try:
         for cpu, process in processes.items():
@@ -108,5 +110,4 @@ def _main(cpu: int, duration_s: float, parent_pid: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the terminal's whole group; the caller ends its children
     _main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

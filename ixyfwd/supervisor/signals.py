@@ -1,4 +1,8 @@
-"""SIGINT, SIGTERM and SIGHUP (the terminal went away) ask for an orderly stop; nothing else happens in a handler."""
+"""SIGINT, SIGTERM and SIGHUP (the terminal went away) ask for an orderly stop; nothing else happens in a handler.
+
+SIGINT and SIGHUP that were ignored when the process began stay so: `nohup`, `trap '' INT` and a shell's background jobs
+ask for that. SIGTERM is what service managers and `kill` stop with, and what a run stops itself with.
+"""
 
 import contextlib
 import os
@@ -6,9 +10,11 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from ixyfwd.kit.process import STOP_SIGNALS
+
 
 class StopSignals:
-    """While entered, these signals set `received` and make `fd` readable, so that a selector wakes up."""
+    """While entered, signals that ask for a stop set `received` and make `fd` readable, so that a selector wakes up."""
 
     def __init__(self) -> None:
         self.received: str | None = None
@@ -16,7 +22,9 @@ class StopSignals:
         self._old: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOP_SIGNALS:
+            if number != signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             self._old[number] = signal.signal(number, self._handle)
         return self
 

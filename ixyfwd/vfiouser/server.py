@@ -86,7 +86,7 @@ class Session:
         except ChannelClosed:
             return False
         except ProtocolError as error:
-            print(f"ixyfwd model: {self._name}: client dropped: {error}", file=sys.stderr)
+            sys.stderr.write(f"ixyfwd model: {self._name}: client dropped: {error}\n")
             return False
         return True
 
@@ -115,7 +115,7 @@ class Session:
             raise
         except Exception as error:  # a mistake in the model must cost an answer, not the process
             name = Command(message.header.command).name
-            print(f"ixyfwd model: {self._name}: {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
+            sys.stderr.write(f"ixyfwd model: {self._name}: {name} failed: {type(error).__name__}: {error}\n")
             raise RequestError(errno.EIO, f"{name} failed") from error
 
     def _reply(self, header: Header, payload: bytes = b"", error: int | None = None) -> None:

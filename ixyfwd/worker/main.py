@@ -1,7 +1,6 @@
 """A worker process from its first statement to its last."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,7 +10,6 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.kit.process import (
     Words,
     freeze_gc,
-    ignore_signals,
     read_order,
     run_child,
     set_name,
@@ -42,8 +40,6 @@ def main() -> None:
         settle(spec.cpu, spec.nice)
         set_name(f"ixyfwd-w{spec.index}")
         sleep_exactly()
-        # systemd's SIGTERM reaches the whole group too; the supervisor drains first and then says QUIT.
-        ignore_signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         run(spec)
 
     raise SystemExit(run_child("worker", Words(words_fd), work))

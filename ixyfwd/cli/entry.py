@@ -1,0 +1,67 @@
+"""Where the `ixyfwd` command begins: signals and standard streams first, then what takes time to import."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+from ixyfwd.kit.outlet import Outlet
+
+MESSAGE_S: Final = 2.0  # for the reader of standard error
+
+
+def main() -> None:
+    """Entry point: runs the command line and exits with its code."""
+    # The interpreter's start and the imports count too: they were all work and no waiting.
+    begun_ns = time.monotonic_ns() - time.process_time_ns()
+    try:
+        _interrupt_on(signal.SIGTERM, signal.SIGHUP)
+        open_standard_streams()
+        from ixyfwd.cli.app import run  # noqa: PLC0415 - typer takes a tenth of a second
+
+        code = run(sys.argv[1:], begun_ns)
+    except KeyboardInterrupt as error:
+        code = exit_code_of(error)
+    sys.exit(code)
+
+
+def _interrupt_on(*numbers: signal.Signals) -> None:
+    """Before and after a run they end the command as Ctrl-C does, so that it leaves nothing behind; a run handles them
+    itself."""
+    for number in numbers:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """128 + the signal's number, as shells have it. `error`: a KeyboardInterrupt, or what it led to."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    name = str(cause) if cause is not None else ""
+    return 128 + (signal.Signals[name] if name in signal.Signals.__members__ else signal.SIGINT)
+
+
+def open_standard_streams() -> None:
+    """Streams that do not wait for ever, and /dev/null where one is closed, so that no file that is opened later gets
+    its number."""
+    # Reading from standard output says "closed" to whoever writes: EBADF, where /dev/null would swallow a result.
+    for fd, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            opened = os.open(os.devnull, mode)  # the lowest number that is free: this one
+            os.set_inheritable(opened, True)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
+    streams: Any = sys  # an Outlet is no TextIO by name
+    streams.stdout, streams.stderr = (
+        Outlet(fd, getattr(stream, "encoding", None) or "utf-8") for fd, stream in ((1, sys.stdout), (2, sys.stderr))
+    )
+    streams.stderr.patience_s = MESSAGE_S
