@@ -90,9 +90,15 @@ class Instance:
             process.communicate()
 
 
-def report_of(output: str) -> dict[str, Any]:
+def last_object(output: str) -> dict[str, Any]:
     """The JSON object on the last line."""
-    report: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return found
+
+
+def report_of(output: str) -> dict[str, Any]:
+    """The report or status on the last line, held against the published schema."""
+    report = last_object(output)
     if "exit_code" in report and len(report) > 2:  # two: of a command that did not get as far as a run
         check_schema(report, report.get("command", "report"))
     elif "uptime_s" in report:

@@ -26,7 +26,17 @@ from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.model.wires.pcap import PcapWire
 from ixyfwd.model.wires.tap import TapWire
 from ixyfwd.pci.open import open_function
-from tests.support import IXYFWD, Instance, assert_exact, descendants, eventually, report_of, run, write_config
+from tests.support import (
+    IXYFWD,
+    Instance,
+    assert_exact,
+    descendants,
+    eventually,
+    last_object,
+    report_of,
+    run,
+    write_config,
+)
 
 SLOW = "generator:rate=10000,flows=16"
 MTQC = 0x8120
@@ -62,7 +72,7 @@ class Model:
         """Exit code, report, standard error."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, report_of(out), err
+        return self.process.returncode, last_object(out), err
 
     def clean_up(self) -> None:
         if self.control is not None:
@@ -246,7 +256,7 @@ def test_a_signal_to_the_whole_group_ends_it_in_order(folder: Path, number: sign
     os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert report_of(out)["error"] is None
+    assert last_object(out)["error"] is None
 
 
 def test_duration_and_lines(folder: Path) -> None:
@@ -287,7 +297,7 @@ def test_a_killed_model_process_is_said(start: Any) -> None:
     assert model.process.returncode == 1
     assert f"the model (pid {child.pid}) was killed by SIGKILL" in err
     assert "Traceback" not in err
-    assert report_of(out)["error"].endswith("was killed by SIGKILL")
+    assert last_object(out)["error"].endswith("was killed by SIGKILL")
 
 
 def test_the_model_dies_with_the_command_and_its_sockets_are_taken_over(start: Any, folder: Path) -> None:
