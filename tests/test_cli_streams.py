@@ -264,6 +264,17 @@ def test_ixyfwd_stop_reaches_a_run_whose_reader_does_not_read(make: Make, stuck:
     running.assert_nothing_left(children)
 
 
+@pytest.mark.parametrize("how", [["-v"], ["-w", "-"]], ids=" ".join)
+def test_a_capture_whose_reader_does_not_read_ends(make: Make, stuck: int, how: list[str]) -> None:
+    """Frames are data: that they did not arrive is a failure, but one that ends."""
+    running = make("capture")
+    process = running.launch(*how, "--duration", "1.5", stdout=stuck)
+    _, err = process.communicate(timeout=END_S)
+    assert process.returncode == 1
+    assert "ixyfwd: " in err and "bug" not in err
+    running.assert_nothing_left([])
+
+
 def test_what_was_left_out_is_counted_where_reading_goes_on(make: Make, tmp_path: Path) -> None:
     """No line is torn: every line is one that was written whole."""
     running = make("model")
