@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 from ixyfwd.kit.outlet import Outlet
 
+INTERRUPTED: Final = 128 + signal.SIGINT
 MESSAGE_S: Final = 2.0  # for the reader of standard error
 
 
@@ -16,36 +17,43 @@ def main() -> None:
     """Entry point: runs the command line and exits with its code."""
     # The interpreter's start and the imports count too: they were all work and no waiting.
     begun_ns = time.monotonic_ns() - time.process_time_ns()
+    interrupts = _Interrupts()
     try:
-        _interrupt_on(signal.SIGTERM, signal.SIGHUP)
+        interrupts.install()
         open_standard_streams()
         from ixyfwd.cli.app import run  # noqa: PLC0415 - typer takes a tenth of a second
 
         code = run(sys.argv[1:], begun_ns)
-    except KeyboardInterrupt as error:
-        code = exit_code_of(error)
-    sys.exit(code)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(interrupts.exit_code(code))
 
 
-def _interrupt_on(*numbers: signal.Signals) -> None:
-    """Before and after a run they end the command as Ctrl-C does, so that it leaves nothing behind; a run handles them
-    itself."""
-    for number in numbers:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _interrupt)
+class _Interrupt(KeyboardInterrupt):
+    """A class of its own: Python ends itself by SIGINT where a plain one has passed through `exec`, as dataclasses
+    use it."""
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt(signal.Signals(number).name)
+class _Interrupts:
+    """SIGTERM and SIGHUP before and after a run: they end the command as Ctrl-C does, so that it leaves nothing behind.
+    A run handles them itself."""
 
+    def __init__(self) -> None:
+        self._heard: int = signal.SIGINT
 
-def exit_code_of(error: BaseException) -> int:
-    """128 + the signal's number, as shells have it. `error`: a KeyboardInterrupt, or what it led to."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
-    name = str(cause) if cause is not None else ""
-    return 128 + (signal.Signals[name] if name in signal.Signals.__members__ else signal.SIGINT)
+    def install(self) -> None:
+        """What is ignored stays so."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> NoReturn:
+        self._heard = number
+        raise _Interrupt(signal.Signals(number).name)
+
+    def exit_code(self, code: int) -> int:
+        """128 + the signal's number, as shells have it, if one ended the command."""
+        return 128 + self._heard if code == INTERRUPTED else code
 
 
 def open_standard_streams() -> None:

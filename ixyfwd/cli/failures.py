@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from ixyfwd.cli.entry import exit_code_of
+from ixyfwd.cli.entry import INTERRUPTED
 from ixyfwd.cli.output import Lines, complain
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.outlet import OutputError, unwritable
@@ -26,8 +26,8 @@ def guarded(call: Callable[[], object], argv: Sequence[str]) -> int:
     """Run a command; returns its exit code. Nothing is raised, whatever happens inside."""
     try:
         code = call()
-    except (KeyboardInterrupt, typer.Abort) as error:
-        code = _report("interrupted", exit_code_of(error), argv, quiet=True)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _report("interrupted", INTERRUPTED, argv, quiet=True)
     except SystemExit as end:
         code = end.code
     except OutputError as error:  # out of `print`

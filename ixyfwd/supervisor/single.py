@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from ixyfwd.config.schema import Config
-from ixyfwd.errors import UsageError
+from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.model.spec import default_mac
 from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import CRC_BYTES, make_schedule, template
@@ -25,6 +26,7 @@ FRAME_BYTES_MAX: Final = 1514  # without CRC
 FLOWS_MAX: Final = 4096
 PORT_NUMBERS: Final = 65536
 SNAPLEN_MAX: Final = 262144
+HEADER_S: Final = 5.0  # for the reader of a pipe to take what is in it
 _OVERHEAD_BYTES: Final = 20  # preamble and gap
 _BYTE_PS: Final = 800  # at 10 Gbit/s
 _IP_HEADER: Final = slice(14, 34)
@@ -147,7 +149,11 @@ def open_capture(path: str | None) -> tuple[int | None, bool]:
 
 
 def write_header(fd: int, pcapng: bool, name: str) -> None:
-    """What stands before the first record. Raises UsageError."""
+    """What stands before the first record. Raises UsageError, or IxyfwdError if the reader of a pipe has no room."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    if not poll.poll(1000 * HEADER_S):
+        raise IxyfwdError(f"-w: the reader of {name} has taken nothing for {HEADER_S:g} s")
     try:
         os.write(fd, _PCAPNG if pcapng else _PCAP_NS)
     except OSError as error:
