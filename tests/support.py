@@ -99,10 +99,8 @@ def last_object(output: str) -> dict[str, Any]:
 def report_of(output: str) -> dict[str, Any]:
     """The report or status on the last line, held against the published schema."""
     report = last_object(output)
-    if "exit_code" in report and len(report) > 2:  # two: of a command that did not get as far as a run
-        check_schema(report, report.get("command", "report"))
-    elif "uptime_s" in report:
-        check_schema(report, "status")
+    if "engine" in report:  # of a run; others are the model's, or the error of a command that did not get so far
+        check_schema(report, report.get("command", "report" if "exit_code" in report else "status"))
     return report
 
 

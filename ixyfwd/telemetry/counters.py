@@ -76,6 +76,7 @@ class Row(IntEnum):
     kind: Kind
     unit: Unit
     text: str
+    key: str  # its name in JSON
 
     def __new__(cls, word: int, scope: Scope, kind: Kind, unit: Unit, text: str) -> Self:
         row = int.__new__(cls, word)
@@ -83,10 +84,8 @@ class Row(IntEnum):
         row.scope, row.kind, row.unit, row.text = scope, kind, unit, text
         return row
 
-    @property
-    def key(self) -> str:
-        """Its name in JSON."""
-        return self.name.lower()
+    def __init__(self, *_: object) -> None:
+        self.key = self.name.lower()
 
     @property
     def reported(self) -> bool:

@@ -37,17 +37,24 @@ class Rows:
     @property
     def rows(self) -> tuple[Row, ...]:
         """Those that reports show, by index."""
-        return tuple(row for row in (*Word, *PortWord, *ProgramWord) if row.scope is self.scope and row.reported)
+        return _rows_of(self.scope)
+
+
+@cache
+def _rows_of(scope: Scope) -> tuple[Row, ...]:
+    return tuple(row for row in (*Word, *PortWord, *ProgramWord) if row.scope is scope and row.reported)
 
 
 @dataclass(frozen=True)
 class Item:
-    """A field of a typed value: its name, its type without None, and what it was annotated with."""
+    """A field of a typed value: its name, its type without None, and what it was annotated with. `plain`: there is
+    nothing but plain data in it."""
 
     name: str
     type: Any
     optional: bool
     about: About | Rows
+    plain: bool
 
 
 @cache
@@ -66,7 +73,11 @@ def _item(kind: type, name: str, hint: Any) -> Item:
     if get_origin(hint) is not Annotated or about is None:
         raise TypeError(f"{kind.__name__}.{name} is not annotated with About or Rows")
     bare, optional = without_none(get_args(hint)[0])
-    return Item(name, bare, optional, about)
+    return Item(name, bare, optional, about, not (isinstance(about, Rows) or _is_typed(bare)))
+
+
+def _is_typed(hint: Any) -> bool:
+    return is_dataclass(hint) or any(_is_typed(one) for one in get_args(hint))
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
@@ -96,6 +107,8 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(item.about, Rows) and not item.about.nested:
             for row in item.about.rows:
                 yield row.key, None if found is None else found[row]
+        elif item.plain:  # not copied: the account of a wire may be long
+            yield item.name, list(found) if isinstance(found, tuple) else found
         else:
             yield item.name, to_plain(found)
 
@@ -128,6 +141,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if origin is Sequence and isinstance(value, list | tuple):
         return tuple(_typed(arguments[0], one, f"{where}[{n}]") for n, one in enumerate(value))
     if origin is Mapping and isinstance(value, Mapping):
+        if arguments[1] is Any:
+            return value
         return {key: _typed(arguments[1], one, f"{where}.{key}") for key, one in value.items()}
     if hint is Any or (origin is Literal and value in arguments):
         return value
