@@ -34,6 +34,10 @@ class ToyStatistics:
         default_factory=lambda: dict.fromkeys(("xon_received", "xoff_received", "xon_sent", "xoff_sent"), 0)
     )
 
+    def no_descriptor(self, queue: int) -> int:
+        """The device makes no frame without a descriptor for it."""
+        return 0
+
 
 class ToyAttachment:
     """See `nic.contract.Attachment`: the arena mapped into this process."""
