@@ -27,7 +27,7 @@ from ixyfwd.telemetry.counters import (
 from ixyfwd.telemetry.snapshot import WorkerState
 from ixyfwd.worker.spec import WorkerSpec
 
-READY_TIMEOUT_S = 30.0  # numpy on a crowded or emulated machine takes its time
+READY_TIMEOUT_S = 60.0  # numpy on a crowded or emulated machine takes its time
 DRAIN_TIMEOUT_S = 1.0
 QUIT_TIMEOUT_S = 0.5
 _RING_STATE = struct.Struct("<3I")  # next, tail, clean
