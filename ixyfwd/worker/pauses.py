@@ -15,7 +15,7 @@ from ixyfwd.telemetry.counters import NO_PAUSES, Word
 
 class Pauses:
     """Counts in the words PAUSES, PAUSED_NS and LONGEST_PAUSE_NS. `judge_gap` of the 82599's fused loop
-    (nic/ixgbe/rings/_c/forward.h) does the same."""
+    (`rings/_c/forward.h` of its family) does the same."""
 
     __slots__ = ("_busy_paused_ns", "_page", "longer_than_ns")
 
