@@ -55,7 +55,7 @@ ensure_venv() {
     want="$extras $(
         shopt -s globstar
         cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
-            "$root"/ixyfwd/**/_c/[!_]* | cksum
+            "$root"/ixyfwd/**/_c/[!_]* "$root"/ixyfwd/engine/*.h "$root"/ixyfwd/programs/*/frame.h | cksum
     )"
     # The test installation serves run and bench as well, the bench installation run.
     if [ -r "$stamp" ]; then
