@@ -145,7 +145,8 @@ def scaling(  # noqa: PLR0917
     program: Annotated[
         str | None,
         typer.Option(
-            help=f"programs, comma-separated: {', '.join(programs())}", show_default="xconnect; --by-hand: both"
+            help=f"programs, comma-separated: {', '.join(programs())}",
+            show_default="xconnect; --by-hand: xconnect,touch",
         ),
     ] = None,
     batch: BatchOption = "64",

@@ -3,8 +3,9 @@
 A row says what was measured (`engine`, `loop`, `program`, `batch`, `ring`, `frame_bytes`, `workers`), on which `device`
 ("model" or "wire"; `device_note` is "by hand" where the benchmark itself finished the descriptors, in the same thread),
 how often (`runs`), and holds spreads: objects with `median`, `min` and `max`. `mpps` (million packets a second, both
-directions summed) and `ns_per_packet` (busy time of a worker) are in every row; commands add their own, described in
-docs/benchmarks.md. `problems` are sentences about what could not be measured; with any, the exit code is 1.
+directions summed) and `ns_per_packet` (busy time of a worker) are in every row but those of `compare` and of
+`scaling --by-hand`; commands add their own, described in docs/benchmarks.md. `problems` are sentences about what could
+not be measured; with any, the exit code is 1.
 """
 
 import csv

@@ -11,7 +11,7 @@ A frame cannot arrive unseen between the last poll and the block. The device wri
 the message that tells of it, and messages do not overtake the data before them on PCI Express. So what the last poll
 did not see has its message after that poll, hence after the eventfds were emptied: they count it, and the block ends
 at once. It needs every write-back to be followed by a message, without any register being written in between: the
-driver leaves all causes enabled and has the device clear them by itself (see `driver.interrupts`). Messages that come
+driver leaves all causes enabled and has the device clear them by itself (see its `interrupts.py`). Messages that come
 while the worker polls are only counted, and EITR limits how many those are.
 """
 

@@ -184,7 +184,7 @@ class Ixgbe:
         self._rx_queues.discard(queue)
 
     def disable_tx_queue(self, queue: int) -> None:
-        """The device no longer touches the ring when this returns; wait for `tx_drained` first to lose nothing."""
+        """The device no longer touches the ring when this returns; wait for `sent` first to lose nothing."""
         tx.disable_tx_queues(self.regs, (queue,))
         self._tx_queues.discard(queue)
 
