@@ -54,9 +54,11 @@ def extensions(package: Path = PACKAGE) -> list[Any]:
 def _extension(folder: Path, top: Path) -> Extension:
     stem = _stem(folder)
     generated = {folder / f"_{stem}.c", *_frame_ops(folder)} if _is_cffi(folder, stem) else set()
+    # What begins with "_" is generated, perhaps of a program that is there no more.
+    written = {path for path in folder.glob("*.c") if not path.name.startswith("_")}
     return Extension(
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
-        [os.path.relpath(source) for source in sorted(generated | set(folder.glob("*.c")))],
+        [os.path.relpath(source) for source in sorted(generated | written)],
         include_dirs=[str(folder), str(PACKAGE)],
         depends=[str(header) for header in _headers(folder, top)],
         define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
