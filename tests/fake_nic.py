@@ -307,7 +307,7 @@ class Rig:
     def program(self, name: str, batch: Batch, *, index: int = 0, **options: object) -> Treat:
         """A program with these settings on a batch; `index` is its place in the list of programs."""
         settings = programs()[name](**options)
-        treat = bind_program(name, settings.as_json(), Place(self.engine, self.memory, batch, 0, index))
+        treat = bind_program(name, settings.as_json(), Place(self.engine, batch, 0, index))
         return treat or (lambda: None)
 
     def program_words(self, index: int = 0) -> dict[int, int]:

@@ -98,7 +98,7 @@ def test_touch_increments_one_byte_of_frames_that_have_it(engine: str) -> None:
 
 def test_xconnect_has_nothing_to_do() -> None:
     rig = Rig("vector", ports=2)
-    place = Place(rig.engine, rig.memory, rig.engine.new_batch(8), 0, 0)
+    place = Place(rig.engine, rig.engine.new_batch(8), 0, 0)
     assert bind_program("xconnect", {}, place) is None
 
 

@@ -1,7 +1,7 @@
 """What a driver costs by itself: the device is turned by hand, in the same thread, outside the timed part.
 
-The base of `ixyfwd bench cost`. No other core takes part, so caches are warm and nothing waits: the figures compare
-drivers, they do not predict a throughput.
+The base of `ixyfwd bench cost`. No other core takes part, so caches are warm, unless `bench.cachestate` makes them
+otherwise, and nothing waits: the figures compare drivers, they do not predict a throughput.
 """
 
 import gc
@@ -97,7 +97,7 @@ class Turntable:
             self._engine.rx(port).start()
         options = programs()[program]()
         spec = ProgramSpec(options.name, options.as_json(), options.decides)
-        self._turn = new_turn([program_step((spec,), self._engine, memory, batch, (0, 1))], self._bursts)
+        self._turn = new_turn([program_step((spec,), self._engine, batch, (0, 1))], self._bursts)
         self._dropped = 0
         try:
             self._forward = self._fuse(batch, options) if loop == "fused" else None

@@ -18,9 +18,8 @@ BATCH_EOP: Final = 1 << 1  # in status: this entry ends a frame (engine/batch.h)
 class Batch:
     """`ids`, `lengths`, `hashes`, `status`, `verdicts` are uint32 memoryviews of `capacity` entries.
 
-    ids: buffer id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: the extended status and error
-    dword of the descriptor (82599 datasheet 7.1.6.2, d2). verdicts: what programs say (`engine.verdict`), where there
-    are some that decide.
+    ids: buffer id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: what the family's rings say of
+    the frame; BATCH_EOP is in it. verdicts: what programs say (`engine.verdict`), where there are some that decide.
     """
 
     __slots__ = ("_words", "capacity", "hashes", "ids", "lengths", "memory", "status", "verdicts")

@@ -14,7 +14,15 @@ from ixyfwd.engine.pool import Pool
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import WorkerLayout
 from ixyfwd.pci.function import DmaMap
-from ixyfwd.telemetry.counters import NO_PAUSES
+from ixyfwd.telemetry.counters import (
+    NO_PAUSES,
+    PORT_BLOCK_WORDS,
+    PROGRAM_BLOCK_WORDS,
+    PortWord,
+    ProgramWord,
+    port_word,
+    program_word,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,18 @@ class EngineMemory:
     ports: Sequence[EnginePort]  # of families whose rings are opened with the engine
     segmented: bool = False
     threaded: bool = False
+
+    def port_words(self, port: int) -> memoryview:
+        """A port's block of the counters page, as 'Q'."""
+        return self._words(port_word(port, PortWord.RX_PACKETS), PORT_BLOCK_WORDS)
+
+    def program_words(self, program: int) -> memoryview:
+        """The block of program number `program` in the counters page, as 'Q'."""
+        return self._words(program_word(program, ProgramWord.IN), PROGRAM_BLOCK_WORDS)
+
+    def _words(self, word: int, count: int) -> memoryview:
+        first = self.layout.counters + 8 * word
+        return self.arena[first : first + 8 * count].cast("Q")
 
 
 class RxQueue(Protocol):

@@ -18,7 +18,7 @@ from ixyfwd.engine.native_traffic import NativeRecorder
 from ixyfwd.engine.pool import FreeStack
 from ixyfwd.engine.rings import CalledRings, bind_source, fusing, open_rings
 from ixyfwd.engine.startup import adopt, device_addresses
-from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
+from ixyfwd.engine.traffic import Frames, Recording
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.telemetry.counters import NO_PAUSES, PORT_BLOCK_WORD, PORT_BLOCK_WORDS, ProgramWord, program_word
 
@@ -68,8 +68,7 @@ class NativeEngine:
 
     def free_buffers(self) -> int:
         """Buffers in the free stack."""
-        self.check_open()
-        return int(self._pool.count)
+        return len(self.pool)
 
     def close(self) -> None:
         """Drop every view of the arena. A bound callable that is called later finds an empty batch and does nothing."""
@@ -96,7 +95,7 @@ class NativeEngine:
         suffix = "burst_segmented" if self.memory.segmented else "burst"
         frames = ffi.new("struct frames *")
         self.place(ffi, frames)
-        return self._bound(f"{name}_{suffix}", self.attach(ffi, frames, batch), batch)
+        return self.call_named(ffi, lib, f"{name}_{suffix}", self.attach(ffi, frames, batch), batch)
 
     def bind_c(self, ffi: Ffi, function: CData, work: CData, batch: Batch) -> Callable[[], int]:
         """`function(work)` as a callable, for C of other modules. `work` points to a struct with a
@@ -142,7 +141,7 @@ class NativeEngine:
         settlement.ports = len(self._ports)
         counters = ffi.cast("uint64_t *", self.counters_address())
         settlement.block = counters + program_word(program, ProgramWord.IN)
-        return self._bound(function, settlement, batch)
+        return self.call_named(ffi, lib, function, settlement, batch)
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
@@ -166,13 +165,11 @@ class NativeEngine:
         dispatch.outlets = outlets
         dispatch.ports = len(self._ports)
         dispatch.passed_to = passed_to
-        run = self._bound("dispatch", dispatch, kept)
+        run = self.call_named(ffi, lib, "dispatch", dispatch, kept)
         return _and_then(run, batch, not_in_c) if not_in_c else run
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""
-        self.check_open()
-        prepare_bodies(self.memory, frames.sizes)
         return bind_source(self, self._ports[port], port, batch, frames)
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> NativeRecorder:
@@ -227,17 +224,18 @@ class NativeEngine:
             return self.call_unlocked(function, work, kept)
         return bind(of, function, work, (self, kept))
 
+    def call_named(self, of: Ffi, lib: Any, name: str, work: CData, kept: object) -> Callable[[], int]:
+        """The same for the function `name` of `lib`, whose own wrapper is quicker than a pointer through cffi."""
+        if self.memory.threaded:
+            return self.call_unlocked(getattr(lib, name), work, kept)
+        return bind(of, of.addressof(lib, name), work, (self, kept))
+
     def call_unlocked(self, function: Callable[[CData], int], work: CData, kept: object) -> Callable[[], int]:
         """The same through cffi, without the interpreter lock during a call: for those that may take long."""
         call = partial(function, work)
         # `work` holds raw pointers: what they point at must live as long as the callable.
         call.__dict__["keeps"] = (self, kept)
         return call
-
-    def _bound(self, function: str, work: CData, kept: object) -> Callable[[], int]:
-        if self.memory.threaded:  # cffi's own wrapper is quicker than a pointer
-            return self.call_unlocked(getattr(lib, function), work, kept)
-        return self.call(ffi, ffi.addressof(lib, function), work, kept)
 
     def _view(self, of: Ffi, view: CData, batch: Batch) -> None:
         head = of.cast("struct batch *", _number(_address(batch.memory)))

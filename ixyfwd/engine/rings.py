@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine, EngineMemory, RxQueue, TxQueue
-from ixyfwd.engine.traffic import Frames
+from ixyfwd.engine.traffic import Frames, prepare_bodies
 from ixyfwd.errors import UsageError
 
 CData = Any  # a C object of cffi's
@@ -82,7 +82,9 @@ def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tup
 
 def bind_source(engine: Engine, rings: PortRings, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
     """A generator in front of a port's tx ring. Raises UsageError for a family that offers none."""
+    engine.check_open()
     if not isinstance(rings, SourceRings):
         family = engine.memory.ports[port].family
         raise UsageError(f"ports of family {family} have no generator with the {engine.name} engine")
+    prepare_bodies(engine.memory, frames.sizes)
     return rings.bind_source(batch, frames)

@@ -9,13 +9,12 @@ from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import EngineMemory, RxQueue, TxQueue
 from ixyfwd.engine.rings import PortRings, bind_source, open_rings
 from ixyfwd.engine.startup import adopt, device_addresses
-from ixyfwd.engine.traffic import Frames, Recording, prepare_bodies
+from ixyfwd.engine.traffic import Frames, Recording
 from ixyfwd.engine.vector_traffic import VectorRecorder
 from ixyfwd.engine.vector_verdicts import Dispatch, PassAll, Settle
 from ixyfwd.engine.vector_views import ADDRESS, BatchViews, Closable, MappedPoolViews, PoolViews
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.pci.function import DmaMap
-from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, ProgramWord, program_word
 
 Holder = TypeVar("Holder", bound=Closable)
 
@@ -93,9 +92,7 @@ class VectorEngine:
 
     def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
         """See `engine.contract.Engine`."""
-        memory, pool = self.memory, self.pool
-        first = memory.layout.counters + 8 * program_word(program, ProgramWord.IN)
-        block = memory.arena[first : first + 8 * PROGRAM_BLOCK_WORDS].cast("Q")
+        pool, block = self.pool, self.memory.program_words(program)
         return self.keep(Settle(self.arrays(batch), pool, block, len(self._ports))).run
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
@@ -107,8 +104,6 @@ class VectorEngine:
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.traffic.TrafficEngine`."""
-        self.check_open()
-        prepare_bodies(self.memory, frames.sizes)
         return bind_source(self, self._ports[port], port, batch, frames)
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> VectorRecorder:

@@ -11,13 +11,16 @@ from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
 
 
-def first_entries(status: Words) -> Index:
-    """For each entry the first entry of its frame."""
-    n = status.size
-    starts = np.zeros(n, np.bool_)
-    starts[0] = True
+def frame_starts(status: Words) -> NDArray[np.bool_]:
+    """Which entries are the first of their frame."""
+    starts = np.ones(status.size, np.bool_)
     starts[1:] = (status[:-1] & np.uint32(BATCH_EOP)) != 0
-    return np.maximum.accumulate(np.where(starts, np.arange(n), 0))
+    return starts
+
+
+def first_entries(starts: NDArray[np.bool_]) -> Index:
+    """For each entry the first entry of its frame."""
+    return np.maximum.accumulate(np.where(starts, np.arange(starts.size), 0))
 
 
 def words_of(verdicts: Words, ports: int) -> Index:
@@ -62,14 +65,13 @@ class Settle(Closable):
         if n == 0:
             return 0
         cells = self._batch.cells[:, :n]
-        first = first_entries(cells[3])
-        starts = first == np.arange(n)
+        starts = frame_starts(cells[3])
         words = words_of(cells[4], self._ports)
         counts = np.bincount(words[starts], minlength=PROGRAM_BLOCK_WORDS)
         for word in np.flatnonzero(counts).tolist():
             self._block[word] += int(counts[word])
         self._block[ProgramWord.IN] += int(np.count_nonzero(starts))
-        of_frames = words[first]
+        of_frames = words[first_entries(starts)]
         kept: NDArray[np.bool_] = (of_frames == ProgramWord.PASSED) | (of_frames == ProgramWord.OUT)
         if kept.all():
             return n
@@ -105,7 +107,7 @@ class Dispatch(Closable):
         verdicts = cells[4]
         is_out = (verdicts >> np.uint32(ACTION_SHIFT)) == Action.OUT
         ports = np.where(is_out, verdicts & np.uint32(TARGET_MASK), np.uint32(self._passed_to))
-        ports = ports[first_entries(cells[3])]
+        ports = ports[first_entries(frame_starts(cells[3]))]
         if (ports == ports[0]).all():
             return self._whole[int(ports[0])]()
         taken = 0

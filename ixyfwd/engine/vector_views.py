@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.memory.layout import POOL_STATE_BYTES, WorkerLayout
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
 
 Words = NDArray[np.uint32]
 Index = NDArray[np.int64]
@@ -118,12 +117,6 @@ class BatchViews:
             self._total = int(self.cells[1, :n].dot(self._ones[:n]))
             self._lengths = lengths
         return self._total
-
-
-def port_counters(arena: memoryview, layout: WorkerLayout, port: int) -> memoryview:
-    """The port's block of the counters page, as 'Q'."""
-    first = layout.counters + 8 * port_word(port, PortWord.RX_PACKETS)
-    return arena[first : first + 8 * PORT_BLOCK_WORDS].cast("Q")
 
 
 def count_leading(is_done: Callable[[int], int], limit: int) -> int:

@@ -1,9 +1,13 @@
 """BAR windows mapped into this process, for doorbells: a store into the view is one register write."""
 
 import mmap
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from ixyfwd.errors import DeviceError
 from ixyfwd.pci.function import Window
+
+_FORMATS: Final[Mapping[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}  # by width in bytes
 
 
 def map_window(window: Window) -> memoryview:
@@ -27,10 +31,7 @@ def register_view(view: memoryview, window: Window, bar_offset: int, width_bytes
     if at % width_bytes or not 0 <= at < window.size:
         run = f"{window.bar_offset:#x} to {window.bar_offset + window.size:#x}"
         raise ValueError(f"no register at BAR0 + {bar_offset:#x} in the window from {run}")
-    if width_bytes == 4:
-        return view[at // 4 : at // 4 + 1]
-    register = view.cast("B")[at : at + width_bytes]
-    return register.cast("H") if width_bytes == 2 else register.cast("Q") if width_bytes == 8 else register
+    return view.cast("B")[at : at + width_bytes].cast(_FORMATS[width_bytes])
 
 
 def unmap_window(view: memoryview) -> None:

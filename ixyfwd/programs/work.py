@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine, EngineMemory
-from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, ProgramWord, program_word
+from ixyfwd.telemetry.counters import ProgramWord, program_word
 
 _WORD = struct.Struct("=Q")
 
@@ -24,10 +24,14 @@ class Place:
     """
 
     engine: Engine
-    memory: EngineMemory
     batch: Batch
     rx_port: int
     index: int
+
+    @property
+    def memory(self) -> EngineMemory:
+        """What the engine works on."""
+        return self.engine.memory
 
     def count(self, counter: int, value: int) -> None:
         """Add to one of the program's own counters, by its index in `ProgramOptions.counters`."""
@@ -37,8 +41,7 @@ class Place:
     def block(self) -> memoryview:
         """The program's words of the counters page, as 'Q'; its own begin at COUNTERS. It must be let go when the
         engine closes: see `ArrayEngine.keep`."""
-        first = self.memory.layout.counters + 8 * program_word(self.index, 0)
-        return self.memory.arena[first : first + 8 * PROGRAM_BLOCK_WORDS].cast("Q")
+        return self.memory.program_words(self.index)
 
 
 @runtime_checkable

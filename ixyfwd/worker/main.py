@@ -62,7 +62,7 @@ def run(spec: WorkerSpec) -> None:
             if spec.traffic is not None:
                 work = traffic_steps(spec.traffic, engine, spec.batch, page, stack)
             else:
-                work = _fuse(spec, engine) or forwarding_steps(spec, engine, memory)
+                work = _fuse(spec, engine) or forwarding_steps(spec, engine)
             # A generator leaves reception off, and all buffers to what it sends.
             for port in range(len(spec.ports)) if not isinstance(spec.traffic, GenerateOrder) else ():
                 engine.rx(port).start()

@@ -3,39 +3,35 @@
 from collections.abc import Callable, Sequence
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import Engine, EngineMemory
+from ixyfwd.engine.contract import Engine
 from ixyfwd.errors import UsageError
 from ixyfwd.programs.work import Place, Treat, bind_program
 from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
 
 
-def forwarding_steps(spec: WorkerSpec, engine: Engine, memory: EngineMemory) -> list[Step]:
+def forwarding_steps(spec: WorkerSpec, engine: Engine) -> list[Step]:
     """A step for each link. Raises UsageError for a program that the engine cannot run."""
-    return [program_step(spec.programs, engine, memory, spec.batch, link) for link in spec.links]
+    return [program_step(spec.programs, engine, spec.batch, link) for link in spec.links]
 
 
-def program_step(
-    programs: Sequence[ProgramSpec], engine: Engine, memory: EngineMemory, capacity: int, link: tuple[int, int]
-) -> Step:
+def program_step(programs: Sequence[ProgramSpec], engine: Engine, capacity: int, link: tuple[int, int]) -> Step:
     """The step of one link (rx port, tx port) in bursts of up to `capacity`. Raises as `forwarding_steps`."""
     rx_port, tx_port = link
     batch = engine.new_batch(capacity)
-    treat = chain(_calls(programs, engine, memory, batch, rx_port))
+    treat = chain(_calls(programs, engine, batch, rx_port))
     decides = any(program.decides for program in programs)
     tx = engine.bind_dispatch(batch, tx_port) if decides else engine.tx(tx_port).bind(batch)
     return Step(engine.rx(rx_port).bind(batch), treat, tx)
 
 
-def _calls(
-    programs: Sequence[ProgramSpec], engine: Engine, memory: EngineMemory, batch: Batch, rx_port: int
-) -> list[Treat]:
+def _calls(programs: Sequence[ProgramSpec], engine: Engine, batch: Batch, rx_port: int) -> list[Treat]:
     """What is called between rx and tx, in order: programs, and behind each that decides its settlement."""
     calls: list[Treat] = []
     if any(program.decides for program in programs):
         calls.append(engine.bind_pass_all(batch))
     for index, program in enumerate(programs):
-        treat = bind_program(program.name, program.options, Place(engine, memory, batch, rx_port, index))
+        treat = bind_program(program.name, program.options, Place(engine, batch, rx_port, index))
         if treat is not None:
             calls.append(treat)
         elif program.decides:

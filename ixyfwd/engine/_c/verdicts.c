@@ -3,13 +3,7 @@
  * A frame's verdict is that of its first entry; where frames fill one buffer, each has one entry. */
 #include "native.h"
 
-static inline uint32_t frame_entries(const struct batch_view *batch, uint32_t first, uint32_t n)
-{
-	uint32_t entries = 1;
-	while (!(batch->status[first + entries - 1] & BATCH_EOP) && first + entries < n)
-		entries++;
-	return entries;
-}
+#include "engine/entries.h"
 
 static inline void copy_entry(const struct batch_view *to, uint32_t at, const struct batch_view *from, uint32_t i)
 {

@@ -14,12 +14,14 @@ CData = Any  # a C object of cffi's
 
 
 class Ffi(Protocol):
-    """The part of a cffi module's `ffi` that `bind` needs."""
+    """The part of a cffi module's `ffi` that who binds its functions needs."""
 
     CData: type[Any]
 
-    def typeof(self, cdata: Any) -> Any: ...
+    def new(self, ctype: str, init: object = ...) -> Any: ...
     def cast(self, ctype: str, value: object) -> Any: ...
+    def typeof(self, cdata: Any) -> Any: ...
+    def addressof(self, lib: Any, name: str) -> Any: ...
 
 
 def bind(ffi: Ffi, function: CData, work: CData, keeps: object = None) -> Callable[[], int]:

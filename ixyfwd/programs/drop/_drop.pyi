@@ -2,16 +2,10 @@
 
 from typing import Any, Protocol
 
-class _Ffi(Protocol):
-    CData: type[Any]
-
-    def new(self, ctype: str, init: object = ...) -> Any: ...
-    def cast(self, ctype: str, value: object) -> Any: ...
-    def typeof(self, cdata: Any) -> Any: ...
-    def addressof(self, lib: _Lib, name: str) -> Any: ...
+from ixyfwd.engine.bound.bind import Ffi
 
 class _Lib(Protocol):
     def drop_burst(self, drop: Any) -> int: ...
 
-ffi: _Ffi
+ffi: Ffi
 lib: _Lib

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ixyfwd.engine.vector_verdicts import first_entries
+from ixyfwd.engine.vector_verdicts import frame_starts
 from ixyfwd.engine.vector_views import BatchViews, Closable, Words
-from ixyfwd.programs.drop.worker import CRC_BYTES, EVERY, LONGER, SHORTER
+from ixyfwd.memory.layout import CRC_BYTES
+from ixyfwd.programs.drop.worker import EVERY, LONGER, SHORTER
 from ixyfwd.telemetry.counters import ProgramWord
 
 
@@ -26,21 +27,18 @@ class Drop(Closable):
         if n == 0:
             return 0
         cells = self._batch.cells[:, :n]
-        first = first_entries(cells[3])
-        starts = np.flatnonzero(first == np.arange(n))
+        starts = np.flatnonzero(frame_starts(cells[3]))
         lengths = np.add.reduceat(cells[1].astype(np.int64), starts) + CRC_BYTES
-        verdicts = self._verdicts(cells[4, starts], lengths)
-        cells[4, starts] = verdicts
+        cells[4, starts] = self._verdicts(cells[4, starts], lengths)
         return n
 
-    def _verdicts(self, before: Words, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Words:
+    def _verdicts(self, verdicts: Words, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Words:
         shorter = lengths < self._shorter_than
         longer = (lengths > self._longer_than) & ~shorter
         spared = ~(shorter | longer)
         counted = self._spared + np.cumsum(spared)
         self._spared = int(counted[-1])
         every = spared & (counted % self._every == 0) if self._every else np.zeros(lengths.size, np.bool_)
-        verdicts = before.copy()
         for chosen, verdict in ((shorter, SHORTER), (longer, LONGER), (every, EVERY)):
             verdicts[chosen] = verdict
         self._block[ProgramWord.COUNTERS] += int(lengths[shorter | longer | every].sum())

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ixyfwd.engine.verdict import drop_for
+from ixyfwd.memory.layout import CRC_BYTES
 from ixyfwd.programs.work import ArrayEngine, CallingEngine, Place, Treat
 from ixyfwd.telemetry.counters import ProgramWord, program_word
 
-CRC_BYTES: Final = 4
 LENGTH_MAX: Final = 2**32 - 1
 SHORTER, LONGER, EVERY = (drop_for(cause) for cause in range(3))  # as `options.drop_causes`
 

@@ -17,7 +17,7 @@ from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine
 from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.startup import device_addresses
-from ixyfwd.memory.layout import RingLayout
+from ixyfwd.memory.layout import RING_STATE_BYTES, RingLayout
 from ixyfwd.nic.ixgbe.descriptors import (
     DESCRIPTOR_BYTES,
     RS_INTERVAL,
@@ -30,12 +30,11 @@ from ixyfwd.nic.ixgbe.descriptors import (
     TX_RS,
 )
 from ixyfwd.nic.ixgbe.rings.start import start_rx
-from ixyfwd.telemetry.counters import PORT_BLOCK_WORDS, PortWord, port_word
+from ixyfwd.telemetry.counters import PortWord
 
 DESCRIPTOR: Final = struct.Struct("<QII")  # address, d2, d3; rx write-back: (packet type, hash), status, (length, VLAN)
 
 NEXT, TAIL, CLEAN, SPANNING = range(4)  # words of a ring's state
-RING_STATE_BYTES: Final = 16
 
 
 class Descriptor:
@@ -59,34 +58,26 @@ class Descriptor:
 class Packet:
     """A buffer, and what the descriptor said of the frame in it."""
 
-    __slots__ = ("_memory", "_offset", "address", "buffer", "length", "rss_hash", "status")
+    __slots__ = ("address", "buffer", "length", "rss_hash", "status")
 
-    def __init__(self, memory: memoryview, buffer: int, offset: int, address: int) -> None:
-        """`offset` is where it lies in `memory`, `address` where the device finds it."""
-        self._memory = memory
-        self._offset = offset
+    def __init__(self, buffer: int, address: int) -> None:
+        """`address` is where the device finds it."""
         self.buffer = buffer
         self.address = address
         self.length = self.rss_hash = self.status = 0
-
-    def touch(self, at: int) -> None:
-        """Increment byte `at`."""
-        place = self._offset + at
-        self._memory[place] = (self._memory[place] + 1) & 0xFF
 
 
 class Ring:
     """A descriptor ring, its buffer ids, its state and its port's counters."""
 
-    def __init__(self, memory: memoryview, layout: RingLayout, counters: int, port: int) -> None:
+    def __init__(self, memory: memoryview, layout: RingLayout, counters: memoryview) -> None:
+        """`counters`: the port's block, which the ring lets go of."""
         first, entries = layout.descriptors, layout.entries
-        self.port = port
         self.mask = entries - 1
         self.descriptors = [Descriptor(memory, first + DESCRIPTOR_BYTES * slot) for slot in range(entries)]
         self.ids = memory[layout.ids : layout.ids + 4 * entries].cast("I")
         self.state = memory[layout.state : layout.state + RING_STATE_BYTES].cast("I")
-        block = counters + 8 * port_word(port, PortWord.RX_PACKETS)
-        self._counters = memory[block : block + 8 * PORT_BLOCK_WORDS].cast("Q")
+        self._counters = counters
 
     def after(self, slot: int) -> int:
         """The slot behind `slot`."""
@@ -115,10 +106,10 @@ class NaiveRings:
         self._closed = False
         self._pool = engine.pool
         self._rdt, self._tdt = memory.ports[port].rdt, memory.ports[port].tdt
-        places = zip(layout.buffer_offsets(), device_addresses(memory, memory.ports[port].dma), strict=True)
-        self._packets = [Packet(self._arena, i, offset, address) for i, (offset, address) in enumerate(places)]
+        addresses = device_addresses(memory, memory.ports[port].dma)
+        self._packets = [Packet(buffer, address) for buffer, address in enumerate(addresses)]
         self._rx_ring, self._tx_ring = (
-            Ring(self._arena, ring, layout.counters, port) for ring in (layout.rx[port], layout.tx[port])
+            Ring(self._arena, ring, memory.port_words(port)) for ring in (layout.rx[port], layout.tx[port])
         )
         self.rx = Rx(partial(self._bind, self._rx_burst, self._rx_ring), self._start)
         self.tx = Tx(partial(self._bind, self._tx_burst, self._tx_ring), self._clean)

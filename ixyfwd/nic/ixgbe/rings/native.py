@@ -64,7 +64,7 @@ class NativeRings:
         source.queue = self._tx_queue
         source.page = ffi.cast("uint64_t *", engine.counters_address())
         engine.place(ffi, source)
-        return self._call("source_burst", source, kept)
+        return engine.call_named(ffi, lib, "source_burst", source, kept)
 
     def bind_forward(  # noqa: PLR0917 - as the protocol has it
         self,
@@ -116,12 +116,7 @@ class NativeRings:
         return rings.attached(rings._tx_queue if sends else rings._rx_queue, batch)
 
     def _bind(self, function: str, queue: CData, batch: Batch) -> Callable[[], int]:
-        return self._call(function, self.attached(queue, batch), batch)
-
-    def _call(self, function: str, work: CData, kept: object) -> Callable[[], int]:
-        if self._engine.memory.threaded:
-            return self._engine.call_unlocked(getattr(lib, function), work, kept)
-        return self._engine.call(ffi, ffi.addressof(lib, function), work, kept)
+        return self._engine.call_named(ffi, lib, function, self.attached(queue, batch), batch)
 
     def _start(self) -> None:
         self._engine.check_open()

@@ -8,7 +8,7 @@ from ixyfwd.engine.queue import Rx, Tx
 from ixyfwd.engine.rings import PortRings
 from ixyfwd.engine.traffic import Frames
 from ixyfwd.engine.vector import VectorEngine
-from ixyfwd.engine.vector_views import BatchViews, port_counters
+from ixyfwd.engine.vector_views import BatchViews
 from ixyfwd.nic.ixgbe.rings.start import start_rx
 from ixyfwd.nic.ixgbe.rings.vector_ring import RingViews
 from ixyfwd.nic.ixgbe.rings.vector_rx import RxBurst
@@ -44,16 +44,15 @@ class VectorRings:
 
     def bind_source(self, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.rings.SourceRings`."""
-        engine, memory = self._engine, self._memory
-        pool = engine.pool_of(self._port)
-        ring = engine.keep(TxRing(engine.keep(RingViews(memory.arena, memory.layout.tx[self._port])), pool))
-        return engine.keep(Source(memory, ring, pool, BatchViews(batch), frames)).run
+        engine = self._engine
+        source = Source(self._memory, self._tx_ring, engine.pool_of(self._port), BatchViews(batch), frames)
+        return engine.keep(source).run
 
     def _bind_rx(self, batch: Batch) -> Callable[[], int]:
         engine, memory = self._engine, self._memory
         pool = engine.pool_of(self._port)
         ring = engine.keep(RingViews(memory.arena, memory.layout.rx[self._port]))
-        counters = port_counters(memory.arena, memory.layout, self._port)
+        counters = memory.port_words(self._port)
         rx_burst = SegmentedRxBurst if memory.segmented else RxBurst
         burst = rx_burst(ring, pool, engine.arrays(batch), counters=counters, rdt=self._bells.rdt)
         return engine.keep(burst).run
@@ -61,7 +60,7 @@ class VectorRings:
     def _bind_tx(self, batch: Batch) -> Callable[[], int]:
         engine, memory, ring = self._engine, self._memory, self._tx_ring
         addresses, views = engine.pool_of(self._port).addresses, engine.arrays(batch)
-        counters, tdt = port_counters(memory.arena, memory.layout, self._port), self._bells.tdt
+        counters, tdt = memory.port_words(self._port), self._bells.tdt
         if isinstance(ring, SegmentedTxRing):
             burst = SegmentedTxBurst(ring, views, addresses=addresses, counters=counters, tdt=tdt)
             return engine.keep(burst).run

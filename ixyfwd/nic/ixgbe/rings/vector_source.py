@@ -9,6 +9,7 @@ from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.engine.traffic import AT_SEQUENCE, HEAD_BYTES, LAG_PS, TEMPLATE_BYTES, Frames
 from ixyfwd.engine.vector_traffic import counters_page
 from ixyfwd.engine.vector_views import BatchViews, Closable, PoolViews
+from ixyfwd.nic.ixgbe.rings.vector_segments import SegmentedTxRing
 from ixyfwd.nic.ixgbe.rings.vector_tx import TxRing
 from ixyfwd.telemetry.counters import Word
 
@@ -19,7 +20,14 @@ _SEQUENCE_WORD: Final = AT_SEQUENCE // 4
 class Source(Closable):
     """Fills a batch with frames that are due; `run` is the burst."""
 
-    def __init__(self, memory: EngineMemory, ring: TxRing, pool: PoolViews, batch: BatchViews, frames: Frames) -> None:
+    def __init__(
+        self,
+        memory: EngineMemory,
+        ring: TxRing | SegmentedTxRing,
+        pool: PoolViews,
+        batch: BatchViews,
+        frames: Frames,
+    ) -> None:
         self._page = counters_page(memory)
         self._ring, self._pool, self._batch, self._frames = ring, pool, batch, frames
         self._arena = np.frombuffer(memory.arena, np.uint32)

@@ -2,6 +2,8 @@
  * Whole frames only, both ways. Plain loops: what a jumbo frame costs is its bytes. */
 #include "descriptor.h"
 
+#include "engine/entries.h"
+
 static uint32_t count_done(const struct queue *queue, uint32_t next, uint32_t limit)
 {
 	uint32_t n = 0;
@@ -133,15 +135,6 @@ uint32_t tx_clean_segmented(struct queue *queue)
 	}
 	state->clean = (clean + freed) & queue->mask;
 	return freed;
-}
-
-/* Entries from `first` on that make up a frame; the end of the batch ends one too. */
-static uint32_t frame_entries(const struct batch_view *batch, uint32_t first, uint32_t n)
-{
-	uint32_t i = first;
-	while (i + 1 < n && !(batch->status[i] & RX_EOP))
-		i++;
-	return i + 1 - first;
 }
 
 /* One frame of `n` entries from `first` on into the slots from `tail` on (datasheet 7.2.3.2.4: PAYLEN is looked at in

@@ -63,7 +63,7 @@ uint32_t source_burst(struct source *source)
 {
 	struct batch_view *batch = &source->batch;
 	struct pool *pool = source->queue->pool;
-	if (source->page[WORD_COMMAND] || !source->page[WORD_GO] || !batch->head->capacity)
+	if (!batch->head->capacity || source->page[WORD_COMMAND] || !source->page[WORD_GO])
 		return 0;
 	const uint64_t ns = now_ns();
 	if (!source->begun_ns)
