@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,21 +15,9 @@ from ixyfwd.probe import distance
 from ixyfwd.probe.distance import distance_of, round_trip_ns
 from ixyfwd.probe.pauses import observe_cpus, watch_cpus
 from ixyfwd.probe.stolen import StolenWatch, run_delay_ns, steal_ns
-from tests.support import eventually
+from tests.support import busy_with, eventually
 
 STAT = "cpu  1 2 3 4 5 6 7 90 0 0\ncpu0 1 2 3 4 5 6 7 {} 0 0\ncpu1 1 2 3 4 5 6 7 {} 0 0\nintr 1\n"
-
-
-@pytest.fixture
-def busy() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Two processes that spin on the first CPU."""
-    cpu = min(os.sched_getaffinity(0))
-    program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
-    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
-    yield processes
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def fake_proc(folder: Path, delay_ns: int, ticks: tuple[int, int]) -> Path:
@@ -57,7 +44,7 @@ def test_a_cpu_has_no_distance_to_itself_nor_to_one_that_is_not_allowed() -> Non
     assert round_trip_ns(allowed[0], 1023) is None
 
 
-def test_an_end_that_hears_nothing_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_hears_nothing_gives_up() -> None:
     line, took = distance.ffi.new("struct line *"), distance.ffi.new("uint64_t[]", 1)
     assert distance.lib.line_first(line, took, 1, 1, 1_000_000) == 0
     assert line.stopped
@@ -75,7 +62,7 @@ def test_shares_are_of_the_time_since_the_watch_began(tmp_path: Path, monkeypatc
     watch = StolenWatch({7: 1}, fake_proc(tmp_path, 5_000_000, (10, 20)))
     now[0] += 2_000_000_000
     fake_proc(tmp_path, 25_000_000, (99, 30))
-    found = watch.shares(7)
+    found = watch.shares()[7]
     assert found.run_delay == pytest.approx(0.01)
     assert found.steal == pytest.approx(10 / os.sysconf("SC_CLK_TCK") / 2)
 
@@ -84,17 +71,17 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
     watch = StolenWatch({7: 0, 8: None}, fake_proc(tmp_path, 0, (0, 0)))
     (tmp_path / "7" / "schedstat").write_text("garbage\n")
     (tmp_path / "stat").write_text("cpu0 x\n")
-    assert (watch.shares(7).run_delay, watch.shares(7).steal) == (None, None)
-    assert (watch.shares(8).run_delay, watch.shares(8).steal) == (None, None)
+    assert (watch.shares()[7].run_delay, watch.shares()[7].steal) == (None, None)
+    assert (watch.shares()[8].run_delay, watch.shares()[8].steal) == (None, None)
     assert steal_ns(tmp_path / "nowhere") == {} and run_delay_ns(1, tmp_path / "nowhere") is None
 
 
-def test_two_processes_on_one_cpu_wait_for_each_other(busy: list[subprocess.Popen[bytes]]) -> None:
+def test_two_processes_on_one_cpu_wait_for_each_other() -> None:
     cpu = min(os.sched_getaffinity(0))
-    time.sleep(0.3)  # both have started
-    watch = StolenWatch({process.pid: cpu for process in busy})
-    time.sleep(0.5)
-    delays = [watch.shares(process.pid).run_delay for process in busy]
+    with busy_with(cpu) as one, busy_with(cpu) as other:
+        watch = StolenWatch({process.pid: cpu for process in (one, other)})
+        time.sleep(0.5)
+        delays = [watch.shares()[process.pid].run_delay for process in (one, other)]
     assert all(delay is not None and delay > 0.1 for delay in delays)
 
 

@@ -1,6 +1,7 @@
 """The commands that talk to a running instance: `stop`, `status`, `stats`, `ports`, `workers`."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ixyfwd.cli.output import Lines, complain
@@ -8,8 +9,7 @@ from ixyfwd.cli.render import (
     Grid,
     count,
     ports_grid,
-    programs_grid,
-    sink_grid,
+    status_grids,
     totals_grid,
     workers_grid,
 )
@@ -88,15 +88,10 @@ def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
 def _grids(view: View, status: Snapshot) -> list[Grid]:
     from ixyfwd.cli.detail import drops_grid, pauses_grid, port_grids, rests_grid, sink_detail_grid  # noqa: PLC0415
 
+    found: Sequence[Grid | None]
     match view:
         case "status":
-            found = [
-                totals_grid(status),
-                programs_grid(status),
-                sink_grid(status),
-                ports_grid(status),
-                workers_grid(status),
-            ]
+            found = status_grids(status)
         case "stats":
             found = [totals_grid(status), drops_grid(status), sink_detail_grid(status), *port_grids(status)]
         case "ports":

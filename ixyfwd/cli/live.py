@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from ixyfwd.cli.output import REPORT_S, Progress, complain, set_patience
-from ixyfwd.cli.render import Grid, ports_grid, programs_grid, sink_grid, tick_line, totals_grid, workers_grid
+from ixyfwd.cli.render import Grid, status_grids, tick_line
 from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.kit.outlet import Outlet, can_draw, unwritable
+from ixyfwd.supervisor.observer import Observer
 from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
@@ -17,16 +18,8 @@ def stop_this_run() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-class Watcher(Protocol):
+class Watcher(Observer, Protocol):
     """A supervisor's observer that is entered around the run, so that a terminal is left in order."""
-
-    def notice(self, text: str) -> None: ...
-
-    def started(self, status: Snapshot) -> None: ...
-
-    def tick(self, status: Snapshot) -> None: ...
-
-    def stopped(self, report: Report) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -135,12 +128,10 @@ class LiveWatcher:
 
 
 def live_tables(status: Snapshot) -> Any:
-    """All tables of a status as one rich renderable. The totals come first: a short terminal cuts from below."""
+    """All tables of a status as one rich renderable."""
     from rich.console import Group  # noqa: PLC0415
 
-    some = [programs_grid(status), sink_grid(status)]
-    grids = [totals_grid(status), *(grid for grid in some if grid), ports_grid(status), workers_grid(status)]
-    return Group(*(_rich_table(grid) for grid in grids))
+    return Group(*map(_rich_table, status_grids(status)))
 
 
 def _rich_table(grid: Grid) -> Any:

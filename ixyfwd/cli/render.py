@@ -100,6 +100,12 @@ def tick_line(status: Snapshot) -> str:
     return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{lost}{faults}"
 
 
+def status_grids(status: Snapshot) -> list[Grid]:
+    """All tables of a status. The totals come first: a short terminal cuts from below."""
+    found = (totals_grid(status), programs_grid(status), sink_grid(status), ports_grid(status), workers_grid(status))
+    return [grid for grid in found if grid is not None]
+
+
 def totals_grid(status: Snapshot) -> Grid:
     """Rates and totals; causes of drops that happened, and what is known of their reasons."""
     rows = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ixyfwd.cli.live import watcher_for
 from ixyfwd.cli.output import Lines, holding_nothing_up, write_report
-from ixyfwd.cli.render import ports_grid, programs_grid, sink_grid, totals_grid, workers_grid
+from ixyfwd.cli.render import status_grids
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
 from ixyfwd.config.load import load_config
@@ -104,18 +104,15 @@ def _run(config: Config, options: StartOptions) -> Report:
 
     watching = watcher_for(sys.stdout, json=options.json, quiet=options.quiet, progress=sys.stderr)
     with holding_nothing_up(), watching as watcher:
-        report: Report = run_forwarder(
+        return run_forwarder(
             config,
             duration_s=options.duration_s,
             until_done=options.until_done,
             observer=watcher,
             begun_ns=options.begun_ns,
         )
-    return report
 
 
 def summary_lines(report: Report) -> list[str]:
     """The final report as tables."""
-    some = [programs_grid(report), sink_grid(report)]
-    grids = [totals_grid(report), *(grid for grid in some if grid), ports_grid(report), workers_grid(report)]
-    return [line for grid in grids for line in grid.lines()]
+    return [line for grid in status_grids(report) for line in grid.lines()]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final, TextIO
 
-from ixyfwd.cli.live import stop_this_run
+from ixyfwd.cli.live import PlainWatcher
 from ixyfwd.cli.loss import HINT, rounded
-from ixyfwd.cli.output import Progress, holding_nothing_up, write_report
+from ixyfwd.cli.output import holding_nothing_up, write_report
 from ixyfwd.cli.render import count, figure
 from ixyfwd.cli.start import check_duration, replay_bindings
 from ixyfwd.config.machine import this_machine
@@ -37,7 +37,7 @@ from ixyfwd.supervisor.single import (
     write_header,
 )
 from ixyfwd.telemetry.plain import to_plain
-from ixyfwd.telemetry.snapshot import CaptureReport, Report, SingleReport, Snapshot
+from ixyfwd.telemetry.snapshot import CaptureReport, SingleReport, Snapshot
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _TOP_RATE: Final = 1e9
@@ -118,8 +118,7 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
 def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> CaptureReport:
     with _shown() if options.verbose else _file(options.write) as (fd, pcapng):
         order = capture_order(fd, pcapng, options.expression, options.snaplen, options.count)
-        report: CaptureReport = run_capture(config, order, options.write or "the output", duration_s, watcher)
-    return report
+        return run_capture(config, order, options.write or "the output", duration_s, watcher)
 
 
 @contextmanager
@@ -157,34 +156,24 @@ def _shown() -> Iterator[tuple[int, bool]]:
             process.wait()
 
 
-class _Watcher:
-    """A line for each second."""
+class _Watcher(PlainWatcher):
+    """A line for each second, of a run with one port."""
 
     def __init__(self, stream: TextIO, verb: str) -> None:
-        self._lines = Progress(stream, stop_this_run)
+        super().__init__(stream)
         self._verb = verb
-
-    def notice(self, text: str) -> None:
-        """One sentence."""
-        self._lines.write(f"note: {text}")
 
     def started(self, status: Snapshot) -> None:
         """Frames flow."""
         port = status.ports[0]
-        self._lines.write(f"port {port.device} ({port.mac}), engine {status.engine}; end with Ctrl-C")
+        self._say(f"port {port.device} ({port.mac}), engine {status.engine}; end with Ctrl-C")
 
     def tick(self, status: Snapshot) -> None:
         """Rate and total."""
         sent = self._verb == "sent"
         rate = status.rate_mpps if sent else status.rate_rx_mpps
         total = status.tx_packets if sent else status.rx_packets
-        self._lines.write(
-            f"{status.uptime_s:.1f} s: {figure(rate, 3)} Mpps ({status.device}), {self._verb} {count(total)}"
-        )
-
-    def stopped(self, report: Report) -> None:
-        """The signal handlers are gone: nobody is to be told any more."""
-        self._lines.leave_open()
+        self._say(f"{status.uptime_s:.1f} s: {figure(rate, 3)} Mpps ({status.device}), {self._verb} {count(total)}")
 
 
 def _end(report: SingleReport, lines: Sequence[str], stream: TextIO, json: bool) -> int:

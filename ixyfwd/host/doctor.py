@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ixyfwd.config.arena import arena_of
 from ixyfwd.config.placement import place
-from ixyfwd.config.schema import RING_FORMAT, SCHEMES, Config
+from ixyfwd.config.schema import SCHEMES, Config
 from ixyfwd.host.doctor_cpu import CPU
 from ixyfwd.host.doctor_iommu import IOMMU
 from ixyfwd.host.doctor_limits import LIMITS
@@ -13,7 +14,6 @@ from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, Stat
 from ixyfwd.host.doctor_memory import MEMORY, NODE
 from ixyfwd.host.doctor_pcie import DEVICE, PCIE, known_devices
 from ixyfwd.memory.hugepages import pages_for
-from ixyfwd.memory.layout import compute_layout, minimum_buffers
 
 SCHEMA: Final = 1
 
@@ -48,18 +48,11 @@ class Row:
 
 
 def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, str], *, tap: bool = False) -> Need:
-    """What `config` asks of a machine whose `allowed_cpus` it may use. `chips` and `tap`: see
-    `Need`."""
+    """What `config` asks of a machine whose `allowed_cpus` it may use. `chips` and `tap`: see `Need`."""
     forward = config.forward
     placement = place(config, allowed_cpus)
     workers = placement.workers
-    layout = compute_layout(
-        ports=len(config.ports),
-        workers=len(workers),
-        ring_size=forward.ring_size,
-        ring_format=RING_FORMAT,
-        buffers_per_worker=max(minimum_buffers(len(config.ports), forward.ring_size, forward.batch), forward.buffers),
-    )
+    layout = arena_of(config, len(workers))
     served = ("sim:", "vfio-user:", *SCHEMES)
     return Need(
         devices=tuple(port.device for port in config.ports if not port.device.startswith(served)),

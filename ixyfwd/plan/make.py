@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ixyfwd.config.arena import arena_of
 from ixyfwd.config.placement import Placement, place
-from ixyfwd.config.schema import RING_FORMAT, Config, PortConfig
-from ixyfwd.memory.layout import ArenaLayout, compute_layout, minimum_buffers
+from ixyfwd.config.schema import Config, PortConfig
+from ixyfwd.memory.layout import ArenaLayout
 from ixyfwd.model.spec import default_mac
 from ixyfwd.nic.options import FlowControl, PortOptions
 from ixyfwd.nic.rss import RssOptions
@@ -16,7 +17,6 @@ from ixyfwd.plan.plan import (
     ModelPortPlan,
     Plan,
     PortPlan,
-    RssPlan,
     WorkerPlan,
 )
 from ixyfwd.programs.registry import frame_op
@@ -33,7 +33,7 @@ class Machine:
 def make_plan(config: Config, machine: Machine, traffic: Order | None = None) -> Plan:
     """The plan of a run of `config` on `machine`; with `traffic` its only port is an end of the traffic."""
     placement = place(config, machine.cpus)
-    arena = _arena(config, len(placement.workers))
+    arena = arena_of(config, len(placement.workers))
     forward = config.forward
     return Plan(
         instance=config.instance,
@@ -55,7 +55,7 @@ def make_plan(config: Config, machine: Machine, traffic: Order | None = None) ->
             traffic=traffic,
             fused_only=forward.loop == "fused",
         ),
-        rss=RssPlan(config.rss.key, tuple(config.rss.fields)),
+        rss=config.rss,
         arena=arena,
         backing=config.memory.backing,
         interrupt_interval_us=forward.interrupt_interval_us if forward.idle == "interrupt" else None,
@@ -80,19 +80,7 @@ def _port(config: Config, port: PortConfig, index: int, queues: int) -> PortPlan
         max_frame_bytes=config.forward.max_frame,
         rss=RssOptions(queues=queues, key=config.rss.key, fields=config.rss.fields),
     )
-    return PortPlan(index, port.name, port.device, port.flow_control, options)
-
-
-def _arena(config: Config, workers: int) -> ArenaLayout:
-    forward = config.forward
-    least = minimum_buffers(len(config.ports), forward.ring_size, forward.batch)
-    return compute_layout(
-        ports=len(config.ports),
-        workers=workers,
-        ring_size=forward.ring_size,
-        ring_format=RING_FORMAT,
-        buffers_per_worker=max(least, forward.buffers),
-    )
+    return PortPlan(index, port.name, port.device, options)
 
 
 def _workers(config: Config, placement: Placement, arena: ArenaLayout) -> tuple[WorkerPlan, ...]:

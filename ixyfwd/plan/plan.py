@@ -7,7 +7,7 @@ configuration again. A plan holds no resource of the machine: no descriptor, no 
 from dataclasses import dataclass
 from typing import Literal
 
-from ixyfwd.config.schema import EngineName, FlowControlName, Idle
+from ixyfwd.config.schema import EngineName, Idle, RssConfig
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.nic.options import PortOptions
@@ -25,7 +25,6 @@ class PortPlan:
     index: int
     name: str
     device: str
-    flow_control: FlowControlName
     options: PortOptions
 
 
@@ -63,8 +62,8 @@ class ModelPlan:
 @dataclass(frozen=True)
 class LoopPlan:
     """What every worker does: `config.schema.ForwardConfig` says what the words mean. `frame_op`: where the loop is
-    fused, the program in it that does something to frames, if any. `traffic`: an end of the traffic
-    in place of the program, on a run with one port and no links."""
+    fused, the program in it that does something to frames, if any. `traffic`: an end of the traffic in place of
+    programs, on a run with one port and no links."""
 
     engine: EngineName
     programs: tuple[ProgramOptions, ...]
@@ -79,14 +78,6 @@ class LoopPlan:
 
 
 @dataclass(frozen=True)
-class RssPlan:
-    """How hashed frames are spread, as the configuration names it."""
-
-    key: str
-    fields: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Plan:
     """A whole run. `main_cpu`: the supervisor's, None: not pinned. `interrupt_interval_us` None: no interrupts."""
 
@@ -98,7 +89,7 @@ class Plan:
     workers: tuple[WorkerPlan, ...]
     model: ModelPlan | None
     loop: LoopPlan
-    rss: RssPlan
+    rss: RssConfig
     arena: ArenaLayout
     backing: str
     interrupt_interval_us: int | None

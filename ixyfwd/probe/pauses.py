@@ -4,10 +4,8 @@ On each CPU a process of its own reads the clock for a while and notes the gaps:
 virtual machine the host, which no setting of this system shows or prevents.
 """
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Collection
@@ -16,12 +14,11 @@ from time import monotonic_ns
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.kit.process import stop_signals_held
-from ixyfwd.probe.stolen import run_delay_ns, steal_ns
+from ixyfwd.kit.process import stop_signals_held, tie_to_parent
+from ixyfwd.probe.stolen import grown, run_delay_ns, steal_ns
 
 SHORTEST_NS: Final = 1000  # a turn of the loop takes about a tenth of this
 NS_PER_S: Final = 1_000_000_000
-_PR_SET_PDEATHSIG: Final = 1
 GRACE_S: Final = 10.0  # for interpreters to start and end on a machine that is busy
 
 
@@ -41,11 +38,7 @@ def observe(cpu: int, duration_s: float) -> Watched:
     before, stolen_before, begun_ns = run_delay_ns(os.getpid()), steal_ns().get(cpu), monotonic_ns()
     gaps_ns = watch(cpu, duration_s)
     elapsed_ns, after, stolen_after = monotonic_ns() - begun_ns, run_delay_ns(os.getpid()), steal_ns().get(cpu)
-    return Watched(tuple(gaps_ns), elapsed_ns, _grown(before, after), _grown(stolen_before, stolen_after))
-
-
-def _grown(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else max(0, after - before)
+    return Watched(tuple(gaps_ns), elapsed_ns, grown(before, after), grown(stolen_before, stolen_after))
 
 
 def watch(cpu: int, duration_s: float) -> list[int]:
@@ -94,17 +87,12 @@ def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]
     return found
 
 
-def _die_with(parent_pid: int) -> None:
-    """What spins must not outlive its parent, however that ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        raise SystemExit(1)
-
-
 def _main(cpu: int, duration_s: float, parent_pid: int) -> None:
-    _die_with(parent_pid)
     try:
+        tie_to_parent(parent_pid)
         print(json.dumps(asdict(observe(cpu, duration_s))))
+    except IxyfwdError:  # there is no parent any more to tell
+        raise SystemExit(1) from None
     except OSError as error:
         raise SystemExit(f"ixyfwd: CPU {cpu} cannot be watched ({error.strerror})") from None
 

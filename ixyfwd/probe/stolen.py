@@ -37,15 +37,17 @@ class StolenWatch:
         self._delays = {pid: run_delay_ns(pid, proc) for pid in cpus}
         self._steal = steal_ns(proc)
 
-    def shares(self, pid: int) -> Shares:
-        """From the construction to now. Raises KeyError for a process that is not watched."""
-        cpu = self._cpus[pid]
+    def shares(self) -> dict[int, Shares]:
+        """By process id, from the construction to now."""
         elapsed_ns = max(1, time.monotonic_ns() - self._since_ns)
-        delay, stolen = run_delay_ns(pid, self._proc), steal_ns(self._proc)
-        return Shares(
-            _share(self._delays[pid], delay, elapsed_ns),
-            None if cpu is None else _share(self._steal.get(cpu), stolen.get(cpu), elapsed_ns),
-        )
+        stolen = steal_ns(self._proc)
+        return {
+            pid: Shares(
+                _share(self._delays[pid], run_delay_ns(pid, self._proc), elapsed_ns),
+                None if cpu is None else _share(self._steal.get(cpu), stolen.get(cpu), elapsed_ns),
+            )
+            for pid, cpu in self._cpus.items()
+        }
 
 
 def run_delay_ns(pid: int, proc: Path = _PROC) -> int | None:
@@ -67,7 +69,11 @@ def steal_ns(proc: Path = _PROC) -> dict[int, int]:
         return {}
 
 
+def grown(before: int | None, now: int | None) -> int | None:
+    """By how much a counter has grown; None if it could not be read."""
+    return None if before is None or now is None else max(0, now - before)
+
+
 def _share(before_ns: int | None, now_ns: int | None, elapsed_ns: int) -> float | None:
-    if before_ns is None or now_ns is None:
-        return None
-    return round(max(0, now_ns - before_ns) / elapsed_ns, 6)
+    stolen_ns = grown(before_ns, now_ns)
+    return None if stolen_ns is None else round(stolen_ns / elapsed_ns, 6)

@@ -6,9 +6,8 @@ import stat
 from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError, RefusedError
+from ixyfwd.kit.listener import PATH_LIMIT_BYTES
 from ixyfwd.kit.locks import FileLock, LockHeldError
-
-_LONGEST_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path with its terminating zero
 
 
 def runtime_dir(instance: str) -> Path:
@@ -34,7 +33,7 @@ class Instance:
         self.name = name
         self.dir = runtime_dir(name)
         _make_private(self.dir.parent)
-        if len(bytes(self.dir)) + 40 > _LONGEST_SOCKET_PATH_BYTES:
+        if len(bytes(self.dir)) + 40 > PATH_LIMIT_BYTES:
             raise IxyfwdError(
                 f"{self.dir}: the path is too long for a Unix socket; set XDG_RUNTIME_DIR to a shorter one"
             )

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ixyfwd.model.client import ModelStats, PortStats
-from ixyfwd.probe.stolen import StolenWatch
-from ixyfwd.programs.contract import ProgramOptions
+from ixyfwd.probe.stolen import Shares
 from ixyfwd.supervisor.loss import pause_figures
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.ports import Port
@@ -31,6 +30,7 @@ from ixyfwd.telemetry.snapshot import (
     ModelProcessRow,
     PortCounts,
     PortRow,
+    ProgramRow,
     SinkRow,
     WorkerRow,
 )
@@ -53,9 +53,7 @@ class Moment:
         )
 
 
-def drops_by_cause(
-    ports: Sequence[Port], workers: Sequence[Worker], programs: Sequence[ProgramOptions]
-) -> dict[str, int]:
+def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker], programs: Sequence[ProgramRow]) -> dict[str, int]:
     """Dropped frames by cause; the causes are the README's, and those of programs, by "PROGRAM.CAUSE"."""
     totals = [worker.totals() for worker in workers]
     drops = {
@@ -68,7 +66,7 @@ def drops_by_cause(
     died = sum(
         total.in_hand for worker, total in zip(workers, totals, strict=True) if worker.pid and not worker.alive()
     )
-    return {**drops, **program_drops(programs, workers), "worker_died": died}
+    return {**drops, **program_drops(programs), "worker_died": died}
 
 
 def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
@@ -93,22 +91,21 @@ def _port_row(port: Port, played: PortStats | None) -> PortRow:
         reta_entries=len(port.driver.reta),
         link=LinkRow(up=link.up, speed_mbps=link.speed_mbps, reason=link.reason),
         **{item.name: getattr(statistics, item.name) for item in items(PortCounts)},
-        flow_control=FlowControlRow(mode=port.plan.flow_control, **statistics.pause_frames),
+        flow_control=FlowControlRow(mode=port.plan.options.flow_control.value, **statistics.pause_frames),
         wire=played["wire"] if played else None,
         faults=from_plain(FaultsRow, played["faults"]) if played else None,
         injected={kind: from_plain(InjectedRow, one) for kind, one in played["injected"].items()} if played else None,
     )
 
 
-def worker_rows(workers: Sequence[Worker], stolen: StolenWatch, seconds: float) -> list[WorkerRow]:
-    """A row per worker, after `seconds` of traffic."""
-    return [_worker_row(worker, stolen, seconds) for worker in workers]
+def worker_rows(workers: Sequence[Worker], stolen: Mapping[int, Shares], seconds: float) -> list[WorkerRow]:
+    """A row per worker, after `seconds` of traffic. `stolen`: by process id."""
+    return [_worker_row(worker, stolen[worker.pid], seconds) for worker in workers]
 
 
-def _worker_row(worker: Worker, stolen: StolenWatch, seconds: float) -> WorkerRow:
+def _worker_row(worker: Worker, stolen: Shares, seconds: float) -> WorkerRow:
     words, ports = _words(worker, Scope.WORKER), _over_ports(worker)
     polls, bursts, received = words[Word.POLLS], words[Word.BURSTS], ports[PortWord.RX_PACKETS]
-    shares = stolen.shares(worker.pid)
     return WorkerRow(
         index=worker.index,
         cpu=worker.spec.cpu,
@@ -122,17 +119,17 @@ def _worker_row(worker: Worker, stolen: StolenWatch, seconds: float) -> WorkerRo
         packets_per_burst=round(received / bursts, 1) if bursts else None,
         empty_poll_share=round(words[Word.EMPTY_POLLS] / polls, 4) if polls else None,
         rss_mib=round(worker.own_memory_mib(), 1),
-        run_delay_share=shares.run_delay,
-        steal_share=shares.steal,
+        run_delay_share=stolen.run_delay,
+        steal_share=stolen.steal,
         **pause_figures(worker, seconds),
     )
 
 
-def model_row(model: ModelProcess | None, stolen: StolenWatch) -> ModelProcessRow | None:
+def model_row(model: ModelProcess | None, stolen: Mapping[int, Shares]) -> ModelProcessRow | None:
     """The process that plays the ports; None if no port is simulated."""
     if model is None:
         return None
-    shares = stolen.shares(model.child.pid)
+    shares = stolen[model.child.pid]
     return ModelProcessRow(
         cpu=model.spec.cpu, pid=model.child.pid, run_delay_share=shares.run_delay, steal_share=shares.steal
     )

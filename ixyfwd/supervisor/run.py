@@ -17,7 +17,7 @@ from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports, settle_loop
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
-from ixyfwd.supervisor.state import Forwarder
+from ixyfwd.supervisor.state import Forwarder, because
 from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.plain import to_plain
@@ -157,8 +157,7 @@ def _wait_links(forwarder: Forwarder, server: Server, observer: Observer) -> Non
         if waiting:
             time.sleep(0.002)
     for port in waiting:
-        reason = port.driver.link().reason
-        found = f"has no link after {timeout_s:g} s{f' ({reason})' if reason else ''}"
+        found = f"has no link after {timeout_s:g} s{because(port.driver.link().reason)}"
         text = f"port {port.name} {found}; it is used as soon as the link comes up"
         forwarder.notices.append(text)
         observer.notice(text)

@@ -24,15 +24,15 @@ from ixyfwd.supervisor.report import (
 from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
-from ixyfwd.telemetry.snapshot import LinkRow, RssRow, RunState, Snapshot
+from ixyfwd.telemetry.snapshot import RssRow, RunState, Snapshot
 from ixyfwd.worker.order import GenerateOrder
 
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
 
 
-def because(link: LinkRow) -> str:
+def because(reason: str | None) -> str:
     """ " (the reason)" if a port can tell why its link is down."""
-    return f" ({link.reason})" if link.reason else ""
+    return f" ({reason})" if reason else ""
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Forwarder:
         now = {port.name: port.link for port in status.ports}
         changed = [name for name, link in now.items() if self.links.get(name, link.up) != link.up]
         self.links = {name: link.up for name, link in now.items()}
-        return [f"port {name}: link {'up' if now[name].up else 'down' + because(now[name])}" for name in changed]
+        return [f"port {name}: link {'up' if now[name].up else 'down' + because(now[name].reason)}" for name in changed]
 
     def retry_links(self, status: Snapshot) -> None:
         """Set links up again that have been down for a while: LINK_RETRIES_S seconds after they went, no more."""
@@ -145,13 +145,14 @@ class Forwarder:
 
     def counted(self, seconds: float) -> dict[str, Any]:
         """Fields of a snapshot after `seconds` of traffic: all that neither model nor rings have to be asked for."""
-        programs, now = self.plan.loop.programs, self.moment()
+        now, stolen = self.moment(), self.stolen.shares()
+        programs = program_rows(self.plan.loop.programs, self.workers)
         return {
             "instance": self.plan.instance,
             "state": self.state,
             "device": self.plan.device,
             "engine": self.plan.loop.engine,
-            "program": ", ".join(program.name for program in programs),
+            "program": ", ".join(program.name for program in self.plan.loop.programs),
             "loop": "fused" if self.plan.loop.fused else "python",
             "rss": RssRow(key=self.plan.rss.key, fields=list(self.plan.rss.fields)),
             "uptime_s": round(seconds, 3),
@@ -159,9 +160,9 @@ class Forwarder:
             "tx_packets": now.tx_packets,
             "drops": drops_by_cause(self.ports, self.workers, programs),
             "drops_in_pauses": drops_in_pauses(self.ports, self.workers, seconds),
-            "programs": program_rows(programs, self.workers),
-            "workers": worker_rows(self.workers, self.stolen, seconds),
-            "model_process": model_row(self.model, self.stolen),
+            "programs": programs,
+            "workers": worker_rows(self.workers, stolen, seconds),
+            "model_process": model_row(self.model, stolen),
             "notices": tuple(self.notices),
         }
 

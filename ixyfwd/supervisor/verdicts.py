@@ -35,10 +35,10 @@ def program_rows(programs: Sequence[ProgramOptions], workers: Sequence[Worker]) 
     return rows
 
 
-def program_drops(programs: Sequence[ProgramOptions], workers: Sequence[Worker]) -> dict[str, int]:
+def program_drops(rows: Sequence[ProgramRow]) -> dict[str, int]:
     """What programs dropped, by "PROGRAM.CAUSE"; "PROGRAM.invalid" if there was a verdict without a meaning."""
     drops: dict[str, int] = {}
-    for row in program_rows(programs, workers):
+    for row in rows:
         drops |= {f"{row.name}.{cause}": count for cause, count in row.drops.items()}
         if row.words[ProgramWord.INVALID]:
             drops[f"{row.name}.invalid"] = row.words[ProgramWord.INVALID]
