@@ -2,12 +2,14 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.fake_nic import KINDS, MakeRig
 from tests.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
@@ -36,6 +38,22 @@ def instance(request: pytest.FixtureRequest) -> Iterator[Instance]:
     found = Instance(f"t{os.getpid()}-{abs(hash(request.node.name)) % 10**6}")
     yield found
     found.clean_up()
+
+
+@pytest.fixture(params=KINDS)
+def make_rig(request: pytest.FixtureRequest) -> MakeRig:
+    """A worker's memory with fake devices, of each engine in each of its modes."""
+    kind: str = request.param
+    return KINDS[kind]
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run-time directories below a temporary one with a short name, because of the sockets in them."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        run = Path(base) / "run"
+        monkeypatch.setattr("ixyfwd.supervisor.instance.runtime_dir", lambda name: run / name)
+        yield run
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ must not do raises `Misuse`.
 import mmap
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine, EngineMemory, EnginePort, RegisterBell
@@ -20,6 +21,7 @@ from ixyfwd.programs.work import Place, Treat, bind_program
 from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, PortWord, port_word, program_word
 
 ENGINES = ("native", "vector")
+EVERY_ENGINE = (*ENGINES, "naive")
 UNTOUCHED = 0xDEAD_BEEF  # lies in a doorbell while nobody writes it
 
 
@@ -333,3 +335,10 @@ class Rig:
     def content(self) -> bytes:
         """All of the worker's run of memory."""
         return bytes(self.arena[self.layout.base : self.layout.base + self.layout.size])
+
+
+MakeRig = Callable[..., Rig]
+KINDS: Mapping[str, MakeRig] = {  # the engines, in each mode that they have
+    **{name: partial(Rig, name) for name in EVERY_ENGINE},
+    **{f"{name}-segmented": partial(Rig, name, segmented=True) for name in ENGINES},
+}

@@ -2,11 +2,13 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,7 @@ class Instance:
         """Kill what is left of it."""
         for process in self._started:
             if process.poll() is None:
-                for child in psutil.Process(process.pid).children(recursive=True):
+                for child in descendants(process.pid):
                     child.send_signal(signal.SIGKILL)
                 process.kill()
             process.communicate()
@@ -140,15 +142,38 @@ def terminated_for_report(process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert process.returncode == 0, err
     report = report_of(out)
     assert report["faults"] == 0
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert_forwarded_sum(report)
     return report
+
+
+def assert_forwarded_sum(report: dict[str, Any]) -> None:
+    """Every frame that a forwarder received is in one place."""
+    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+
+
+def assert_sums(report: dict[str, Any]) -> None:
+    """Every frame that a forwarder received is in one place, and so is every frame that a program of it was given."""
+    assert_forwarded_sum(report)
+    for row in report["programs"]:
+        assert row["in"] == row["passed"] + row["out"] + row["invalid"] + sum(row["drops"].values())
+
+
+def assert_generated_sum(report: dict[str, Any]) -> None:
+    """Every frame that a generator was asked for is in one place."""
+    assert report["asked"] == report["sent"] + sum(report["drops"].values()) + report["in_flight"]
+
+
+def assert_captured_sum(report: dict[str, Any]) -> None:
+    """Every frame that a capture received is in one place."""
+    places = report["written"] + report["filtered"] + sum(report["drops"].values()) + report["in_flight"]
+    assert report["received"] == places
 
 
 def assert_exact(report: dict[str, Any]) -> None:
     """Every frame is in one place, the model has nothing to complain of, and the flows arrived as they left."""
     assert report["faults"] == 0, [port["faults"] for port in report["ports"]]
     assert report["error"] is None
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert_forwarded_sum(report)
     workers_rx = sum(worker["rx_packets"] for worker in report["workers"])
     chip_drops = report["drops"]["rx_no_descriptor"] + report["drops"]["rx_missed"]
     # What is in flight is in an rx ring, not yet taken by a worker, or in a tx ring.
@@ -163,6 +188,38 @@ def assert_exact(report: dict[str, Any]) -> None:
 def descendants(pid: int) -> list[psutil.Process]:
     """All processes below one."""
     return psutil.Process(pid).children(recursive=True)
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """No descriptor is left to this process; the limit lies just above those that are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, os.listdir("/proc/self/fd")))
+    fillers: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        with suppress(OSError):
+            while len(fillers) <= most:
+                fillers.append(os.dup(0))
+        assert len(fillers) <= most
+        yield
+    finally:
+        for fd in fillers:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def busy_with(cpu: int) -> "Iterator[subprocess.Popen[str]]":
+    """A process that spins on `cpu`, and has begun to."""
+    program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
 
 
 def worker_pids(status: dict[str, Any]) -> list[int]:

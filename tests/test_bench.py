@@ -13,7 +13,6 @@ from textwrap import dedent
 from typing import Any
 from xml.etree import ElementTree as ET
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +24,7 @@ from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turn import turning
 from ixyfwd.errors import IxyfwdError, UsageError
 from tests.bench_cases import GOOD_REPORT
-from tests.support import IXYFWD, ROOT, run
+from tests.support import IXYFWD, ROOT, descendants, run
 
 FIELDS = {"engine", "loop", "program", "batch", "ring", "frame_bytes", "workers", "device", "runs"}
 SPREAD = {"median", "min", "max"}
@@ -185,7 +184,7 @@ def test_a_signal_ends_it_with_what_it_has() -> None:
         assert process.stderr.readline().startswith("run 1/50")
         assert process.stderr.readline().startswith("run 2/50")
         time.sleep(1)
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -23,21 +23,12 @@ from ixyfwd.bench.cost import Case
 from ixyfwd.bench.result import SCHEMA
 from ixyfwd.bench.sides import Side, open_sides
 from ixyfwd.errors import IxyfwdError, UsageError
-from tests.support import IXYFWD, ROOT, run
+from tests.bench_cases import git, quiet
+from tests.support import IXYFWD, ROOT, descendants, run
 
 CASE = Case("native", "fused", "touch", 32, 512)
 SHORT = ("--engine", "native", "--loop", "fused", "--batch", "32")
 IN_CHECKOUT = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="these files are no git checkout")
-
-
-def quiet(text: str) -> None:
-    """Progress that is not shown."""
-
-
-def git(root: Path, *words: str) -> str:
-    done = run("git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@localhost", *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -58,7 +49,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def fake_sides(monkeypatch: pytest.MonkeyPatch) -> tuple[Side, Side]:
+def fake_sides() -> tuple[Side, Side]:
     """Two sides for functions that are given what their runs print."""
     first, second = (Side(name, sys.executable, ROOT, os.environ, {}) for name in "ab")
     return first, second
@@ -347,7 +338,7 @@ def test_a_comparison_has_the_common_schema_and_ctrl_c_leaves_the_pairs_before(b
         for line in process.stderr:
             if line.startswith("cost, pair 3/500"):
                 break
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=60)
     assert process.returncode == 1

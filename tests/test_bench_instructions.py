@@ -32,6 +32,7 @@ from ixyfwd.bench.counts import Counts, count_sides
 from ixyfwd.bench.interpreted import count_loop_instructions
 from ixyfwd.bench.sides import open_sides
 from ixyfwd.errors import UsageError
+from tests.bench_cases import git
 from tests.support import ROOT, run
 
 RECORD = Path("tests", "instructions.json")
@@ -139,14 +140,13 @@ def test_one_instruction_more_per_packet_is_noticed(base: str, tmp_path: Path) -
     """A commit with a `nop` in the fused loop's move of a frame, in a clone: the gate names the loop, and a record
     allows what it says and no more."""
     clone = tmp_path / "clone"
-    git = ("git", "-C", str(clone), "-c", "user.name=t", "-c", "user.email=t@localhost")
-    assert run("git", "clone", "--quiet", "--shared", str(ROOT), str(clone)).returncode == 0
+    git(tmp_path, "clone", "--quiet", "--shared", str(ROOT), str(clone))
     line = "\t\ttx[i].q0 = addresses[id];\n"
     (source,) = (path for path in clone.glob("ixyfwd/**/_c/forward.[ch]") if line in path.read_text(encoding="utf-8"))
     code = source.read_text(encoding="utf-8")
     assert code.count(line) == 1
     source.write_text(code.replace(line, line + '\t\t__asm__ volatile("nop");\n'), encoding="utf-8")
-    assert run(*git, "commit", "--quiet", "--all", "--message", "Wait a little").returncode == 0
+    git(clone, "commit", "--quiet", "--all", "--message", "Wait a little")
     case = Case("native", "fused", "touch", 32, 512)
     counts = counted("HEAD~1", "HEAD", [case], clone)
     (one,) = counts

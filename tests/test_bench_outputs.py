@@ -19,18 +19,20 @@ from ixyfwd.bench.options import check_outputs
 from ixyfwd.bench.result import as_table, device_of, result, spread
 from ixyfwd.bench.turn import turning
 from ixyfwd.errors import IxyfwdError
+from tests.bench_cases import quiet
 from tests.support import ROOT, run
 
 SHORT_COST = ("bench", "cost", "--engine", "native", "--loop", "fused", "--batch", "32,64", "--runs", "1")
 CASE = cost.Case("native", "fused", "touch", 32, 512)
+OUTPUTS = {"--csv": "rows", "--svg": "plot"}
+WRITING = [
+    *((command, "--csv") for command in ("throughput", "latency", "rfc2544", "soak")),
+    *((command, "--svg") for command in ("throughput", "latency")),
+]
 
 
 def ixyfwd(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return run(sys.executable, "-m", "ixyfwd", *arguments)
-
-
-def quiet(text: str) -> None:
-    """Progress that nobody sees."""
 
 
 def test_rows_as_csv_on_standard_output() -> None:
@@ -50,15 +52,16 @@ def test_files_are_the_owners_own(tmp_path: Path) -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in (rows, plot)] == [0o600, 0o600]
 
 
-@pytest.mark.parametrize("option", ["--csv", "--svg"])
+@pytest.mark.parametrize(("command", "option"), WRITING)
 @pytest.mark.parametrize(("name", "reason"), [("", "Is a directory"), ("no/file", "there is no directory")])
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(
-    tmp_path: Path, option: str, name: str, reason: str
+    tmp_path: Path, command: str, option: str, name: str, reason: str
 ) -> None:
-    done = ixyfwd("bench", "throughput", option, str(tmp_path / name))
+    done = ixyfwd("bench", command, option, str(tmp_path / name))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert str(tmp_path / name) in line and "cannot be written" in line and reason in line
+    assert str(tmp_path / name) in line and f"the {OUTPUTS[option]} cannot be written: {reason}" in line
+    assert "Traceback" not in line
     assert done.stdout == ""
 
 
@@ -166,7 +169,7 @@ def test_efficiency_compares_what_is_alike() -> None:
     assert all("by_hand_efficiency" not in r for r in rows)
 
 
-def test_a_driver_that_keeps_frames_gives_no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_keeps_frames_gives_no_cost() -> None:
     with turning("vector", 32, ring=128) as table:
         assert table.turn() > 0
         table._turn = lambda empty: (0, 0)

@@ -22,7 +22,18 @@ import pytest
 
 from ixyfwd.model.client import ModelClient
 from ixyfwd.supervisor.instance import runtime_dir
-from tests.support import IXYFWD, Instance, environment, eventually, report_of, run
+from tests.support import (
+    IXYFWD,
+    Instance,
+    assert_captured_sum,
+    assert_forwarded_sum,
+    assert_generated_sum,
+    descendants,
+    environment,
+    eventually,
+    report_of,
+    run,
+)
 
 END_S = 60.0  # generous: a hang is the fault, not a slow machine
 F_SETPIPE_SZ = 1031
@@ -45,18 +56,21 @@ class Running:
             case "start":
                 return ["start", "--instance", self.instance]
             case "generate":
-                return ["generate", "sim:p0", "--rate", "1000"]
+                return ["generate", "sim:p0", "--rate", "1000", "--instance", self.instance]
             case "capture":
-                return ["capture", "sim:p0"]
+                return ["capture", "sim:p0", "--instance", self.instance]
             case "model":
                 return ["model", "--port", f"p0={self.folder}/p0.sock", "--wire", "generator", "--verbose"]
         return ["bench", "soak", "--duration", "60s", "--rate", "1e4"]
 
-    def launch(self, *more: str, **options: Any) -> "subprocess.Popen[str]":
-        """In the background, in a session of its own; killed with everything below it when the test ends."""
+    def launch(self, *more: str, before: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
+        """In the background, in a session of its own, by the command `before`; killed with everything below it when
+        the test ends."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True, **options}
-        process = subprocess.Popen([*IXYFWD, *self.words(), *more], text=True, **options)
+        process = subprocess.Popen([*before, *IXYFWD, *self.words(), *more], text=True, **options)
         self.stack.callback(kill, process)
+        if self.command == "bench":
+            self.instance = f"bench-{process.pid}"  # the name that it takes: it has no option for one
         return process
 
     def wait_for_the_run(self, process: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -64,18 +78,15 @@ class Running:
 
         def children() -> list[psutil.Process]:
             assert process.poll() is None, process.communicate()
-            return psutil.Process(process.pid).children(recursive=True)
+            return descendants(process.pid)
 
         wanted = 1 if self.command == "model" else 2
         eventually(lambda: len(children()) >= wanted, "its children run", END_S)
         if self.command == "model":
             eventually((self.folder / "p0.sock.control").exists, "the model listens", END_S)
             ModelClient(str(self.folder / "p0.sock.control")).close()
-        elif self.command == "start":
-            instance = Instance(self.instance)
-            eventually(instance.running, "the instance runs", END_S)
         else:
-            time.sleep(1.0)  # it has no control socket with a name that can be known
+            eventually(Instance(self.instance).running, "the instance runs", END_S)
         return children()
 
     def assert_nothing_left(self, children: Sequence[psutil.Process]) -> None:
@@ -86,7 +97,7 @@ class Running:
 
 def kill(process: "subprocess.Popen[str]") -> None:
     if process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
+        for child in descendants(process.pid):
             child.kill()
         process.kill()
     process.wait()
@@ -114,12 +125,11 @@ def assert_account(report: dict[str, Any]) -> None:
     """Every frame is in one place."""
     assert report["error"] is None
     if "received" in report:
-        rest = sum(report["drops"].values()) + report["in_flight"]
-        assert report["received"] == report["written"] + report["filtered"] + rest
+        assert_captured_sum(report)
     elif "asked" in report:
-        assert report["asked"] == report["sent"] + sum(report["drops"].values()) + report["in_flight"]
+        assert_generated_sum(report)
     elif "rx_packets" in report:
-        assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+        assert_forwarded_sum(report)
 
 
 @pytest.fixture
@@ -170,24 +180,22 @@ def test_a_signal_to_the_group_of_a_bench_ends_it_with_what_it_has(make: Make) -
 
 
 def test_timeout_of_coreutils_sees_an_orderly_end(make: Make) -> None:
-    line = ["timeout", "--preserve-status", "3", *IXYFWD, *make("start").words(), "--json"]
-    done = run(*line)
-    assert done.returncode == 0, done.stderr
-    assert_account(report_of(done.stdout))
+    """It passes a signal on to the command, then to the group, as at the end of its time."""
+    running = make("start")
+    process = running.launch("--json", before=["timeout", "--preserve-status", "1000"])
+    children = running.wait_for_the_run(process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=END_S)
+    assert process.returncode == 0, err
+    assert_account(report_of(out))
+    running.assert_nothing_left(children)
 
 
 @pytest.mark.parametrize("command", RUNS)
 def test_signals_that_were_ignored_stop_no_run(make: Make, command: str) -> None:
     """`nohup`, `trap '' INT`, a background job of a shell: through a real shell."""
     running = make(command)
-    process = subprocess.Popen(
-        ["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh", *IXYFWD, *running.words(), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    running.stack.callback(kill, process)
+    process = running.launch("--json", before=["sh", "-c", "trap '' HUP INT; exec \"$@\"", "sh"])
     children = running.wait_for_the_run(process)
     for number in (signal.SIGHUP, signal.SIGINT):
         os.killpg(process.pid, number)
@@ -212,7 +220,7 @@ def test_a_signal_at_any_moment_of_the_beginning_leaves_nothing_behind(make: Mak
     for step in range(8):
         process = running.launch("--quiet")
         time.sleep(0.03 + 0.08 * step)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        family = [psutil.Process(process.pid), *descendants(process.pid)]
         process.send_signal(number)
         out, err = process.communicate(timeout=END_S)
         codes.add(process.returncode)
@@ -242,7 +250,7 @@ def test_a_reader_that_does_not_read_holds_up_no_run(
         process.send_signal(signal.SIGTERM)
     else:
         eventually(lambda: psutil.Process(process.pid).children(), "its children run")
-        children = psutil.Process(process.pid).children(recursive=True)
+        children = descendants(process.pid)
     out, err = process.communicate(timeout=END_S)
     assert process.returncode == 0, err
     if "stdout" not in streams:
@@ -275,7 +283,7 @@ def test_a_capture_whose_reader_does_not_read_ends(make: Make, stuck: int, how: 
     running.assert_nothing_left([])
 
 
-def test_what_was_left_out_is_counted_where_reading_goes_on(make: Make, tmp_path: Path) -> None:
+def test_what_was_left_out_is_counted_where_reading_goes_on(make: Make) -> None:
     """No line is torn: every line is one that was written whole."""
     running = make("model")
     reading, writing = os.pipe()
@@ -411,12 +419,12 @@ def test_a_reader_that_goes_stops_a_run_in_order(make: Make, command: str) -> No
     """`| head -1`."""
     running = make(command)
     process = running.launch()
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
     assert process.stdout.readline()
     process.stdout.close()
-    children = psutil.Process(process.pid).children(recursive=True)
-    err = process.stderr.read()
-    assert process.wait(END_S) == 0, err
+    children = descendants(process.pid)
+    _, err = process.communicate(timeout=END_S)
+    assert process.returncode == 0, err
     assert err == ""
     running.assert_nothing_left(children)
 

@@ -2,11 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from ixyfwd.telemetry.snapshot import Report
 from tests.support import (
     Instance,
     assert_exact,
+    busy_with,
     config_text,
     start_for_report,
     terminated_for_report,
@@ -48,19 +45,6 @@ def unlimited_estimate(report: dict[str, Any]) -> float:
 
 def config_of(tmp_path: Path, forward: str = "", wire: str = GENERATOR) -> str:
     return write_config(tmp_path / "config.toml", config_text([wire, wire], forward=forward, cpu="workers = 1"))
-
-
-@contextmanager
-def busy_with(cpu: int) -> Iterator[None]:
-    """A process that spins on `cpu`."""
-    program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            yield
-        finally:
-            process.kill()
 
 
 @pytest.mark.slow

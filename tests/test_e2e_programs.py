@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Instance, eventually, report_of
+from tests.support import Instance, assert_forwarded_sum, assert_sums, eventually, report_of
 
 COUNT = 2000
 CONFIG = """[[port]]
@@ -38,9 +38,7 @@ def write(folder: Path, program: str, settings: str = "", engine: str = "native"
 
 def check_sums(report: dict[str, Any]) -> None:
     """The account of the run, that of each program, and the generators' own."""
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
-    for row in report["programs"]:
-        assert row["in"] == row["passed"] + row["out"] + row["invalid"] + sum(row["drops"].values())
+    assert_sums(report)
     assert report["sink"]["lost"] == sum(report["drops"].values()) + report["in_flight"]
 
 
@@ -95,7 +93,7 @@ def test_a_worker_that_is_killed_takes_no_frame_out_of_the_account(instance: Ins
     out, _ = process.communicate(timeout=30)
     report = report_of(out)
     assert process.returncode == 1 and "SIGKILL" in report["error"]
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert_forwarded_sum(report)
 
 
 def test_a_report_for_people_has_a_row_per_program(instance: Instance, tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ buffers are in test_engine_segments.py.
 
 import mmap
 import struct
-from collections.abc import Callable
-from functools import partial
 
 import pytest
 
@@ -18,27 +16,16 @@ from ixyfwd.memory.arena import create_arena
 from ixyfwd.memory.layout import compute_layout
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.telemetry.counters import PortWord
-from tests.fake_nic import ENGINES, Frame, Rig, port_of
-
-MakeRig = Callable[..., Rig]
+from tests.fake_nic import EVERY_ENGINE, Frame, MakeRig, Rig, port_of
 
 RXE = 1 << 29
 IPE = 1 << 31
 
 
-@pytest.fixture(params=(*ENGINES, "naive"))
+@pytest.fixture(params=EVERY_ENGINE)
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
-
-
-@pytest.fixture(
-    params=[*((name, False) for name in (*ENGINES, "naive")), *((name, True) for name in ENGINES)],
-    ids=lambda of: f"{of[0]}-segmented" if of[1] else of[0],
-)
-def make_rig(request: pytest.FixtureRequest) -> MakeRig:
-    name, segmented = request.param
-    return partial(Rig, name, segmented=segmented)
 
 
 def frames(first: int, n: int) -> list[Frame]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ixyfwd.programs.work import Place, bind_program
 from ixyfwd.telemetry.counters import PORT_BLOCK_WORD, PORT_BLOCK_WORDS, PortWord
-from tests.fake_nic import ENGINES, Frame, Rig
+from tests.fake_nic import ENGINES, EVERY_ENGINE, Frame, Rig
 from tests.support import ROOT
 
 LENGTHS = st.integers(60, 1518)
@@ -75,7 +75,7 @@ def test_both_engines_leave_the_same_bytes(
         assert a == b, f"step {step}"
 
 
-@pytest.mark.parametrize("engine", (*ENGINES, "naive"))
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_touch_increments_one_byte_of_frames_that_have_it(engine: str) -> None:
     rig = Rig(engine, ports=2)
     rig.start()

@@ -5,15 +5,12 @@ import pytest
 from ixyfwd.engine.contract import FusingEngine
 from ixyfwd.engine.verdict import drop_for, out_of
 from ixyfwd.errors import UsageError
-from tests.fake_nic import ENGINES, Frame, Rig
+from tests.fake_nic import Frame, MakeRig, Rig
 
 
-@pytest.mark.parametrize(
-    ("engine", "segmented"), [*((name, False) for name in (*ENGINES, "naive")), *((name, True) for name in ENGINES)]
-)
-def test_each_port_finds_the_buffers_at_its_own_addresses(engine: str, segmented: bool) -> None:
+def test_each_port_finds_the_buffers_at_its_own_addresses(make_rig: MakeRig) -> None:
     """The fake devices refuse any other. Buffers go around: received by one port, sent by the other, and back."""
-    rig = Rig(engine, ports=2, segmented=segmented, apart=True)
+    rig = make_rig(ports=2, apart=True)
     rig.start()
     batch = rig.engine.new_batch(32)
     for n in range(40):

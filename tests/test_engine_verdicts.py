@@ -1,8 +1,5 @@
 """Verdicts: counted, carried out and accounted for, alike in all engines."""
 
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +7,8 @@ from hypothesis import strategies as st
 from ixyfwd.engine import verdict
 from ixyfwd.engine.verdict import PASS, drop_for, out_of
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_COUNTERS, PortWord, ProgramWord
-from tests.fake_nic import ENGINES, Frame, Rig
+from tests.fake_nic import ENGINES, EVERY_ENGINE, KINDS, Frame, MakeRig, Rig
 
-MakeRig = Callable[..., Rig]
 FORWARDED = {ProgramWord.PASSED, ProgramWord.OUT}
 INVALID = [3 << 24, 0xFF << 24, out_of(7), drop_for(DROP_CAUSES), 1 << 8, out_of(1) | 1 << 23, drop_for(0) | 1 << 8]
 VERDICTS = st.one_of(
@@ -22,15 +18,6 @@ VERDICTS = st.one_of(
     st.sampled_from(INVALID),
     st.integers(0, 2**32 - 1),
 )
-
-
-@pytest.fixture(
-    params=[*((name, False) for name in (*ENGINES, "naive")), *((name, True) for name in ENGINES)],
-    ids=lambda of: f"{of[0]}-segmented" if of[1] else of[0],
-)
-def make_rig(request: pytest.FixtureRequest) -> MakeRig:
-    name, segmented = request.param
-    return partial(Rig, name, segmented=segmented)
 
 
 def word_of(value: int, ports: int) -> int:
@@ -78,15 +65,12 @@ def test_a_batch_passes_unless_a_program_says_otherwise(make_rig: MakeRig) -> No
     rig.check(batch)
 
 
-@pytest.mark.parametrize(
-    "kind", [*(f"{name}" for name in (*ENGINES, "naive")), *(f"{name}-segmented" for name in ENGINES)]
-)
+@pytest.mark.parametrize("kind", KINDS)
 @given(verdicts=st.lists(VERDICTS, min_size=1, max_size=40), index=st.integers(0, 15), passed_to=st.integers(0, 2))
 def test_every_verdict_is_counted_once_and_every_frame_goes_where_it_says(
     kind: str, verdicts: list[int], index: int, passed_to: int
 ) -> None:
-    name, _, segmented = kind.partition("-")
-    rig = Rig(name, ports=3, segmented=bool(segmented))
+    rig = KINDS[kind](ports=3)
     rig.start()
     batch = rig.engine.new_batch(64)
     lengths = [60 + i for i in range(len(verdicts))]
@@ -161,7 +145,7 @@ def test_a_full_ring_drops_the_rest_and_counts_it(make_rig: MakeRig) -> None:
     rig.check(batch)
 
 
-@pytest.mark.parametrize("name", (*ENGINES, "naive"))
+@pytest.mark.parametrize("name", EVERY_ENGINE)
 @given(
     lengths=st.lists(st.integers(56, 200), min_size=1, max_size=40),
     every=st.one_of(st.none(), st.integers(0, 5)),

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from ixyfwd.host.doctor_measure import measured_rows
 from ixyfwd.host.doctor_watch import Distance, Seen, User, account_of, watch_machine
 from ixyfwd.probe.pauses import Watched
 from tests.doctor_fake import build
+from tests.support import busy_with
 
 Capture = pytest.CaptureFixture[str]
 OK, WARN, UNKNOWN = State.OK, State.WARN, State.UNKNOWN
@@ -163,14 +161,8 @@ def test_wrong_times_are_wrong_use(arguments: list[str], said: str, capsys: Capt
 def test_a_busy_process_makes_pauses_and_is_named() -> None:
     """On this machine: a process that spins on the same CPU takes its share of it."""
     cpu = min(os.sched_getaffinity(0))
-    program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as busy:
-        try:
-            assert busy.stdout is not None
-            busy.stdout.readline()
-            seen = watch_machine(Need(workers=(cpu,), ring_fill_us=34.4), 0.5)
-        finally:
-            busy.send_signal(signal.SIGKILL)
+    with busy_with(cpu) as busy:
+        seen = watch_machine(Need(workers=(cpu,), ring_fill_us=34.4), 0.5)
     account = account_of(seen.watched[cpu], 34.4)
     assert account.pauses_per_s > 0
     assert account.paused_share > 0.1

@@ -16,6 +16,7 @@ import pytest
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError, IxyfwdError, UsageError
 from ixyfwd.kit.lineclient import LineClient, Peer
 from tests.kit_desk import LONG_ANSWER, Desk
+from tests.support import eventually
 
 PEER = Peer("the desk 'a'", "no desk 'a' is open", "open it", gone=DeviceGoneError, late=DeviceTimeoutError)
 LONG_S = 30.0
@@ -233,8 +234,7 @@ def test_what_the_server_says_unasked_is_not_the_answer(path: str) -> None:
     with closing(Server(path, refuse, OK)) as server:
         client = LineClient(path, PEER, LONG_S)
         client.connect()
-        while not server.connections:
-            time.sleep(0.001)
+        eventually(lambda: server.connections, "the server has hung up")
         assert client.request("stats") == {"ok": True}
         client.close()
 

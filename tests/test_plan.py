@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixyfwd.config.default import default_config
-from ixyfwd.config.schema import Config, CpuConfig, ForwardConfig, PortConfig, RssConfig
+from ixyfwd.config.schema import Config, CpuConfig, ForwardConfig, Idle, PortConfig, RssConfig
 from ixyfwd.nic.options import FlowControl
 from ixyfwd.plan.make import Machine, device_kind, make_plan
 from ixyfwd.plan.plan import Plan
@@ -82,3 +82,10 @@ def test_each_key_of_the_configuration_arrives() -> None:
         "interrupt",
     )
     assert make_plan(Config(ports, ()), Machine((0,))).interrupt_interval_us is None
+
+
+@pytest.mark.parametrize("idle", ["spin", "adaptive", "sleep"])
+def test_no_other_idle_policy_asks_for_interrupts(idle: Idle) -> None:
+    ports = (PortConfig("a", DEVICES["card"]),)
+    plan = make_plan(Config(ports, (), forward=ForwardConfig(idle=idle)), Machine((0,)))
+    assert (plan.loop.idle, plan.interrupt_interval_us) == (idle, None)

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,6 @@ from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.telemetry.snapshot import Snapshot
 from tests.driver_fake import FakeFunction
 from tests.plans import plan_of, port_of
-from tests.test_supervisor_parts import runtime
-
-__all__ = ["runtime"]  # a fixture
 
 
 class Run:
@@ -44,7 +42,7 @@ def answer(client: socket.socket) -> Any:
 
 
 @pytest.fixture
-def run(runtime: Any) -> Iterator[Run]:
+def run(runtime: Path) -> Iterator[Run]:
     function = FakeFunction()
     plan = plan_of(PortConfig("a", function.address))
     forwarder = Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0)

@@ -4,27 +4,15 @@ import os
 import signal
 import socket
 import stat
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError
-from ixyfwd.supervisor import instance as instance_module
 from ixyfwd.supervisor.client import request
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.signals import StopSignals
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Run-time directories below a temporary one with a short name, because of the sockets in them."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as base:
-        run = Path(base) / "run"
-        monkeypatch.setattr(instance_module, "runtime_dir", lambda name: run / name)
-        yield run
 
 
 def test_one_instance_per_name(runtime: Path) -> None:

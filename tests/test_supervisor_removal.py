@@ -13,9 +13,6 @@ from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from tests.driver_fake import FakeFunction
 from tests.plans import plan_of, port_of
-from tests.test_supervisor_parts import runtime
-
-__all__ = ["runtime"]  # a fixture
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A NIC family that the project does not have: a folder, and nothing else changes. See `toy_family/__init__.py`."""
 
-import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, run
+from tests.fake_nic import EVERY_ENGINE
+from tests.support import ROOT, assert_sums, report_of
+from tests.toys import copy_tree, ixyfwd, run_in
 
 TOY = ROOT / "tests" / "toy_family"
 FRAMES = 1500  # that arrive at each toy port
@@ -35,35 +35,26 @@ GENERATOR = '"sim:b"\nwire = { kind = "generator", flows = 8, frame = [64, 1518]
 @pytest.fixture(scope="module", name="copy")
 def copy_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the family in it. It has no C, so that what is compiled here is copied, too."""
-    top = tmp_path_factory.mktemp("toys")
-    shutil.copytree(ROOT / "ixyfwd", top / "ixyfwd", ignore=shutil.ignore_patterns("__pycache__"))
+    top = copy_tree(tmp_path_factory.mktemp("toys"), "ixyfwd")
     shutil.copytree(TOY, top / "ixyfwd" / "nic" / "toy", ignore=shutil.ignore_patterns("__pycache__"))
     return top
-
-
-def ixyfwd(copy: Path, *arguments: str) -> tuple[int, str, str]:
-    """`ixyfwd ARGUMENTS` of the copy; exit code and output."""
-    done = run(*IXYFWD, *arguments, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)})
-    return done.returncode, done.stdout, done.stderr
 
 
 def forward(
     copy: Path, *how_long: str, b: str, engine: str = "native", forward: str = "", frames: int = FRAMES
 ) -> dict[str, Any]:
     """The final report of a run with toy port `a` linked to port `b`; its sums were checked."""
-    (copy / "toys.toml").write_text(LINKED.format(b=b, engine=engine, forward=forward, frames=frames))
-    code, out, err = ixyfwd(copy, "start", "-c", "toys.toml", *how_long, "--json")
+    config = LINKED.format(b=b, engine=engine, forward=forward, frames=frames)
+    code, out, err = ixyfwd(copy, "start", "-c", "toy.toml", *how_long, "--json", config=config)
     assert code == 0, err
-    report: dict[str, Any] = json.loads(out.splitlines()[-1])
+    report = report_of(out)
     check_sums(report)
     return report
 
 
-def check_sums(report: Mapping[str, Any]) -> None:
+def check_sums(report: dict[str, Any]) -> None:
     """The account of the run, that of each port against the workers', and that of each program."""
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
-    for row in report["programs"]:
-        assert row["in"] == row["passed"] + row["out"] + row["invalid"] + sum(row["drops"].values())
+    assert_sums(report)
     assert report["troubles"] == [] and report["faults"] == 0
 
 
@@ -73,7 +64,7 @@ def row(report: Mapping[str, Any], port: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["native", "vector", "naive"])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_two_toys_forward_to_each_other(copy: Path, engine: str) -> None:
     report = forward(copy, "--duration", "2", b=f'"toy:b/{FRAMES}"', engine=engine)
     assert (report["loop"], report["engine"]) == ("python", engine)
@@ -89,7 +80,7 @@ def test_two_toys_forward_to_each_other(copy: Path, engine: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["native", "vector", "naive"])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_what_a_stuck_toy_was_given_is_in_flight_by_its_own_rule(copy: Path, engine: str) -> None:
     report = forward(copy, "--duration", "2", b=f'"toy:b/0/{FRAMES - 400}"', engine=engine)
     assert report["tx_packets"] == row(report, "b")["tx_packets"] == FRAMES - 400
@@ -106,7 +97,7 @@ def test_every_worker_has_a_queue_of_every_toy(copy: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["native", "vector", "naive"])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_a_link_between_two_families_takes_the_way_of_batches(copy: Path, engine: str) -> None:
     """Its ports find the arena at different addresses, have rings of different kinds and different doorbells."""
     report = forward(copy, "--until-done", b=GENERATOR, engine=engine)
@@ -121,14 +112,14 @@ def test_a_link_between_two_families_takes_the_way_of_batches(copy: Path, engine
 
 @pytest.mark.slow
 def test_a_fused_loop_is_refused_where_there_is_none(copy: Path) -> None:
-    (copy / "toys.toml").write_text(LINKED.format(b=GENERATOR, engine="native", forward='loop = "fused"', frames=1))
-    code, _, err = ixyfwd(copy, "start", "-c", "toys.toml", "--duration", "1")
+    config = LINKED.format(b=GENERATOR, engine="native", forward='loop = "fused"', frames=1)
+    code, _, err = ixyfwd(copy, "start", "-c", "toy.toml", "--duration", "1", config=config)
     assert code == 2
     assert err.endswith('but the ports are of ixgbe and toy; expected "auto" or "python"\n'), err
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["native", "vector", "naive"])
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_verdicts_hold_for_toys(copy: Path, engine: str) -> None:
     """Frames are 64 to 1063 bytes with CRC; the program drops what is short, and every third of the rest."""
     wanted = 'program = ["drop", "touch"]\n[program.drop]\nshorter_than = 100\nevery = 3'
@@ -145,7 +136,7 @@ def test_toys_are_captured_from_but_generate_nothing(copy: Path, tmp_path: Path)
     file = tmp_path / "toy.pcap"
     code, out, err = ixyfwd(copy, "capture", "toy:a/200", "-w", str(file), "--count", "100", "--json")
     assert code == 0, err
-    report = json.loads(out.splitlines()[-1])
+    report = report_of(out)
     assert report["written"] == 100
     code, _, err = ixyfwd(copy, "generate", "toy:a/0", "--count", "10")
     wanted = "workers generate no frames on ports of family toy; use a port of another family"
@@ -168,7 +159,7 @@ port = EnginePort("toy", pages, CallBell(2), CallBell(2))
 open_engine("native", EngineMemory(memoryview(bytearray(whole.size)), whole.workers[0], [port]))
 print(*sorted(name for name in sys.modules if name.startswith("ixyfwd.nic.")))
 """
-    done = run(sys.executable, "-c", code, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)})
+    done = run_in(copy, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     loaded = {name for name in done.stdout.split() if name.startswith("ixyfwd.nic.toy") or "ixgbe" in name}
     assert loaded == {f"ixyfwd.nic.toy{name}" for name in ("", ".rings", ".descriptors", ".limits")}

@@ -1,16 +1,13 @@
 """A counter that the project does not have: a row and what counts, and nothing else changes."""
 
 import json
-import os
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, run
+from tests import toys
+from tests.support import last_object
 
-BUILD_TIMEOUT_S = 600.0
 TEXT = "Rounds that a toy has counted."
 ROWS = {  # behind the last row of a block
     "    POLLS = 16,": f'    TOY_ROUNDS = 10, Scope.WORKER, Kind.COUNTER, "rounds", "{TEXT}"\n',
@@ -48,10 +45,7 @@ def insert(path: Path, before: str, text: str) -> None:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the rows in it, compiled and described there."""
-    top = tmp_path_factory.mktemp("toy")
-    for folder in ("ixyfwd", "scripts", "docs"):
-        stale = shutil.ignore_patterns("__pycache__", "words.h", "_native*.so", "_native.c")
-        shutil.copytree(ROOT / folder, top / folder, ignore=stale)
+    top = toys.copy_tree(tmp_path_factory.mktemp("toy"), "ixyfwd", "scripts", "docs", stale=("words.h",))
     for before, text in ROWS.items():
         insert(top / "ixyfwd" / "telemetry" / "counters.py", before, text)
     sources = sorted((top / "ixyfwd").rglob("_c/[!_]*.[ch]"))
@@ -59,27 +53,25 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (source,) = [path for path in sources if beside in path.read_text()]
         insert(source, beside, counts + "\n\t")
     for script in ("build_inplace.py", "describe.py"):
-        done = run(sys.executable, f"scripts/{script}", cwd=top, timeout_s=BUILD_TIMEOUT_S)
-        assert done.returncode == 0, done.stderr[-4000:]
+        toys.run_script(top, script)
     return top
 
 
 def ixyfwd(copy: Path, *arguments: str, program: str = "xconnect") -> str:
     """The output of `ixyfwd ARGUMENTS` of the copy."""
-    (copy / "toy.toml").write_text(CONFIG.format(program=program))
-    done = run(*IXYFWD, *arguments, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, out, err = toys.ixyfwd(copy, *arguments, config=CONFIG.format(program=program))
+    assert code == 0, err
+    return out
 
 
 @pytest.mark.slow
 def test_it_is_counted_in_c_and_reported(copy: Path) -> None:
     start = ("start", "-c", "toy.toml", "--until-done", "--json")
-    workers = json.loads(ixyfwd(copy, *start).splitlines()[-1])["workers"]
+    workers = last_object(ixyfwd(copy, *start))["workers"]
     assert all(worker["toy_rounds"] == worker["polls"] > 0 for worker in workers)
     assert all(worker["toy_frames"] == worker["rx_packets"] for worker in workers)
     assert sum(worker["toy_frames"] for worker in workers) > 0
-    (program,) = json.loads(ixyfwd(copy, *start, program="drop").splitlines()[-1])["programs"]
+    (program,) = last_object(ixyfwd(copy, *start, program="drop"))["programs"]
     assert program["toy_verdicts"] == program["in"] > 0
 
 

@@ -1,17 +1,13 @@
 """A program that the project does not have: a folder, and nothing else changes."""
 
 import json
-import os
-import shutil
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, report_of, run
-
-BUILD_TIMEOUT_S = 600.0
+from tests import toys
+from tests.support import assert_sums, report_of
 
 FILES = {
     "__init__.py": '"""Sort: long frames back out of the port that they came from, the others on, some dropped."""\n',
@@ -100,35 +96,19 @@ program = ["sort", "touch"]
 back_from = 1518
 """
 
+ixyfwd = partial(toys.ixyfwd, config=CONFIG)
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the program in it, compiled there."""
-    top = tmp_path_factory.mktemp("toy")
-    shutil.copytree(ROOT / "ixyfwd", top / "ixyfwd", ignore=shutil.ignore_patterns("__pycache__"))
-    (top / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "build_inplace.py", top / "scripts")
+    top = toys.copy_tree(tmp_path_factory.mktemp("toy"), "ixyfwd", "scripts")
     for name, text in FILES.items():
         path = top / "ixyfwd" / "programs" / "sort" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    built = run(sys.executable, "scripts/build_inplace.py", "programs", cwd=top, timeout_s=BUILD_TIMEOUT_S)
-    assert built.returncode == 0, built.stderr[-4000:]
+    toys.run_script(top, "build_inplace.py", "programs")
     return top
-
-
-def ixyfwd(copy: Path, *arguments: str, config: str = CONFIG) -> tuple[int, str, str]:
-    """`ixyfwd ARGUMENTS` of the copy; exit code and output."""
-    (copy / "toy.toml").write_text(config)
-    done = run(*IXYFWD, *arguments, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)})
-    return done.returncode, done.stdout, done.stderr
-
-
-def check_sums(report: dict[str, Any]) -> None:
-    """The account of the run, and that of each program."""
-    assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
-    for row in report["programs"]:
-        assert row["in"] == row["passed"] + row["out"] + row["invalid"] + sum(row["drops"].values())
 
 
 @pytest.mark.slow
@@ -136,7 +116,7 @@ def test_its_verdicts_are_carried_out_and_every_sum_closes(copy: Path) -> None:
     code, out, err = ixyfwd(copy, "start", "-c", "toy.toml", "--until-done", "--json")
     assert code == 0, err
     report = report_of(out)
-    check_sums(report)
+    assert_sums(report)
     sort, touch = report["programs"]
     assert (sort["name"], touch["name"], report["loop"]) == ("sort", "touch", "python")
     assert sort["in"] > 0 and sort["out"] == sort["counters"]["back"] > 0 and not sort["invalid"]

@@ -19,11 +19,10 @@ from ixyfwd.memory.pool import NO_BUFFER
 from ixyfwd.nic.limits import widest_of
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.telemetry.counters import PortWord, ProgramWord
-from tests.fake_nic import FakePort, Frame, Rig, port_of
+from tests.fake_nic import EVERY_ENGINE, FakePort, Frame, Rig, port_of
 from tests.support import ROOT
 
 BASE = 7 << 40
-EVERY_ENGINE = ("native", "vector", "naive")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,15 +1,12 @@
 """A kind of wire that the project does not have: one Python file and one C file, and nothing else changes."""
 
-import os
-import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support import IXYFWD, ROOT, report_of, run
-
-BUILD_TIMEOUT_S = 600.0
+from tests import toys
+from tests.support import assert_forwarded_sum, report_of
 
 PYTHON = '''"""The mirror wire: what the port sends comes back to it."""
 
@@ -143,27 +140,17 @@ wire = { kind = "generator", flows = 8, rate = 1e5, count = 2000 }
 ports = ["far", "near"]
 """
 
+ixyfwd = partial(toys.ixyfwd, config=CONFIG)
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the mirror in it, compiled there."""
-    top = tmp_path_factory.mktemp("toy")
-    stale = shutil.ignore_patterns("__pycache__", "_datapath*.so", "_datapath.c")
-    shutil.copytree(ROOT / "ixyfwd", top / "ixyfwd", ignore=stale)
-    (top / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "build_inplace.py", top / "scripts")
+    top = toys.copy_tree(tmp_path_factory.mktemp("toy"), "ixyfwd", "scripts", stale=("_datapath*.so", "_datapath.c"))
     (top / "ixyfwd" / "model" / "wires" / "mirror.py").write_text(PYTHON)
     (top / "ixyfwd" / "model" / "_c" / "mirror.c").write_text(C)
-    built = run(sys.executable, "scripts/build_inplace.py", "model", cwd=top, timeout_s=BUILD_TIMEOUT_S)
-    assert built.returncode == 0, built.stderr[-4000:]
+    toys.run_script(top, "build_inplace.py", "model")
     return top
-
-
-def ixyfwd(copy: Path, *arguments: str, config: str = CONFIG) -> tuple[int, str, str]:
-    """`ixyfwd ARGUMENTS` of the copy; exit code and output."""
-    (copy / "toy.toml").write_text(config)
-    done = run(*IXYFWD, *arguments, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)})
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.slow
@@ -171,8 +158,8 @@ def test_it_carries_frames_and_the_account_closes(copy: Path) -> None:
     code, out, err = ixyfwd(copy, "start", "-c", "toy.toml", "--duration", "1", "--json")
     assert code == 0, err
     report = report_of(out)
+    assert_forwarded_sum(report)
     drops = sum(report["drops"].values())
-    assert report["rx_packets"] == report["tx_packets"] + drops + report["in_flight"]
     wires = {port["name"]: port["wire"] for port in report["ports"]}
     mirror, sink = wires["far"], report["sink"]
     assert mirror["kind"] == "mirror" and mirror["totals"]["in"] > 0
