@@ -8,12 +8,7 @@ import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.listener import Listener
-
-
-def connected(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(path)
-    return sock
+from tests.siege import connected
 
 
 def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
@@ -32,6 +27,18 @@ def test_a_live_socket_is_left_alone(tmp_path: Path) -> None:
         Listener(str(tmp_path / "s"))
     connected(first.path).close()
     first.close()
+
+
+def test_a_listener_whose_queue_is_full_is_left_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen(0)
+        waiting = connected(path)
+        with pytest.raises(RefusedError, match="another process listens there"):
+            Listener(path)
+        waiting.close()
+    assert os.path.exists(path)
 
 
 def test_the_socket_of_another_listener_is_not_removed(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError, IxyfwdError, RefusedError
+from ixyfwd.kit.loop import Loop
 from ixyfwd.model.client import ModelClient
+from ixyfwd.model.server import REST_S, PortServer
 from ixyfwd.model.spec import ModelSpec
 from ixyfwd.vfiouser.client import Client
 from ixyfwd.vfiouser.protocol import (
@@ -33,8 +35,8 @@ from ixyfwd.vfiouser.protocol import (
     RequestError,
 )
 from ixyfwd.vfiouser.version import our_version
-from tests.model_fakes import FakeDatapath, running_model
-from tests.support import eventually
+from tests.model_fakes import Bench, Clock, FakeDatapath, running_model
+from tests.support import eventually, without_descriptors
 
 PAGE = 4096
 
@@ -508,3 +510,21 @@ def test_a_silent_model_is_a_timeout(tmp_path: Path) -> None:
         client = ModelClient(str(tmp_path / "s"), timeout_s=0.1)
         with pytest.raises(DeviceTimeoutError, match=r"no answer to 'stats' within 0\.1 s"):
             client.stats()
+
+
+def test_without_descriptors_the_port_rests_and_serves_again(tmp_path: Path) -> None:
+    clock = Clock()
+    loop = Loop(lambda: clock.ns / 1e9)
+    served = PortServer(Bench().port, str(tmp_path / "s"), loop)
+    with connected(str(tmp_path / "s")), without_descriptors():
+        for _ in range(3):
+            loop.dispatch()
+        assert not select.select([loop.fd], [], [], 0)[0], "it is called again and again"
+    clock.ns += int(REST_S * 1e9)
+    loop.dispatch()
+    loop.dispatch()
+    assert served.connected
+    served.close()
+    clock.ns += int(REST_S * 1e9)
+    loop.dispatch()
+    loop.close()

@@ -7,24 +7,23 @@ its turns, each of which empties most of a ring: what the scheduler takes away h
 inverse: what one core could do if the device cost nothing.
 """
 
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
 
 from ixyfwd.bench.cachestate import Cache, cache_state, check
+from ixyfwd.bench.callgrind import add_counts, counted
 from ixyfwd.bench.result import Row, spread
 from ixyfwd.bench.turn import FRAME_BYTES, turning
 from ixyfwd.config.schema import EngineName, Loop
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.memory.layout import CRC_BYTES
 from ixyfwd.programs.registry import fusible, programs
 
-CRC_BYTES = 4
+KEY = "instructions_per_packet"
 RUN_TURNS = {"native": 400, "vector": 60, "naive": 12}  # per run: some milliseconds at batch 32
 MOST_TURNS = {"warm": 400, "cold": 100, "memory": 20, "other-core": 100}  # states that take time to make
 COUNTED_TURNS = 8
@@ -88,7 +87,7 @@ def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) 
                     problems.append(f"run {number}: {case}: {error}")
     except KeyboardInterrupt:
         problems.append(f"run {number}: {case}: interrupted")
-    return {case: _row(case, costs) for case, costs in found.items() if costs}, problems
+    return {case: row(case, costs) for case, costs in found.items() if costs}, problems
 
 
 def _run(case: Case) -> float:
@@ -101,7 +100,8 @@ def _run(case: Case) -> float:
         return median(table.turn() for _ in range(turns)) / table.frames
 
 
-def _row(case: Case, costs: Sequence[float]) -> Row:
+def row(case: Case, costs: Sequence[float]) -> Row:
+    """The row of a case, whose runs cost so many ns a packet each."""
     return {
         "engine": case.engine,
         "loop": case.loop,
@@ -142,38 +142,14 @@ def count_total(
     """
     if case.engine != "native":
         raise IxyfwdError(f"{case}: instructions are counted in C functions only; the {case.engine} engine has none")
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        raise IxyfwdError("instructions cannot be counted: there is no valgrind on this machine")
-    with tempfile.TemporaryDirectory(prefix="ixyfwd-callgrind-") as name:
-        out = Path(name) / "out"
-        command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += [f"--toggle-collect={name}" for name in functions or _functions(case)]
-        command += [python, "-m", "ixyfwd.bench.counted", *_words(case)]
-        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)  # noqa: S603
-        frames = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("frames ")]
-        totals = [int(line.split()[1]) for line in _lines(out) if line.startswith(("totals:", "summary:"))]
-    if done.returncode or not frames or not totals or not totals[0]:
-        raise IxyfwdError(f"{case}: callgrind failed with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-    return totals[0], frames[0]
+    toggles = [f"--toggle-collect={name}" for name in functions or _functions(case)]
+    found = counted(case, toggles, python=python, folder=folder, env=env)
+    return sum(found.instructions.values()), found.frames
 
 
 def add_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) -> list[str]:
     """Put `instructions_per_packet` into the rows where it can be counted; returns why it could not elsewhere."""
-    problems: list[str] = []
-    for row in rows.values():
-        row["instructions_per_packet"] = None
-    try:
-        for case, row in rows.items():
-            if case.engine == "native":
-                progress(f"callgrind: {case}")
-                try:
-                    row["instructions_per_packet"] = count_instructions(case)
-                except IxyfwdError as error:
-                    problems.append(str(error))
-    except KeyboardInterrupt:
-        problems.append(f"callgrind: {case}: interrupted")
-    return list(dict.fromkeys(problems))
+    return add_counts(rows, KEY, count_instructions, lambda case: case.engine == "native", progress)
 
 
 def _functions(case: Case) -> list[str]:
@@ -181,13 +157,3 @@ def _functions(case: Case) -> list[str]:
     if case.loop == "fused":
         return [f"{case.program}_forward" if is_op else "forward"]
     return ["rx_burst", "tx_burst", *([f"{case.program}_burst"] if is_op else [])]
-
-
-def _words(case: Case) -> list[str]:
-    return [case.loop, case.program, str(case.batch), str(case.ring)]
-
-
-def _lines(path: Path) -> Iterator[str]:
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file

@@ -25,10 +25,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from ixyfwd.bench import cost
 from ixyfwd.bench.options import numbers
 from ixyfwd.bench.progress import progress
-from ixyfwd.bench.result import Row, as_table, result, spread
-from ixyfwd.bench.turn import FRAME_BYTES, WARM_UP_TURNS, HandTurnedPort, turning
+from ixyfwd.bench.result import Row, as_table, result
+from ixyfwd.bench.turn import WARM_UP_TURNS, HandTurnedPort, turning
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
@@ -38,7 +39,6 @@ RING: Final = 512  # what it has
 MAX_BATCH: Final = RING // 2
 BAR0_BYTES: Final = 1 << 17
 TDT_0: Final = 0x6018  # 82599 datasheet 8.2.3.9.9
-CRC_BYTES: Final = 4
 RUN_TURNS: Final = 12
 
 
@@ -151,21 +151,7 @@ def measure(package: ModuleType, batches: Sequence[int], runs: int, report: Call
 
 
 def _row(engine: str, batch: int, costs: Sequence[float]) -> Row:
-    return {
-        "engine": engine,
-        "loop": "python",
-        "program": "touch",
-        "batch": batch,
-        "ring": RING,
-        "frame_bytes": FRAME_BYTES + CRC_BYTES,
-        "workers": 1,
-        "device": "model",
-        "device_note": "by hand",
-        "cache": "warm",
-        "runs": len(costs),
-        "ns_per_packet": spread(costs),
-        "mpps": spread([1000 / cost for cost in costs], 6),
-    }
+    return {**cost.row(cost.Case("naive", "python", "touch", batch, RING), costs), "engine": engine}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterator
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 
@@ -37,15 +36,6 @@ class Listener:
 
     def fileno(self) -> int:
         return self._socket.fileno()
-
-    def accept(self) -> Iterator[socket.socket]:
-        """The connections that wait, or as many of them as can be taken now."""
-        with contextlib.suppress(OSError):
-            for _ in range(BACKLOG):
-                connection = self.accept_one()
-                if connection is None:
-                    return
-                yield connection
 
     def accept_one(self) -> socket.socket | None:
         """A connection that waits, if one does. Raises OSError if it cannot be taken, for lack of descriptors."""
@@ -81,6 +71,8 @@ def _make_way(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:  # its queue of connections is full: a process listens
+            pass
         except OSError as error:
             raise IxyfwdError(f"cannot listen on {path}: {error.strerror}") from None
     raise RefusedError(f"cannot listen on {path}: another process listens there; stop it or choose another path")

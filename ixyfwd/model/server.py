@@ -2,13 +2,14 @@
 
 import socket
 
-from ixyfwd.kit.listener import Listener
+from ixyfwd.kit.listener import BACKLOG, Listener
 from ixyfwd.kit.loop import Loop
 from ixyfwd.model.port import Port
 from ixyfwd.vfiouser.channel import Channel
 from ixyfwd.vfiouser.server import Session
 
 MAX_REFUSED = 8  # connections that still wait to be told no
+REST_S = 0.25  # between two looks at connections for which no descriptor was left
 
 
 class PortServer:
@@ -21,6 +22,7 @@ class PortServer:
         self._listener = Listener(path)
         self._sessions: dict[int, Session] = {}
         self._owner: Session | None = None
+        self._closed = False
         loop.watch(self._listener.fileno(), self._accept)
 
     @property
@@ -29,8 +31,20 @@ class PortServer:
         return self._owner is not None
 
     def _accept(self) -> None:
-        for connection in self._listener.accept():
+        for _ in range(BACKLOG):
+            try:
+                connection = self._listener.accept_one()
+            except OSError:  # no descriptor is left; those who come wait in the kernel's queue
+                self._listen(False)
+                self._loop.call_at(self._loop.clock() + REST_S, lambda: self._listen(True))
+                return
+            if connection is None:
+                return
             self._take(connection)
+
+    def _listen(self, on: bool) -> None:
+        if not self._closed:
+            self._loop.wait_for(self._listener.fileno(), read=on, write=False)
 
     def _take(self, connection: socket.socket) -> None:
         if len(self._sessions) > MAX_REFUSED:
@@ -59,6 +73,7 @@ class PortServer:
 
     def close(self) -> None:
         """Drop the clients, remove the socket."""
+        self._closed = True
         for session in list(self._sessions.values()):
             self._end(session)
         self._loop.forget(self._listener.fileno())
