@@ -101,13 +101,13 @@ def last_object(output: str) -> dict[str, Any]:
 def report_of(output: str) -> dict[str, Any]:
     """The report or status on the last line, held against the published schema."""
     report = last_object(output)
-    if "engine" in report:  # of a run; others are the model's, or the error of a command that did not get so far
-        check_schema(report, report.get("command", "report" if "exit_code" in report else "status"))
+    if "schema" in report:  # others are the error of a command that did not get so far
+        check_schema(report, report["schema"].split("-")[1])
     return report
 
 
 def check_schema(document: dict[str, Any], kind: str) -> None:
-    """It is what the published schema says of "status", "report", "generate" or "capture"."""
+    """It is what the published schema says of "status", "report", "generate", "capture" or "model"."""
     schema = _published_schema()
     assert document["schema"].startswith(f"ixyfwd-{kind}-")
     (part,) = [part for part in schema["$defs"].values() if _is_of(part, document["schema"])]

@@ -26,6 +26,8 @@ from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.model.wires.pcap import PcapWire
 from ixyfwd.model.wires.tap import TapWire
 from ixyfwd.pci.open import open_function
+from ixyfwd.telemetry.model_report import ModelReport
+from ixyfwd.telemetry.plain import from_plain
 from tests.support import (
     IXYFWD,
     Instance,
@@ -72,7 +74,7 @@ class Model:
         """Exit code, report, standard error."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, last_object(out), err
+        return self.process.returncode, report_of(out), err
 
     def clean_up(self) -> None:
         if self.control is not None:
@@ -282,8 +284,9 @@ def test_faults_are_in_the_report_and_in_the_exit_code(start: Any) -> None:
     assert report["faults_by_kind"] == {"register_misuse": report["faults"]}
     assert report["recent_faults"][0]["port"] == "p0"
     assert "MTQC" in report["recent_faults"][0]["detail"]
-    assert any("MTQC" in line for line in model_summary(report))
-    assert f"faults {report['faults']}" in model_line(report, (0.0, 0, 0))
+    read = from_plain(ModelReport, report)
+    assert any("MTQC" in line for line in model_summary(read))
+    assert f"faults {report['faults']}" in model_line(read, (0.0, 0, 0))
 
 
 def test_a_killed_model_process_is_said(start: Any) -> None:

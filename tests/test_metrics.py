@@ -16,9 +16,10 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.nic.contract import Statistics
 from ixyfwd.supervisor.report import drops_by_cause
 from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Word
+from ixyfwd.telemetry.documents import DOCUMENTS
 from ixyfwd.telemetry.plain import Item, Rows, from_plain, items, to_plain
 from ixyfwd.telemetry.schema import SCHEMA_FILE, status_schema
-from ixyfwd.telemetry.snapshot import DOCUMENTS, DROPS, PortCounts, Report, Snapshot
+from ixyfwd.telemetry.snapshot import DROPS, PortCounts, Report, Snapshot
 from tests.cli_samples import report_json, status_json, worker
 from tests.support import IXYFWD, ROOT, check_schema, run
 

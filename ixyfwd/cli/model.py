@@ -12,6 +12,8 @@ from ixyfwd.cli.start import check_duration
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.standalone import StandaloneOptions, standalone_spec
 from ixyfwd.model.spec import ModelSpec
+from ixyfwd.telemetry.model_report import ModelReport, ModelStatus
+from ixyfwd.telemetry.plain import to_plain
 
 _SHOWN_FAULTS = 8
 
@@ -28,8 +30,8 @@ def model_command(options: StandaloneOptions, duration_s: float | None, json: bo
     with holding_nothing_up():
         report = run_model(spec, duration_s, watcher)
     watcher.leave_open()
-    write_report(report, [] if json else model_summary(report), sys.stdout, json=json)
-    return int(report["exit_code"])
+    write_report(to_plain(report), [] if json else model_summary(report), sys.stdout, json=json)
+    return report.exit_code
 
 
 class _Watcher:
@@ -48,11 +50,11 @@ class _Watcher:
             self._lines.write(f"{port.name}: 8086:{port.device_id:04x} ({port.mac}) at {at}, wire {port.wire.kind}")
         self._lines.write(f"model: pid {pid}, control socket {os.path.abspath(spec.control)}; end with Ctrl-C")
 
-    def tick(self, report: dict[str, Any]) -> None:
+    def tick(self, status: ModelStatus) -> None:
         """Rates since the last line, and what is wrong."""
-        now = (float(report["uptime_s"]), *_totals(report))
+        now = (status.uptime_s, *_totals(status))
         if self._ticks:
-            self._lines.write(model_line(report, self._before))
+            self._lines.write(model_line(status, self._before))
         self._before = now
 
     def leave_open(self) -> None:
@@ -66,43 +68,42 @@ def traffic(wire: Mapping[str, Any]) -> tuple[int, int]:
     return totals["in"], totals["out"]
 
 
-def _totals(report: Mapping[str, Any]) -> tuple[int, int]:
-    pairs = [traffic(port["wire"]) for port in report["ports"]]
+def _totals(status: ModelStatus) -> tuple[int, int]:
+    pairs = [traffic(port.wire) for port in status.ports]
     return sum(came for came, _ in pairs), sum(went for _, went in pairs)
 
 
-def model_line(report: Mapping[str, Any], before: tuple[float, int, int]) -> str:
+def model_line(status: ModelStatus, before: tuple[float, int, int]) -> str:
     """One line of progress. `before`: uptime in seconds, frames in and frames out at the last line."""
-    came, went = _totals(report)
-    us = max(report["uptime_s"] - before[0], 1e-3) * 1e6
+    came, went = _totals(status)
+    us = max(status.uptime_s - before[0], 1e-3) * 1e6
     rates = f"{figure((came - before[1]) / us, 3)} Mpps in, {figure((went - before[2]) / us, 3)} Mpps out (model)"
-    clients = sum(port["connected"] for port in report["ports"])
+    clients = sum(port.connected for port in status.ports)
     totals = f"{came:,} in, {went:,} out"
-    return f"{report['uptime_s']:.1f} s: {rates}, {totals}, clients {clients}, faults {report['faults']:,}"
+    return f"{status.uptime_s:.1f} s: {rates}, {totals}, clients {clients}, faults {status.faults:,}"
 
 
-def model_summary(report: Mapping[str, Any]) -> list[str]:
+def model_summary(report: ModelReport) -> list[str]:
     """The end of a run: a row per port, and the faults if there are any."""
     columns = (
         *(Column("port", 12, right=False), Column("wire", 9, right=False), Column("link", 4, right=False)),
         *(Column("in", 13), Column("out", 13), Column("faults", 9)),
     )
     rows = []
-    for port in report["ports"]:
-        came, went = traffic(port["wire"])
-        link = "up" if port["link"] else "down"
-        faults = count(port["faults"]["total"], 9)
-        rows.append((port["name"], port["wire"]["kind"], link, count(came), count(went), faults))
-    title = f"model: served for {figure(report['uptime_s'])} s ({report['reason']})"
+    for port in report.ports:
+        came, went = traffic(port.wire)
+        link = "up" if port.link else "down"
+        rows.append((port.name, port.wire["kind"], link, count(came), count(went), count(port.faults.total, 9)))
+    title = f"model: served for {figure(report.uptime_s)} s ({report.reason})"
     grids = [make_grid(title, columns, rows)]
-    if report["faults"]:
+    if report.faults:
         grids.append(_faults_grid(report))
     lines = [line for grid in grids for line in grid.lines()]
-    return [*lines, *(_fault_line(fault) for fault in report["recent_faults"][-_SHOWN_FAULTS:])]
+    return [*lines, *(_fault_line(fault) for fault in report.recent_faults[-_SHOWN_FAULTS:])]
 
 
-def _faults_grid(report: Mapping[str, Any]) -> Grid:
-    rows = [(kind, f"{number:,}") for kind, number in sorted(report["faults_by_kind"].items())]
+def _faults_grid(report: ModelReport) -> Grid:
+    rows = [(kind, f"{number:,}") for kind, number in sorted(report.faults_by_kind.items())]
     return make_grid("faults by kind, then the latest", (Column("", 40, right=False), Column("", 13)), rows)
 
 

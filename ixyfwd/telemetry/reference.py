@@ -5,6 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any, Final, get_args, get_origin
 
 from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Word
+from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import About, Item, items
 from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
 
@@ -16,13 +17,14 @@ _DOCUMENTS: Final = (
     (Report, "A run that is over", "the last line of `ixyfwd start --json`, and `ixyfwd stop --json`"),
     (GenerateReport, "Generated traffic", "the last line of `ixyfwd generate --json`"),
     (CaptureReport, "Captured traffic", "the last line of `ixyfwd capture --json`"),
+    (ModelReport, "The model by itself", "the last line of `ixyfwd model --json`"),
 )
 _HEAD: Final = """# Metrics
 
-Every number that ixyfwd reports. This page is made from the rows in `ixyfwd/telemetry/counters.py` and
-`ixyfwd/telemetry/snapshot.py` by `scripts/describe.py`, as is the JSON schema that `ixyfwd status --schema` prints.
-Where a name stands in the JSON is above its table; `[]` is each element of a list, `NAME` each key of an object. The
-key `schema` says what an object is and in which version: within a version keys are only added.
+Every number that ixyfwd reports. This page is made from the rows in `ixyfwd/telemetry` by `scripts/describe.py`, as is
+the JSON schema that `ixyfwd status --schema` prints. Where a name stands in the JSON is above its table; `[]` is each
+element of a list, `NAME` each key of an object. The key `schema` says what an object is and in which version: within a
+version keys are only added.
 """
 _PAGE: Final = """## The counters page
 

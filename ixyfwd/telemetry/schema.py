@@ -1,9 +1,8 @@
-"""The published JSON schema (draft 2020-12) of what commands print, made from the types in `snapshot`.
+"""The published JSON schema (draft 2020-12) of what commands print, made from the types of `documents`.
 
 `status.schema.json` beside this file is its text; `scripts/describe.py` writes it and a test compares. Objects are
-closed but for those that the schema's reader cannot know in advance: drops by cause, what programs count, the account
-of a wire. Within a version keys are only added, so it
-describes what this ixyfwd prints: an older one's objects may have fewer keys.
+closed but for those whose keys are not known in advance: drops by cause, what programs count, the account of a wire.
+Within a version keys are only added, so it describes what this ixyfwd prints: an older one's objects may have fewer.
 """
 
 import json
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from ixyfwd.telemetry.counters import Row
+from ixyfwd.telemetry.documents import DOCUMENTS
 from ixyfwd.telemetry.plain import About, Item, items
-from ixyfwd.telemetry.snapshot import DOCUMENTS
 
 SCHEMA_FILE: Final = Path(__file__).with_name("status.schema.json")
 _SCALARS: Final[Mapping[type, str]] = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -34,7 +33,7 @@ def status_schema() -> Schema:
         _define(document, parts)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What ixyfwd status, start, stop, generate and capture print with --json",
+        "title": "What ixyfwd status, start, stop, generate, capture and model print with --json",
         "oneOf": [_reference(document) for document in DOCUMENTS],
         "$defs": parts,
     }

@@ -306,7 +306,3 @@ class CaptureReport(SingleReport):
     drops_in_pauses: Annotated[
         int | None, About("Of the drops, how many fell into pauses of the worker: an estimate.", "frames")
     ]
-
-
-DOCUMENTS: Final = (Snapshot, Report, GenerateReport, CaptureReport)
-"""What commands print as one JSON object, each with a schema's name and version of its own."""

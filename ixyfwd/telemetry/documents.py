@@ -1,0 +1,8 @@
+"""What commands print as one JSON object, each kind with a schema's name and version of its own."""
+
+from typing import Final
+
+from ixyfwd.telemetry.model_report import ModelReport
+from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
+
+DOCUMENTS: Final = (Snapshot, Report, GenerateReport, CaptureReport, ModelReport)
