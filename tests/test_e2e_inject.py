@@ -63,7 +63,7 @@ def sum_closes(report: dict[str, Any]) -> bool:
 
 def test_a_run_survives_a_flapping_link(instance: Instance, config: str) -> None:
     process = instance.start("-c", config, "--json")
-    begun = fault(instance, "p0", "link-flap", "period-ms=600", "count=2")
+    begun = fault(instance, "p0", "link-flap", "period-ms=3000", "count=2")
     assert begun["link-flap"]["active"]
     eventually(lambda: not port(instance.status(), "p0")["link"]["up"], "the link is seen down")
     eventually(lambda: not port(instance.status(), "p0")["injected"]["link-flap"]["active"], "the flap ends")
