@@ -9,15 +9,20 @@ enum { PREFETCH_AHEAD = 8 }; /* frames; covers a load from L3 */
 
 static inline uint32_t frame_burst(struct frames *frames)
 {
-	const struct batch_view *batch = &frames->batch;
-	const uint32_t n = batch->head->count;
+	/* Copies: what is written to a frame might be the batch's own words, for all that the compiler knows. */
+	const uint32_t *ids = frames->batch.ids, *lengths = frames->batch.lengths;
+	const uint64_t *offsets = frames->offsets;
+	const uint32_t n = frames->batch.head->count;
+	const uint32_t near = n < PREFETCH_AHEAD ? n : PREFETCH_AHEAD;
 	uint8_t *arena = frames->arena;
-	for (uint32_t i = 0; i < n && i < PREFETCH_AHEAD; i++)
-		__builtin_prefetch(arena + frames->offsets[batch->ids[i]], 1);
-	for (uint32_t i = 0; i < n; i++) {
-		if (i + PREFETCH_AHEAD < n)
-			__builtin_prefetch(arena + frames->offsets[batch->ids[i + PREFETCH_AHEAD]], 1);
-		FRAME_OP_FRAME(arena + frames->offsets[batch->ids[i]], batch->lengths[i]);
+	uint32_t i = 0;
+	for (; i < near; i++)
+		__builtin_prefetch(arena + offsets[ids[i]], 1);
+	for (i = 0; i < n - near; i++) {
+		__builtin_prefetch(arena + offsets[ids[i + PREFETCH_AHEAD]], 1);
+		FRAME_OP_FRAME(arena + offsets[ids[i]], lengths[i]);
 	}
+	for (; i < n; i++)
+		FRAME_OP_FRAME(arena + offsets[ids[i]], lengths[i]);
 	return n;
 }
