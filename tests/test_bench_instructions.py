@@ -45,6 +45,7 @@ CASES = [
         ("fused", "touch", 32),
         ("fused", "touch", 256),
         ("fused", "xconnect", 32),
+        ("python", "touch", 1),
         ("python", "touch", 32),
         ("python", "xconnect", 256),
     )

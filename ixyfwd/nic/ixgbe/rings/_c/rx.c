@@ -129,6 +129,36 @@ static uint32_t drop_errors(struct queue *queue, uint32_t n, uint32_t *frames)
 	return kept;
 }
 
+/* `n` frames are in the batch and their slots have buffers again: drop errors, count. Returns what is left. */
+static inline uint32_t account(struct queue *queue, uint32_t n, const struct tally *tally)
+{
+	uint32_t kept = n, frames = n;
+	if (!(tally->all & RX_EOP) || (tally->any & RX_RXE) || queue->state->spanning)
+		kept = drop_errors(queue, n, &frames);
+	queue->batch.head->count = kept;
+	queue->counters[PORT_RX_PACKETS] += frames;
+	queue->counters[PORT_RX_BYTES] += tally->bytes;
+	queue->counters[PORT_RX_ERRORS] += frames - kept;
+	return kept;
+}
+
+/* A burst of one, as at low load: what a burst prepares for many frames costs more than the frame. */
+static uint32_t take_single(struct queue *queue, uint32_t slot)
+{
+	struct descriptor *done = &queue->descriptors[slot];
+	struct pool *pool = queue->pool;
+	struct tally tally = {.all = ~0u};
+	take_one(done, &queue->batch, 0, &tally);
+	queue->batch.ids[0] = queue->ids[slot];
+	const uint32_t fresh = pool->stack[--pool->count];
+	queue->ids[slot] = fresh;
+	put_descriptor(done, queue->addresses[fresh], 0);
+	queue->state->next = (slot + 1) & queue->mask;
+	queue->state->tail = slot;
+	ring_doorbell(queue, slot);
+	return account(queue, 1, &tally);
+}
+
 uint32_t rx_burst(struct queue *queue)
 {
 	const uint32_t limit = at_most(queue->batch.head->capacity, queue->mask);
@@ -142,9 +172,10 @@ uint32_t rx_burst(struct queue *queue)
 		n = pool->count;
 		queue->counters[PORT_RX_NO_BUFFER]++;
 	}
-	queue->batch.head->count = 0;
-	if (n == 0)
-		return 0;
+	if (n <= 1) {
+		queue->batch.head->count = 0;
+		return n ? take_single(queue, next) : 0;
+	}
 
 	struct tally tally = {.all = ~0u};
 	const uint32_t to_end = at_most(n, queue->mask + 1 - next);
@@ -159,13 +190,5 @@ uint32_t rx_burst(struct queue *queue)
 	state->next = (next + n) & queue->mask;
 	state->tail = (next + n - 1) & queue->mask;
 	ring_doorbell(queue, state->tail);
-
-	uint32_t kept = n, frames = n;
-	if (!(tally.all & RX_EOP) || (tally.any & RX_RXE) || state->spanning)
-		kept = drop_errors(queue, n, &frames);
-	queue->batch.head->count = kept;
-	queue->counters[PORT_RX_PACKETS] += frames;
-	queue->counters[PORT_RX_BYTES] += tally.bytes;
-	queue->counters[PORT_RX_ERRORS] += frames - kept;
-	return kept;
+	return account(queue, n, &tally);
 }

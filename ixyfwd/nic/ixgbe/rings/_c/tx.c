@@ -58,17 +58,41 @@ static void give_back(struct queue *queue, uint32_t from, uint32_t to)
 	queue->counters[PORT_TX_FULL] += to - from;
 }
 
+/* Room for the frames of the batch. Looking only when the ring is half full finds intervals that were finished long ago:
+ * no fight for their lines. */
+static inline uint32_t room_for(struct queue *queue, uint32_t n)
+{
+	const uint32_t room = queue->mask - ((queue->state->tail - queue->state->clean) & queue->mask);
+	return room < n || room <= queue->mask / 2 ? room + tx_clean(queue) : room;
+}
+
+/* A burst of one, as at low load. */
+static uint32_t send_single(struct queue *queue)
+{
+	queue->batch.head->count = 0;
+	if (room_for(queue, 1) == 0) {
+		give_back(queue, 0, 1);
+		return 0;
+	}
+	const uint32_t tail = queue->state->tail, id = queue->batch.ids[0];
+	const uint64_t length = queue->batch.lengths[0];
+	const uint64_t command = tail % RS_INTERVAL == RS_INTERVAL - 1 ? TX_COMMAND | TX_RS : TX_COMMAND;
+	put_descriptor(&queue->descriptors[tail], queue->addresses[id], command | length | length << TX_PAYLEN_SHIFT);
+	queue->ids[tail] = id;
+	queue->state->tail = (tail + 1) & queue->mask;
+	ring_doorbell(queue, queue->state->tail);
+	queue->counters[PORT_TX_PACKETS]++;
+	queue->counters[PORT_TX_BYTES] += length;
+	return 1;
+}
+
 uint32_t tx_burst(struct queue *queue)
 {
 	struct batch *batch = queue->batch.head;
 	const uint32_t n = batch->count;
-	if (n == 0)
-		return 0;
-	uint32_t room = queue->mask - ((queue->state->tail - queue->state->clean) & queue->mask);
-	/* Looking only when the ring is half full finds intervals that were finished long ago: no fight for their lines. */
-	if (room < n || room <= queue->mask / 2)
-		room += tx_clean(queue);
-	const uint32_t taken = at_most(n, room);
+	if (n <= 1)
+		return n ? send_single(queue) : 0;
+	const uint32_t taken = at_most(n, room_for(queue, n));
 	if (taken)
 		send(queue, taken);
 	if (taken < n)
