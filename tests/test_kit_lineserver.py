@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.kit.jsonlines import DEPTH_MAX
-from ixyfwd.kit.lineserver import Limits
+from ixyfwd.kit.lineserver import ClientLimits
 from ixyfwd.kit.loop import CALLBACKS_A_ROUND
 from tests.kit_desk import LONG_ANSWER, Desk
 from tests.support import without_descriptors
 
 ECHO = b'{"do": "echo"}\n'
-FEW = Limits(clients=4)
+FEW = ClientLimits(clients=4)
 ENOUGH = 1000  # rounds, for anything that a server that works does in some hundred
 
 
@@ -116,7 +116,7 @@ def test_a_mistake_in_a_command_is_an_answer_and_told_once(desk: Desk) -> None:
 
 
 def test_an_answer_beyond_its_bound_is_a_failure(tmp_path: Path) -> None:
-    with closing(Desk(tmp_path / "s", Limits(answer_bytes=1000))) as desk:
+    with closing(Desk(tmp_path / "s", ClientLimits(answer_bytes=1000))) as desk:
         (answer,) = desk.ask(b'{"do": "long"}\n')
         assert answer["error"].startswith("the command 'long' failed: its answer has 5")
 

@@ -17,12 +17,12 @@ from ixyfwd.vfiouser.protocol import (
     HEADER_BYTES,
     TYPE_REPLY,
     Access,
-    Command,
     DeviceInfo,
     Header,
     Message,
     ProtocolError,
     RequestError,
+    VfioUserCommand,
 )
 from ixyfwd.vfiouser.version import Version, our_version
 
@@ -37,9 +37,9 @@ def reply(channel: Channel, to: Message, payload: bytes = b"", error: int | None
 
 
 def well_behaved(channel: Channel, message: Message) -> None:
-    if message.header.command == Command.VERSION:
+    if message.header.command == VfioUserCommand.VERSION:
         reply(channel, message, our_version().pack())
-    elif message.header.command == Command.DEVICE_GET_INFO:
+    elif message.header.command == VfioUserCommand.DEVICE_GET_INFO:
         reply(channel, message, DeviceInfo(3, 9, 5).pack())
 
 
@@ -203,13 +203,13 @@ def test_a_server_that_asks_for_our_memory_is_told_no(server: Server, client: Cl
         if message.header.is_reply:
             answers.append(message)
             return
-        channel.send(Header(77, Command.DMA_READ, HEADER_BYTES + 16), bytes(16))
+        channel.send(Header(77, VfioUserCommand.DMA_READ, HEADER_BYTES + 16), bytes(16))
         reply(channel, message)
 
     server.script = ask_back
     client.reset()
     client.reset()
-    assert answers[0].header == Header(77, Command.DMA_READ, HEADER_BYTES, TYPE_REPLY | ERROR, errno.ENOTSUP)
+    assert answers[0].header == Header(77, VfioUserCommand.DMA_READ, HEADER_BYTES, TYPE_REPLY | ERROR, errno.ENOTSUP)
 
 
 def test_descriptors_nobody_wants_are_closed(server: Server, client: Client) -> None:

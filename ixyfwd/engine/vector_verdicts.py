@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ixyfwd.engine.batch import BATCH_EOP
-from ixyfwd.engine.vector_views import BatchViews, Closable, Index, PoolViews, Words
+from ixyfwd.engine.vector_views import BatchViews, Closable, Dwords, Index, PoolViews
 from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK, Action
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
 
 
-def frame_starts(status: Words) -> NDArray[np.bool_]:
+def frame_starts(status: Dwords) -> NDArray[np.bool_]:
     """Which entries are the first of their frame."""
     starts = np.ones(status.size, np.bool_)
     starts[1:] = (status[:-1] & np.uint32(BATCH_EOP)) != 0
@@ -23,7 +23,7 @@ def first_entries(starts: NDArray[np.bool_]) -> Index:
     return np.maximum.accumulate(np.where(starts, np.arange(starts.size), 0))
 
 
-def words_of(verdicts: Words, ports: int) -> Index:
+def words_of(verdicts: Dwords, ports: int) -> Index:
     """The words of the program's block that count verdicts."""
     actions = (verdicts >> np.uint32(ACTION_SHIFT)).astype(np.int64)
     targets = (verdicts & np.uint32(TARGET_MASK)).astype(np.int64)

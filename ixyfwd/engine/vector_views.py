@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ixyfwd.engine.batch import Batch
 from ixyfwd.memory.layout import POOL_STATE_BYTES, WorkerLayout
 
-Words = NDArray[np.uint32]
+Dwords = NDArray[np.uint32]
 Index = NDArray[np.int64]
 Addresses = NDArray[np.void]  # of ADDRESS
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
@@ -51,7 +51,7 @@ class PoolViews(Closable):
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
         self.ids = arena[first : first + 4 * layout.buffers].cast("I")
-        self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
+        self.stack: Dwords = np.frombuffer(self.ids, np.uint32)  # the same
         self.addresses = addresses
         self.fresh = addresses[self.stack].view(np.uint8).data
         self.others: list[PoolViews] = []  # of the same stack, with other device addresses
@@ -64,7 +64,7 @@ class PoolViews(Closable):
         self.fresh[ADDRESS_BYTES * free : ADDRESS_BYTES * end] = addresses
         self.state[0] = end
 
-    def push_all(self, ids: Words) -> None:
+    def push_all(self, ids: Dwords) -> None:
         """Free buffers whose addresses nobody has at hand."""
         self.push_known(ids.data, self.addresses[ids].view(np.uint8).data)
 
@@ -103,7 +103,7 @@ class BatchViews:
         self.batch = batch
         self.words = batch.memory.cast("I")
         cells = np.frombuffer(batch.memory, np.uint32)
-        self.cells: Words = cells[cells.size - 5 * batch.capacity :].reshape(5, batch.capacity)
+        self.cells: Dwords = cells[cells.size - 5 * batch.capacity :].reshape(5, batch.capacity)
         self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
         self._ones = constant(1, batch.capacity)
         self._lengths = b""
@@ -135,7 +135,7 @@ def count_leading(is_done: Callable[[int], int], limit: int) -> int:
     return low
 
 
-def constant(value: int, n: int) -> Words:
+def constant(value: int, n: int) -> Dwords:
     """`value`, n times: an operand that numpy need not convert."""
     return np.full(n, value, np.uint32)
 

@@ -17,14 +17,14 @@ from ixyfwd.kit.linewaiting import Waiting
 from ixyfwd.kit.listener import Listener
 from ixyfwd.kit.loop import Loop
 
-Command = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+CommandHandler = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 """Takes the request, returns the answer, or None: it is answered later, see `LineServer.detach_waiting`."""
 
 _ACCEPTED_A_ROUND: Final = 8  # between two looks at those who are connected
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClientLimits:
     """What one client may take, and how many there may be."""
 
     request_bytes: int = REQUEST_BYTES_MAX
@@ -102,9 +102,9 @@ class LineServer:
         self,
         path: str,
         loop: Loop,
-        commands: Mapping[str, Command],
+        commands: Mapping[str, CommandHandler],
         on_failure: Callable[[str], None],
-        limits: Limits = Limits(),
+        limits: ClientLimits = ClientLimits(),
     ) -> None:
         """Raises what Listener raises."""
         self._loop = loop

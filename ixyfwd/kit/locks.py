@@ -13,7 +13,7 @@ _HINT_BYTES: Final = 100
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """Who has a lock, as far as the file tells."""
 
     pid: int | None
@@ -26,7 +26,7 @@ class Holder:
 class LockHeldError(Exception):
     """The lock is another's. To be turned into a sentence that says what is locked, and what to do."""
 
-    def __init__(self, holder: Holder) -> None:
+    def __init__(self, holder: LockHolder) -> None:
         super().__init__(f"the lock is held by {holder}")
         self.holder = holder
 
@@ -92,6 +92,6 @@ def _open_locked(path: Path) -> int:
         os.close(fd)
 
 
-def _read_holder(fd: int) -> Holder:
+def _read_holder(fd: int) -> LockHolder:
     found = _HINT.match(os.pread(fd, _HINT_BYTES, 0).decode(errors="replace"))
-    return Holder(int(found[1]), found[2]) if found else Holder(None, "")
+    return LockHolder(int(found[1]), found[2]) if found else LockHolder(None, "")

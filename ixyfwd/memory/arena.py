@@ -20,7 +20,7 @@ from ixyfwd.memory.hugepages import shortage
 from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
-Kind = Literal["hugepages", "plain"]
+PageKind = Literal["hugepages", "plain"]
 FILE_NAME: Final = "ixyfwd-arena"
 _NAMED_PREFIX: Final = "hugetlbfs:"
 
@@ -31,13 +31,13 @@ class Arena:
     `notice` is a sentence for the user, or "". `path` is the file's name, or None if it has none.
     """
 
-    def __init__(self, fd: int, size: int, kind: Kind, *, path: str | None = None, notice: str = "") -> None:
+    def __init__(self, fd: int, size: int, kind: PageKind, *, path: str | None = None, notice: str = "") -> None:
         """Map `size` bytes of `fd` and take it over. Raises OSError (ENOMEM) if the pages are not there."""
         self._mapping = mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         self.view = memoryview(self._mapping)
         self.fd = fd
         self.size = size
-        self.kind: Kind = kind
+        self.kind: PageKind = kind
         self.path = path
         self.notice = notice
         self._owner = os.getpid()
@@ -121,7 +121,7 @@ def attach_arena(fd: int, size: int) -> Arena:
         raise IxyfwdError(f"descriptor {fd} is not the arena: {error.strerror}") from None
     if found.st_size < size:
         raise IxyfwdError(f"descriptor {fd} is a file of {found.st_size} bytes, not an arena of {size}")
-    kind: Kind = "hugepages" if found.st_blksize == ARENA_PAGE_BYTES else "plain"
+    kind: PageKind = "hugepages" if found.st_blksize == ARENA_PAGE_BYTES else "plain"
     try:
         return Arena(fd, size, kind)
     except OSError as error:
@@ -147,7 +147,7 @@ def _plain(size: int, notice: str) -> Arena:
         ) from None
 
 
-def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
+def _anonymous(size: int, flags: int, kind: PageKind, notice: str) -> Arena:
     fd = os.memfd_create(FILE_NAME, flags)
     try:
         os.fchmod(fd, 0o600)

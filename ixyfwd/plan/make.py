@@ -24,13 +24,13 @@ from ixyfwd.worker.order import Order
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineCpus:
     """What a plan depends on besides the configuration. `cpus`: those that this process may use, at least one."""
 
     cpus: Collection[int]
 
 
-def make_plan(config: Config, machine: Machine, traffic: Order | None = None) -> Plan:
+def make_plan(config: Config, machine: MachineCpus, traffic: Order | None = None) -> Plan:
     """The plan of a run of `config` on `machine`; with `traffic` its only port is an end of the traffic."""
     placement = place(config, machine.cpus)
     arena = arena_of(config, len(placement.workers))

@@ -69,7 +69,7 @@ class Kind(Enum):
 Unit = Literal["frames", "bytes", "ns", "rounds", "bursts", "times", "number"]
 
 
-class Row(IntEnum):
+class MetricRow(IntEnum):
     """A metric in the page. Its value is the index of its word in its block; `text` is one sentence."""
 
     scope: Scope
@@ -93,7 +93,7 @@ class Row(IntEnum):
         return self.kind in {Kind.COUNTER, Kind.GAUGE}
 
 
-class Word(Row):
+class Word(MetricRow):
     """Words of the page that are not per port."""
 
     STATE = 0, Scope.WORKER, Kind.PRIVATE, "number", "What the worker says of itself (State)."
@@ -145,7 +145,7 @@ class Word(Row):
     ERRNO = 31, Scope.TRAFFIC, Kind.GAUGE, "number", "capture: why the file cannot be written; 0: it can."
 
 
-class PortWord(Row):
+class PortWord(MetricRow):
     """Words of a port's block; rx words count frames taken from that port, tx words frames given to it."""
 
     RX_PACKETS = 0, Scope.PORT, Kind.COUNTER, "frames", "Frames taken from the rx ring."
@@ -168,7 +168,7 @@ def port_word(port: int, word: PortWord) -> int:
     return PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS + word
 
 
-class ProgramWord(Row):
+class ProgramWord(MetricRow):
     """Words of a program's block. IN = PASSED + OUT + INVALID + the drops; written only if the program decides."""
 
     IN = 0, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames that came to it."
@@ -198,7 +198,7 @@ def words_header() -> str:
     return "\n".join([*head, *(line for lines in enums for line in lines)])
 
 
-def _enum(prefix: str, rows: Iterable[Row]) -> Iterator[str]:
+def _enum(prefix: str, rows: Iterable[MetricRow]) -> Iterator[str]:
     yield "enum {"
     yield from (f"\t{prefix}_{row.name} = {row.value}," for row in rows)
     yield from ("};", "")

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Scope, Word
+from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Scope, Word
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ class Rows:
     nested: bool = False
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[MetricRow, ...]:
         """Those that reports show, by index."""
         return _rows_of(self.scope)
 
 
 @cache
-def _rows_of(scope: Scope) -> tuple[Row, ...]:
+def _rows_of(scope: Scope) -> tuple[MetricRow, ...]:
     return tuple(row for row in (*Word, *PortWord, *ProgramWord) if row.scope is scope and row.reported)
 
 
@@ -95,7 +95,7 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return dict(_pairs(value))
     if isinstance(value, Mapping):
-        return {key.key if isinstance(key, Row) else key: to_plain(one) for key, one in value.items()}
+        return {key.key if isinstance(key, MetricRow) else key: to_plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(one) for one in value]
     return value

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Final, get_args, get_origin
 
-from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Word
+from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Word
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import About, Item, items
 from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
@@ -86,7 +86,7 @@ def _object_of(hint: Any) -> tuple[type, str] | None:
     return None
 
 
-def _word(block: str, row: Row) -> tuple[str, ...]:
+def _word(block: str, row: MetricRow) -> tuple[str, ...]:
     return block, str(row.value), f"`{row.name}`", row.scope.value, row.kind.value, row.unit, row.text
 
 

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
-from ixyfwd.telemetry.counters import Row
+from ixyfwd.telemetry.counters import MetricRow
 from ixyfwd.telemetry.documents import DOCUMENTS
 from ixyfwd.telemetry.plain import About, Item, items
 
@@ -81,7 +81,7 @@ def _properties(item: Item, parts: dict[str, Schema]) -> Iterator[tuple[str, Sch
         yield from words.items()
 
 
-def _word(row: Row, optional: bool) -> Schema:
+def _word(row: MetricRow, optional: bool) -> Schema:
     kind = ["integer", "null"] if optional else "integer"
     return {"description": sentence(row.text, row.unit), "type": kind, "minimum": 0}
 

@@ -19,7 +19,6 @@ from ixyfwd.vfiouser.protocol import (
     TYPE_COMMAND,
     TYPE_REPLY,
     Access,
-    Command,
     DeviceInfo,
     DmaMapping,
     Header,
@@ -30,6 +29,7 @@ from ixyfwd.vfiouser.protocol import (
     ProtocolError,
     RegionInfo,
     RequestError,
+    VfioUserCommand,
     pack_region_info_request,
     pack_writes,
     region_info_argsz,
@@ -69,7 +69,7 @@ class Client:
 
     def _negotiate(self) -> Version:
         try:
-            reply = self._request(Command.VERSION, our_version().pack())
+            reply = self._request(VfioUserCommand.VERSION, our_version().pack())
         except RequestError as error:
             if error.errno == errno.EBUSY:
                 sentence = f"{self._name} is in use: its server already has a client, which must stop first"
@@ -83,7 +83,9 @@ class Client:
     # Requests, one method each
 
     def device_info(self) -> DeviceInfo:
-        return self._parse(DeviceInfo.unpack, self._request(Command.DEVICE_GET_INFO, DeviceInfo(0, 0, 0).pack()))
+        return self._parse(
+            DeviceInfo.unpack, self._request(VfioUserCommand.DEVICE_GET_INFO, DeviceInfo(0, 0, 0).pack())
+        )
 
     def region_info(self, index: int) -> RegionInfo:
         """With the mappable areas and, if there are any, the file to map them from, which the caller then owns."""
@@ -102,18 +104,18 @@ class Client:
 
     def _ask_region(self, index: int, argsz: int) -> Message:
         payload = pack_region_info_request(index, argsz)
-        return self._request(Command.DEVICE_GET_REGION_INFO, payload, keep_fds=True)
+        return self._request(VfioUserCommand.DEVICE_GET_REGION_INFO, payload, keep_fds=True)
 
     def irq_info(self, index: int) -> IrqInfo:
         request = IrqInfo(index, IrqFlag(0), 0)
-        return self._parse(IrqInfo.unpack, self._request(Command.DEVICE_GET_IRQ_INFO, request.pack()))
+        return self._parse(IrqInfo.unpack, self._request(VfioUserCommand.DEVICE_GET_IRQ_INFO, request.pack()))
 
     def set_irqs(self, request: IrqSet, fds: Sequence[int] = ()) -> None:
-        self._request(Command.DEVICE_SET_IRQS, request.pack(), fds)
+        self._request(VfioUserCommand.DEVICE_SET_IRQS, request.pack(), fds)
 
     def region_read(self, region: int, offset: int, count: int) -> bytes:
         """`count` bytes; raises RequestError if the server refuses."""
-        reply = self._request(Command.REGION_READ, Access(region, offset, count).pack())
+        reply = self._request(VfioUserCommand.REGION_READ, Access(region, offset, count).pack())
         answer = self._parse(Access.unpack, reply)
         if len(answer.data) != count:
             raise ProtocolError(f"{self._name}: a read of {count} bytes was answered with {len(answer.data)}")
@@ -123,25 +125,25 @@ class Client:
         """`posted`: nobody waits for the answer, as with a write on PCI Express; order with later requests is kept."""
         payload = Access(region, offset, len(data), data).pack()
         if posted:
-            self._send(Command.REGION_WRITE, payload, (), NO_REPLY, self._deadline())
+            self._send(VfioUserCommand.REGION_WRITE, payload, (), NO_REPLY, self._deadline())
         else:
-            self._request(Command.REGION_WRITE, payload)
+            self._request(VfioUserCommand.REGION_WRITE, payload)
 
     def region_write_multiple(self, writes: Sequence[Access]) -> None:
         """Writes of up to 8 bytes each, in order, in one message. Only if `version.write_multiple`."""
-        reply = self._request(Command.REGION_WRITE_MULTI, pack_writes(writes))
+        reply = self._request(VfioUserCommand.REGION_WRITE_MULTI, pack_writes(writes))
         done = self._parse(unpack_count, reply)
         if done != len(writes):
             raise DeviceError(f"{self._name}: only {done} of {len(writes)} register writes were carried out")
 
     def dma_map(self, mapping: DmaMapping, fd: int | None) -> None:
-        self._request(Command.DMA_MAP, mapping.pack_map(), () if fd is None else (fd,))
+        self._request(VfioUserCommand.DMA_MAP, mapping.pack_map(), () if fd is None else (fd,))
 
     def dma_unmap(self, address: int, size: int) -> None:
-        self._request(Command.DMA_UNMAP, DmaMapping(address, size, flags=0).pack_unmap())
+        self._request(VfioUserCommand.DMA_UNMAP, DmaMapping(address, size, flags=0).pack_unmap())
 
     def reset(self) -> None:
-        self._request(Command.DEVICE_RESET, b"")
+        self._request(VfioUserCommand.DEVICE_RESET, b"")
 
     def close(self) -> None:
         """Harmless when called twice. The server then frees whatever this client had."""
@@ -160,7 +162,9 @@ class Client:
         except ProtocolError as error:
             raise ProtocolError(f"{self._name}: {error}") from None
 
-    def _request(self, command: Command, payload: bytes, fds: Sequence[int] = (), *, keep_fds: bool = False) -> Message:
+    def _request(
+        self, command: VfioUserCommand, payload: bytes, fds: Sequence[int] = (), *, keep_fds: bool = False
+    ) -> Message:
         deadline = self._deadline()
         message_id = self._send(command, payload, fds, 0, deadline)
         reply = self._await_reply(command, message_id, deadline)
@@ -174,7 +178,7 @@ class Client:
             raise RequestError(number, f"{self._name}: the server refused {command.name}: {reason}")
         return reply
 
-    def _send(self, command: Command, payload: bytes, fds: Sequence[int], flags: int, deadline: float) -> int:
+    def _send(self, command: VfioUserCommand, payload: bytes, fds: Sequence[int], flags: int, deadline: float) -> int:
         self._check_usable(command)
         self._next_id = message_id = (self._next_id + 1) & 0xFFFF
         header = Header(message_id, command, HEADER_BYTES + len(payload), TYPE_COMMAND | flags)
@@ -186,7 +190,7 @@ class Client:
             raise self._gone(command, error) from None
         return message_id
 
-    def _await_reply(self, command: Command, message_id: int, deadline: float) -> Message:
+    def _await_reply(self, command: VfioUserCommand, message_id: int, deadline: float) -> Message:
         while True:
             try:
                 message = self._channel.receive()
@@ -214,7 +218,7 @@ class Client:
             flags = TYPE_REPLY | ERROR
             self._channel.send(Header(header.message_id, header.command, HEADER_BYTES, flags, errno.ENOTSUP))
 
-    def _wait(self, poll: select.poll, command: Command, deadline: float) -> None:
+    def _wait(self, poll: select.poll, command: VfioUserCommand, deadline: float) -> None:
         left_ms = (deadline - time.monotonic()) * 1000
         if left_ms > 0 and poll.poll(left_ms):
             return
@@ -224,11 +228,11 @@ class Client:
             f"{self._name}: no answer to {command.name} within {self._timeout_s:g} s; is its server stopped or stuck?"
         )
 
-    def _check_usable(self, command: Command) -> None:
+    def _check_usable(self, command: VfioUserCommand) -> None:
         if self._broken is not None:
             raise DeviceGoneError(f"{self._name}: {command.name} is impossible, the connection is lost: {self._broken}")
 
-    def _gone(self, command: Command, error: ChannelClosed) -> DeviceGoneError:
+    def _gone(self, command: VfioUserCommand, error: ChannelClosed) -> DeviceGoneError:
         self._broken = f"{error}"
         return DeviceGoneError(f"{self._name}: the server went away during {command.name} ({error})")
 

@@ -45,7 +45,7 @@ class RequestError(DeviceError):
         self.errno = errno
 
 
-class Command(IntEnum):
+class VfioUserCommand(IntEnum):
     VERSION = 1
     DMA_MAP = 2
     DMA_UNMAP = 3

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ixyfwd.engine.vector_verdicts import frame_starts
-from ixyfwd.engine.vector_views import BatchViews, Closable, Words
+from ixyfwd.engine.vector_views import BatchViews, Closable, Dwords
 from ixyfwd.memory.layout import CRC_BYTES
 from ixyfwd.programs.drop.worker import EVERY, LONGER, SHORTER
 from ixyfwd.telemetry.counters import ProgramWord
@@ -32,7 +32,7 @@ class Drop(Closable):
         cells[4, starts] = self._verdicts(cells[4, starts], lengths)
         return n
 
-    def _verdicts(self, verdicts: Words, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Words:
+    def _verdicts(self, verdicts: Dwords, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Dwords:
         shorter = lengths < self._shorter_than
         longer = (lengths > self._longer_than) & ~shorter
         spared = ~(shorter | longer)
