@@ -481,9 +481,9 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        (b"nonsense", "found no JSON"),
-        (b"[1]", "found JSON that is no object"),
-        (b'{"do": [1]}', 'found no "do" that is text'),
+        (b"nonsense", "found text that is not JSON"),
+        (b"[1]", "found JSON that is not an object"),
+        (b'{"do": [1]}', 'found no "do" whose value is a string'),
         (b"[" * 16_000, "found brackets nested more than 32 deep"),
         (
             b'{"do": "fly"}',
@@ -492,7 +492,7 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
-        (b"\xff\xfe", "found no UTF-8"),
+        (b"\xff\xfe", "found text that is not UTF-8"),
     ],
 )
 def test_wrong_control_lines_are_answered(model: tuple[FakeDatapath, ModelSpec], line: bytes, answer: str) -> None:
