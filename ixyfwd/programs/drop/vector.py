@@ -10,10 +10,10 @@ from ixyfwd.telemetry.counters import ProgramWord
 
 
 class Drop(Closable):
-    """`run` gives the frames of a batch their verdicts."""
+    """The drop program on one batch: `run` gives its frames their verdicts."""
 
     def __init__(self, batch: BatchViews, block: memoryview, shorter_than: int, longer_than: int, every: int) -> None:
-        """`block`: the program's words, as 'Q'."""
+        """Bind to a batch. `block`: uint64[32], the program's block of the counters page. Lengths are in bytes."""
         self._batch = batch
         self._block = block
         self._shorter_than = shorter_than
@@ -22,7 +22,7 @@ class Drop(Closable):
         self._spared = 0
 
     def run(self) -> int:
-        """Returns the entries looked at."""
+        """Write the verdicts; returns the number of entries in the batch."""
         n = self._batch.words[0]
         if n == 0:
             return 0
