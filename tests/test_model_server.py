@@ -286,7 +286,7 @@ def test_a_model_that_is_gone(tmp_path: Path) -> None:
     with running_model(tmp_path) as (_, spec):
         client = Client(spec.ports[0].socket, "vfio-user:p0")
         control = ModelClient(spec.control)
-    with pytest.raises(DeviceGoneError, match="vfio-user:p0: the server went away during REGION_READ"):
+    with pytest.raises(DeviceGoneError, match="vfio-user:p0: the server closed the connection during REGION_READ"):
         client.region_read(0, 0, 4)
     with pytest.raises(DeviceGoneError, match="is gone"):
         control.stats()

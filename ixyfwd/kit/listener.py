@@ -15,7 +15,7 @@ class Listener:
     """A listening socket at `path`, mode 0600; `close` removes the file."""
 
     def __init__(self, path: str) -> None:
-        """Listen. Raises RefusedError if a process listens there, UsageError or IxyfwdError if the path cannot be used."""
+        """Listen. Raises RefusedError if a process listens there, else UsageError or IxyfwdError if that fails."""
         self.path = path
         if len(os.fsencode(path)) > PATH_LIMIT_BYTES:
             raise UsageError(

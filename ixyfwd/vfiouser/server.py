@@ -1,4 +1,4 @@
-"""The answering side: one client's session with one device."""
+"""The server side of vfio-user: one client's session with one device."""
 
 import errno
 import sys
@@ -33,35 +33,42 @@ from ixyfwd.vfiouser.protocol import (
 )
 from ixyfwd.vfiouser.version import MAJOR, Version, our_version
 
-MESSAGES_AT_A_TIME = 256  # then others get their turn
+MESSAGES_AT_A_TIME = 256  # then other sockets get their turn
 
 
 class ServedDevice(Protocol):
-    """What a session serves. Every method may raise RequestError, which becomes the error reply."""
+    """The device that a session serves. Every method may raise RequestError, which becomes the error reply."""
 
-    def region_info(self, index: int) -> RegionInfo: ...
+    def region_info(self, index: int) -> RegionInfo:
+        """The region `index` (`Region`)."""
 
-    def irq_info(self, index: int) -> IrqInfo: ...
+    def irq_info(self, index: int) -> IrqInfo:
+        """The interrupt kind `index` (`Irq`)."""
 
-    def region_read(self, region: int, offset: int, count: int) -> bytes: ...
+    def region_read(self, region: int, offset: int, count: int) -> bytes:
+        """Read `count` bytes at `offset` of a region."""
 
-    def region_write(self, region: int, offset: int, data: bytes) -> None: ...
+    def region_write(self, region: int, offset: int, data: bytes) -> None:
+        """Write `data` at `offset` of a region."""
 
     def dma_map(self, mapping: DmaMapping, fd: int | None) -> None:
-        """`fd` stays the session's; a device that keeps it duplicates it."""
+        """Map memory for DMA. `fd` stays the session's; a device that keeps it duplicates it."""
 
-    def dma_unmap(self, address: int, size: int) -> None: ...
+    def dma_unmap(self, address: int, size: int) -> None:
+        """Take the mapping of `size` bytes at the device address `address` back."""
 
-    def dma_unmap_all(self) -> None: ...
+    def dma_unmap_all(self) -> None:
+        """Take all mappings back."""
 
     def set_irqs(self, request: IrqSet, fds: tuple[int, ...]) -> None:
-        """`fds` stay the session's; a device that keeps one duplicates it."""
+        """Set interrupts up. `fds` stay the session's; a device that keeps one duplicates it."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Reset the device (function-level reset)."""
 
 
 class Session:
-    """Answers a client's messages. With `device` None the only answer is that the device is busy."""
+    """A session that answers a client's messages; `device` None: its only answer is that the device is busy."""
 
     def __init__(self, channel: Channel, device: ServedDevice | None, name: str) -> None:
         self.channel = channel
@@ -71,7 +78,7 @@ class Session:
         self._reply_fds: tuple[int, ...] = ()
 
     def serve(self) -> bool:
-        """Answer what has arrived. False: the connection is over (the owner closes it). Never raises."""
+        """Answer the messages that have arrived. False: the connection is over (the owner closes it). Never raises."""
         try:
             self.channel.flush()
             for _ in range(MESSAGES_AT_A_TIME):
@@ -93,7 +100,7 @@ class Session:
     def _answer(self, message: Message) -> bool:
         header = message.header
         if header.is_reply:
-            raise ProtocolError("a reply came that nobody asked for")
+            raise ProtocolError("a reply came to no request")
         if not self._negotiated:
             return self._negotiate(message)
         self._reply_fds = ()
@@ -192,7 +199,7 @@ class Session:
 
     def _dma_map(self, message: Message, device: ServedDevice) -> bytes:
         if len(message.fds) > 1:
-            raise RequestError(errno.EINVAL, f"a DMA mapping came with {len(message.fds)} files, expected one or none")
+            raise RequestError(errno.EINVAL, f"a DMA mapping came with {len(message.fds)} files, expected at most one")
         device.dma_map(DmaMapping.unpack_map(message.payload), message.fds[0] if message.fds else None)
         return b""
 
