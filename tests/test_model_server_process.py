@@ -130,7 +130,7 @@ def test_killed_model_is_a_gone_device(start: Start) -> None:
     control = ModelClient(spec.control)
     process.child.kill()
     process.child.wait()
-    with pytest.raises(DeviceGoneError, match=f"{function.address}: the server went away"):
+    with pytest.raises(DeviceGoneError, match=f"{function.address}: the server closed the connection"):
         function.read32(8)
     with pytest.raises(DeviceGoneError):
         control.stats()
