@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.kit.lineserver import Limits, LineServer
+from ixyfwd.kit.lineserver import ClientLimits, LineServer
 from ixyfwd.kit.loop import Loop
 from tests.siege import connected
 
@@ -27,9 +27,9 @@ class Clock:
 class Desk:
     """A server with the commands echo, long, later, refuse and break."""
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: ClientLimits | None = None) -> None:
         self.path = path
-        self.limits = limits or Limits()
+        self.limits = limits or ClientLimits()
         self.clock = Clock()
         self.loop = Loop(self.clock)
         self.requests: list[Mapping[str, Any]] = []

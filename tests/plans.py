@@ -3,14 +3,14 @@
 from ixyfwd.config.schema import Config, PortConfig
 from ixyfwd.nic.ixgbe.device import Ixgbe
 from ixyfwd.pci.function import Function
-from ixyfwd.plan.make import Machine, make_plan
+from ixyfwd.plan.make import MachineCpus, make_plan
 from ixyfwd.plan.plan import Plan, PortPlan
 from ixyfwd.supervisor.ports import Port
 
 
 def plan_of(*ports: PortConfig) -> Plan:
     """Of unlinked ports, on a machine with two CPUs."""
-    return make_plan(Config(ports, ()), Machine((0, 1)))
+    return make_plan(Config(ports, ()), MachineCpus((0, 1)))
 
 
 def port_plan(name: str, device: str, index: int = 0) -> PortPlan:

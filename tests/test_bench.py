@@ -21,7 +21,7 @@ from ixyfwd.bench import cores, throughput
 from ixyfwd.bench.cost import Case, cases, count_instructions
 from ixyfwd.bench.plots import latency_plot
 from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
-from ixyfwd.bench.turn import turning
+from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError, UsageError
 from tests.bench_cases import GOOD_REPORT
 from tests.support import IXYFWD, ROOT, descendants, run
@@ -125,10 +125,10 @@ def test_scaling_by_hand_has_both_costs_of_both_programs(tmp_path: Path) -> None
 
 
 def test_a_turn_is_as_long_as_it_is_told_to_be() -> None:
-    with turning("native", 16, ring=512, bursts=8) as table:
+    with open_turntable("native", 16, ring=512, bursts=8) as table:
         assert table.frames == 8 * 16
         assert table.turn() > 0
-    with turning("native", 64, ring=128, bursts=8) as table:
+    with open_turntable("native", 64, ring=128, bursts=8) as table:
         assert table.frames == 64  # no more than the ring holds
 
 
@@ -163,7 +163,7 @@ def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.
     good = GOOD_REPORT
     reports = iter([good, {**good, "sink": {"lost": 3}}, {**good, "rx_packets": 7}, {**good, "error": "it broke"}])
     monkeypatch.setattr(cores, "run_forwarder", lambda *_, **__: dict(next(reports)))
-    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 4)
+    plan = throughput.TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 4)
     found = throughput.run_plan("throughput", plan, "x", lambda text: None)
     name = "native (fused), touch, batch 32, ring 512, 64 bytes, 1 worker"
     assert found["problems"] == [
@@ -197,9 +197,12 @@ def test_a_signal_ends_it_with_what_it_has() -> None:
 def test_the_fused_loop_is_only_asked_of_engines_that_have_it() -> None:
     kinds = {(case.engine, case.loop) for case in cases(["native", "naive"], ["fused", "python"], ["touch"], [8], [64])}
     assert kinds == {("native", "fused"), ("native", "python"), ("naive", "python")}
-    with pytest.raises(UsageError, match="the naive engine cannot fuse"), turning("naive", 8, ring=64, loop="fused"):
+    with (
+        pytest.raises(UsageError, match="the naive engine cannot fuse"),
+        open_turntable("naive", 8, ring=64, loop="fused"),
+    ):
         pass
-    with pytest.raises(UsageError, match="a batch of 128 does not fit"), turning("native", 128, ring=128):
+    with pytest.raises(UsageError, match="a batch of 128 does not fit"), open_turntable("native", 128, ring=128):
         pass
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ixyfwd.bench.cachestate import CACHES, USUAL_BYTES, Cache, cache_bytes, cache_state, check
 from ixyfwd.bench.cost import cases
-from ixyfwd.bench.turn import turning
+from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import UsageError
 from tests.support import IXYFWD, run
 
@@ -28,7 +28,7 @@ def one_cpu() -> Iterator[int]:
 @pytest.mark.parametrize("engine", ["native", "vector", "naive"])
 def test_a_state_changes_no_byte_and_loses_no_frame(engine: str, cache: Cache) -> None:
     allowed = os.sched_getaffinity(0)
-    with turning(engine, 16, ring=64, program="touch") as table, cache_state(cache, table):
+    with open_turntable(engine, 16, ring=64, program="touch") as table, cache_state(cache, table):
         assert table.turn() > 0
         table.ports[0].deliver(table.frames)
         before = bytes(table.memory.arena)
@@ -44,7 +44,7 @@ def test_a_state_changes_no_byte_and_loses_no_frame(engine: str, cache: Cache) -
 def test_lines_in_memory_cost_more_than_lines_in_l1() -> None:
     cost: dict[Cache, float] = {}
     for cache in ("warm", "memory"):
-        with turning("native", 32, program="touch", loop="fused") as table, cache_state(cache, table):
+        with open_turntable("native", 32, program="touch", loop="fused") as table, cache_state(cache, table):
             table.warm_up()
             cost[cache] = median(table.turn() for _ in range(15))
     assert cost["memory"] > 2 * cost["warm"]

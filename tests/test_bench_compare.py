@@ -17,8 +17,8 @@ import pytest
 
 from ixyfwd.bench import builds as build_cache
 from ixyfwd.bench import compare, counts
-from ixyfwd.bench.checkout import Checkout, Source
-from ixyfwd.bench.compare import Plan, slower
+from ixyfwd.bench.checkout import Checkout, Revision
+from ixyfwd.bench.compare import ComparisonPlan, slower
 from ixyfwd.bench.cost import Case
 from ixyfwd.bench.result import SCHEMA
 from ixyfwd.bench.sides import Side, open_sides
@@ -169,8 +169,8 @@ def test_a_cache_that_cannot_be_written(small: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_source_says_whether_files_differ_from_its_commit() -> None:
-    assert str(Source("0123456789abcdef", "tree", changed=False)) == "0123456789ab"
-    assert str(Source("0123456789abcdef", "tree", changed=True)) == "0123456789ab+"
+    assert str(Revision("0123456789abcdef", "tree", changed=False)) == "0123456789ab"
+    assert str(Revision("0123456789abcdef", "tree", changed=True)) == "0123456789ab+"
 
 
 # Which pairs count
@@ -203,7 +203,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 
 @pytest.mark.parametrize("machine", [(["near"] * 99, {})], indirect=True)
 def test_pairs_are_balanced_and_give_a_ratio(machine: Machine, fake_sides: tuple[Side, Side]) -> None:
-    found = compare.measure(Plan({"cost": ["bench"]}, 8), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"cost": ["bench"]}, 8), fake_sides, quiet)
     (one,) = found.rows
     assert (one["runs"], one["ratio"], one["ratio_low"], one["verdict"]) == (8, 1.1, 1.1, "slower")
     assert one["core_distance"] is None  # no other core took part
@@ -221,14 +221,14 @@ def test_pairs_are_balanced_and_give_a_ratio(machine: Machine, fake_sides: tuple
 def test_a_pair_during_which_the_distance_changed_is_measured_again(
     machine: Machine, fake_sides: tuple[Side, Side]
 ) -> None:
-    found = compare.measure(Plan({"cost": ["bench"]}, 3), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"cost": ["bench"]}, 3), fake_sides, quiet)
     assert (found.rows[0]["runs"], found.left_out, found.problems) == (3, 1, [])
     assert len(machine.order) == 8
 
 
 @pytest.mark.parametrize("machine", [(["near", "far", "near"] * 99, {"device_note": None})], indirect=True)
 def test_a_machine_that_never_holds_still_ends_in_a_sentence(machine: Machine, fake_sides: tuple[Side, Side]) -> None:
-    found = compare.measure(Plan({"throughput": ["bench"]}, 4), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"throughput": ["bench"]}, 4), fake_sides, quiet)
     assert found.rows == []
     assert found.left_out == 8
     (problem,) = found.problems
@@ -237,7 +237,7 @@ def test_a_machine_that_never_holds_still_ends_in_a_sentence(machine: Machine, f
 
 @pytest.mark.parametrize("machine", [(["near"] * 9 + ["far"] * 9, {"device_note": None})], indirect=True)
 def test_rows_of_two_cores_are_split_by_distance(machine: Machine, fake_sides: tuple[Side, Side]) -> None:
-    found = compare.measure(Plan({"throughput": ["bench"]}, 6), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"throughput": ["bench"]}, 6), fake_sides, quiet)
     assert [(one["core_distance"], one["runs"], one["verdict"]) for one in found.rows] == [
         ("near", 3, "too few pairs"),
         ("far", 3, "too few pairs"),
@@ -247,7 +247,7 @@ def test_rows_of_two_cores_are_split_by_distance(machine: Machine, fake_sides: t
 
 @pytest.mark.parametrize("machine", [(["near"] * 99, {"device_note": None, "core_distance": "far"})], indirect=True)
 def test_what_a_side_says_of_its_own_distance_counts(machine: Machine, fake_sides: tuple[Side, Side]) -> None:
-    found = compare.measure(Plan({"throughput": ["bench"]}, 6), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"throughput": ["bench"]}, 6), fake_sides, quiet)
     assert [(one["core_distance"], one["runs"]) for one in found.rows] == [("far", 6)]
 
 
@@ -257,7 +257,7 @@ def test_a_side_that_is_older_than_a_key_has_the_same_row(
     rows = {"a": row(10.0), "b": row(10.0, loop="python", cache="warm", frame_bytes=64, new_key=1)}
     monkeypatch.setattr(Side, "run", lambda side, *words, timeout_s: printed(rows[side.name]))
     monkeypatch.setattr(compare, "distance_now", lambda: None)
-    (one,) = compare.measure(Plan({"cost": ["bench"]}, 6), fake_sides, quiet).rows
+    (one,) = compare.measure(ComparisonPlan({"cost": ["bench"]}, 6), fake_sides, quiet).rows
     assert one["verdict"] == "no difference seen"
 
 
@@ -267,13 +267,13 @@ def test_a_side_that_does_not_know_the_words_ends_it(
     wrong = subprocess.CompletedProcess((), 2, "", "ixyfwd: No such option: --loop\n")
     monkeypatch.setattr(Side, "run", lambda side, *words, timeout_s: wrong)
     with pytest.raises(UsageError, match=r"^[ab]: ixyfwd bench cost: No such option: --loop$"):
-        compare.measure(Plan({"cost": ["bench", "cost"]}, 6), fake_sides, quiet)
+        compare.measure(ComparisonPlan({"cost": ["bench", "cost"]}, 6), fake_sides, quiet)
 
 
 def test_a_run_that_fails_costs_its_pair_only(fake_sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     runs = iter([subprocess.CompletedProcess((), 1, "", "ixyfwd: it broke\n")])
     monkeypatch.setattr(Side, "run", lambda side, *words, timeout_s: next(runs, printed(row(10.0))))
-    found = compare.measure(Plan({"cost": ["bench"]}, 2), fake_sides, quiet)
+    found = compare.measure(ComparisonPlan({"cost": ["bench"]}, 2), fake_sides, quiet)
     assert found.rows[0]["runs"] == 2
     assert len(found.problems) == 1 and found.problems[0].endswith(": exit code 1: it broke")
 

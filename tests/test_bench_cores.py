@@ -7,12 +7,12 @@ import pytest
 
 from ixyfwd.bench import cores
 from ixyfwd.bench.cores import Patience, by_distance, core_columns, distance_kind, run_measured, worst_round_trip_ns
-from ixyfwd.bench.throughput import Plan, config_for, run_plan
+from ixyfwd.bench.throughput import TrialPlan, config_for, run_plan
 from ixyfwd.supervisor.observer import Silent
 from tests.bench_cases import GOOD_REPORT
 
 NEAR, FAR = 80.0, 400.0
-TRIAL = Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 1).trials()[0]
+TRIAL = TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 1).trials()[0]
 
 
 class Machine:
@@ -111,6 +111,6 @@ def test_what_was_taken_is_of_the_process_that_lost_most() -> None:
 
 def test_a_trial_has_a_row_for_each_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch, [NEAR, NEAR, FAR, FAR, NEAR, NEAR])
-    plan = Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 3)
+    plan = TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 3)
     found = run_plan("throughput", plan, "x", lambda text: None)
     assert [(row["core_distance"], row["runs"]) for row in found["rows"]] == [("near", 2), ("far", 1)]

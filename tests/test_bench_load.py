@@ -93,7 +93,7 @@ def test_a_generator_that_falls_behind_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(rfc2544, "run_load", forwarder(1e9, 5e6))
     found = rfc2544.run([TRIAL], rfc2544.QUICK, "spin", "x", lambda text: None)
     assert all(row["limited_by"] == "generator" and 9.7 <= row["load_mpps"] <= 10.3 for row in found["rows"])
-    bench = rfc2544.Bench(TRIAL, "spin", "x", lambda text: None)
+    bench = rfc2544.LoadTester(TRIAL, "spin", "x", lambda text: None)
     with pytest.raises(IxyfwdError, match=r"the generators sent 50\.0% less than 10\.00 Mpps a direction"):
         bench.measure(1.0, 10e6)
     assert not bench.reports

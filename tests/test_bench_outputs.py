@@ -17,7 +17,7 @@ from ixyfwd.bench import cores, cost, scaling, throughput
 from ixyfwd.bench.environment import tsc_mhz
 from ixyfwd.bench.options import check_outputs
 from ixyfwd.bench.result import as_table, device_of, result, spread
-from ixyfwd.bench.turn import turning
+from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError
 from tests.bench_cases import quiet
 from tests.support import ROOT, run
@@ -115,7 +115,7 @@ def test_an_interrupt_between_runs_keeps_the_runs_before(monkeypatch: pytest.Mon
         return {"reason": "duration over", "device": "model", "rate_mpps": 1.0, "workers": [{**worker, "rss_mib": 0.0}]}
 
     monkeypatch.setattr(throughput, "measure", measure)
-    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1, 2], 0.1, 4)
+    plan = throughput.TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1, 2], 0.1, 4)
     found = scaling.measure(plan, "x", quiet)
     assert found["interrupted"]
     assert [(row["workers"], row["runs"], row["efficiency"]) for row in found["rows"]] == [(1, 1, 1.0)]
@@ -138,7 +138,7 @@ def test_by_hand_keeps_the_rounds_before_a_failure(
         return found
 
     monkeypatch.setattr(scaling, "by_hand", by_hand)
-    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [16], 0.1, 3)
+    plan = throughput.TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [16], 0.1, 3)
     found = scaling.measure_by_hand(plan, quiet)
     (row,) = found["rows"]
     assert (row["runs"], row["workers"]) == (2, 16)
@@ -152,7 +152,7 @@ def test_a_run_without_a_frame_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     silent = {"error": None, "sink": {}, "rx_packets": 0, "tx_packets": 0, "drops": {}, "in_flight": 0,
               "device": "model", "rate_mpps": 0.0, "reason": "duration over", "workers": []}  # fmt: skip
     monkeypatch.setattr(cores, "run_forwarder", lambda *_, **__: dict(silent))
-    plan = throughput.Plan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 1)
+    plan = throughput.TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 1)
     found = throughput.run_plan("throughput", plan, "x", quiet)
     assert found["rows"] == []
     assert "no frame came in 0.1 s" in found["problems"][0]
@@ -170,7 +170,7 @@ def test_efficiency_compares_what_is_alike() -> None:
 
 
 def test_a_driver_that_keeps_frames_gives_no_cost() -> None:
-    with turning("vector", 32, ring=128) as table:
+    with open_turntable("vector", 32, ring=128) as table:
         assert table.turn() > 0
         table._turn = lambda empty: (0, 0)
         with pytest.raises(IxyfwdError, match="the driver sent or dropped 0 of the 96 frames that it was given"):

@@ -141,7 +141,7 @@ def test_all_ones_with_a_dead_status_is_a_device_that_is_gone() -> None:
         regs.read(RXDCTL[3])
     assert str(caught.value) == (
         f"port p0 ({ADDRESS}): RXDCTL[3] (0x010e8) and STATUS read all ones: the device has left the bus (removed, "
-        "powered off or reset by someone else); bring it back and start again"
+        "powered off or reset by another process); bring it back and start again"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scapy.all import IP, UDP, Dot1AD, Dot1Q, Ether, PcapReader, wrpcap
 
-from ixyfwd.bench.throughput import Plan, Trial, config_for
+from ixyfwd.bench.throughput import Trial, TrialPlan, config_for
 from ixyfwd.errors import UsageError
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
@@ -195,7 +195,7 @@ def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engin
 def test_the_benchmark_sends_them_too() -> None:
     assert config_for(Trial("native", "python", "xconnect", 64, 512, 9018, 64, 1), "x").forward.max_frame == 9018
     assert config_for(Trial("native", "fused", "xconnect", 64, 512, 64, 64, 1), "x").forward.max_frame == 1518
-    plan = Plan(["native", "naive"], ["fused", "python"], ["xconnect"], [4], [512], [64, 9018], 64, [1], 1.0, 1)
+    plan = TrialPlan(["native", "naive"], ["fused", "python"], ["xconnect"], [4], [512], [64, 9018], 64, [1], 1.0, 1)
     with pytest.raises(UsageError, match="batch 4 cannot hold a frame of 9018 bytes, which fills 5 buffers"):
         plan.trials()
     rows = [(trial.engine, trial.loop, trial.frame) for trial in replace(plan, batches=[64]).trials()]

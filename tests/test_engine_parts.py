@@ -20,9 +20,9 @@ from ixyfwd.telemetry.counters import (
     PROGRAM_BLOCK_WORDS,
     PROGRAM_COUNTERS,
     Kind,
+    MetricRow,
     PortWord,
     ProgramWord,
-    Row,
     Word,
     words_header,
 )
@@ -49,7 +49,7 @@ def test_c_has_no_words_but_those_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize("rows", [Word, PortWord, ProgramWord])
-def test_each_row_has_a_word_of_its_own_inside_its_block_and_a_sentence(rows: type[Row]) -> None:
+def test_each_row_has_a_word_of_its_own_inside_its_block_and_a_sentence(rows: type[MetricRow]) -> None:
     assert len(rows) == len(rows.__members__)  # no two share a word
     size = PORT_BLOCK_WORD if rows is Word else PORT_BLOCK_WORDS
     assert all(0 <= row < size for row in rows)

@@ -213,7 +213,7 @@ def test_a_server_that_ends_before_it_answers_is_gone(path: str) -> None:
 
 @pytest.mark.parametrize("line", [b"\n", b"nonsense\n", b"[1]\n", b"7\n", b"\xff\n", b"[" * 100_000 + b"\n"])
 def test_an_answer_that_is_none(path: str, line: bytes) -> None:
-    with closing(Server(path, say(line))), pytest.raises(IxyfwdError, match="something else than a JSON object"):
+    with closing(Server(path, say(line))), pytest.raises(IxyfwdError, match="but not with a JSON object"):
         asked(path)
 
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.kit.jsonlines import DEPTH_MAX
-from ixyfwd.kit.lineserver import Limits
+from ixyfwd.kit.lineserver import ClientLimits
 from ixyfwd.kit.loop import CALLBACKS_A_ROUND
 from tests.kit_desk import LONG_ANSWER, Desk
 from tests.support import without_descriptors
 
 ECHO = b'{"do": "echo"}\n'
-FEW = Limits(clients=4)
+FEW = ClientLimits(clients=4)
 ENOUGH = 1000  # rounds, for anything that a server that works does in some hundred
 
 
@@ -52,26 +52,26 @@ def test_answers_line_by_line(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (b"", "no JSON (Expecting value at character 0)"),
-        (b"nonsense", "no JSON (Expecting value at character 0)"),
-        (b'{"do":', "no JSON (Expecting value at character 6)"),
-        (b"[]", "JSON that is no object"),
-        (b"12", "JSON that is no object"),
-        (b"{}", 'no "do" that is text'),
-        (b'{"do": ["echo"]}', 'no "do" that is text'),
-        (b"\xff\xfe", "no UTF-8"),
-        (b'{"do": "\xed\xa0\x80"}', "no UTF-8"),
-        ('{"do": "echo"}'.encode("utf-16"), "no UTF-8"),
-        ('{"do": "echo"}'.encode("utf-16-be"), "no JSON (Expecting value at character 0)"),
-        (b'\xef\xbb\xbf{"do": "echo"}', "no JSON (Unexpected UTF-8 BOM"),
+        (b"", "text that is not JSON (Expecting value at character 0)"),
+        (b"nonsense", "text that is not JSON (Expecting value at character 0)"),
+        (b'{"do":', "text that is not JSON (Expecting value at character 6)"),
+        (b"[]", "JSON that is not an object"),
+        (b"12", "JSON that is not an object"),
+        (b"{}", 'no "do" whose value is a string'),
+        (b'{"do": ["echo"]}', 'no "do" whose value is a string'),
+        (b"\xff\xfe", "text that is not UTF-8"),
+        (b'{"do": "\xed\xa0\x80"}', "text that is not UTF-8"),
+        ('{"do": "echo"}'.encode("utf-16"), "text that is not UTF-8"),
+        ('{"do": "echo"}'.encode("utf-16-be"), "text that is not JSON (Expecting value at character 0)"),
+        (b'\xef\xbb\xbf{"do": "echo"}', "text that is not JSON (Unexpected UTF-8 BOM"),
         (b'{"do": "echo", "text": "\\ud800"}', "half a surrogate pair"),
         (b'{"do": "echo", "\\udfff": 1}', "half a surrogate pair"),
-        (b'{"do": "echo", "n": NaN}', "NaN, which JSON does not have"),
-        (b'{"do": "echo", "n": -Infinity}', "-Infinity, which JSON does not have"),
+        (b'{"do": "echo", "n": NaN}', "NaN, which is not JSON"),
+        (b'{"do": "echo", "n": -Infinity}', "-Infinity, which is not JSON"),
         (b'{"do": "echo", "n": 1e999}', "a number that is too large"),
-        (b'{"do": "echo", "n": ' + b"9" * 10_000 + b"}", "a number of too many digits"),
-        (b'{"do": "stop", "do": "echo"}', "a key that is there twice"),
-        (b'{"do": "echo", "a": [{"b": 1, "b": 2}]}', "a key that is there twice"),
+        (b'{"do": "echo", "n": ' + b"9" * 10_000 + b"}", "a number with too many digits"),
+        (b'{"do": "stop", "do": "echo"}', "a key that appears twice"),
+        (b'{"do": "echo", "a": [{"b": 1, "b": 2}]}', "a key that appears twice"),
         (b"[" * 1200, "brackets nested more than 32 deep"),
         (b'{"a":' * 1200, "brackets nested more than 32 deep"),
         (b'{"do": "echo", "a": ' + b"[" * 1200 + b"]" * 1200 + b"}", "brackets nested more than 32 deep"),
@@ -116,7 +116,7 @@ def test_a_mistake_in_a_command_is_an_answer_and_told_once(desk: Desk) -> None:
 
 
 def test_an_answer_beyond_its_bound_is_a_failure(tmp_path: Path) -> None:
-    with closing(Desk(tmp_path / "s", Limits(answer_bytes=1000))) as desk:
+    with closing(Desk(tmp_path / "s", ClientLimits(answer_bytes=1000))) as desk:
         (answer,) = desk.ask(b'{"do": "long"}\n')
         assert answer["error"].startswith("the command 'long' failed: its answer has 5")
 

@@ -55,7 +55,7 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a file that is not a socket is there"):
         Listener(str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "precious"
-    with pytest.raises(UsageError, match="longer than the 107 bytes"):
+    with pytest.raises(UsageError, match="longer than 107 bytes"):
         Listener(str(tmp_path / ("x" * 200)))
     with pytest.raises(IxyfwdError, match=r"cannot listen on .*No such file"):
         Listener(str(tmp_path / "no" / "folder"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.nic.contract import Statistics
 from ixyfwd.supervisor.report import drops_by_cause
-from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Word
+from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Word
 from ixyfwd.telemetry.documents import DOCUMENTS
 from ixyfwd.telemetry.plain import Item, Rows, from_plain, items, to_plain
 from ixyfwd.telemetry.schema import SCHEMA_FILE, status_schema
@@ -94,7 +94,7 @@ def test_every_field_has_a_sentence_and_no_two_have_a_name_in_json(kind: type) -
 
 
 @pytest.mark.parametrize("rows", [Word, PortWord, ProgramWord])
-def test_every_row_that_reports_show_is_in_one_place(rows: type[Row]) -> None:
+def test_every_row_that_reports_show_is_in_one_place(rows: type[MetricRow]) -> None:
     shown = [row for kind in KINDS for item in items(kind) if isinstance(item.about, Rows) for row in item.about.rows]
     assert {row: sum(one is row for one in shown) for row in rows} == {row: int(row.reported) for row in rows}
 

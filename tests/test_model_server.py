@@ -25,7 +25,6 @@ from ixyfwd.vfiouser.protocol import (
     HEADER_BYTES,
     NO_REPLY,
     Access,
-    Command,
     DmaMapping,
     Header,
     IrqAction,
@@ -33,6 +32,7 @@ from ixyfwd.vfiouser.protocol import (
     Region,
     RegionFlag,
     RequestError,
+    VfioUserCommand,
 )
 from ixyfwd.vfiouser.version import our_version
 from tests.model_fakes import Bench, Clock, FakeDatapath, running_model
@@ -148,7 +148,11 @@ def test_accesses_outside_of_regions(client: Client) -> None:
 
 
 def test_unsupported_commands(client: Client) -> None:
-    for command in (Command.DEVICE_FEATURE, Command.DIRTY_PAGES, Command.DEVICE_GET_REGION_IO_FDS):
+    for command in (
+        VfioUserCommand.DEVICE_FEATURE,
+        VfioUserCommand.DIRTY_PAGES,
+        VfioUserCommand.DEVICE_GET_REGION_IO_FDS,
+    ):
         assert refused(lambda c=command: client._request(c, bytes(32))) == errno.ENOTSUP  # type: ignore[misc]
 
 
@@ -282,7 +286,7 @@ def test_a_model_that_is_gone(tmp_path: Path) -> None:
     with running_model(tmp_path) as (_, spec):
         client = Client(spec.ports[0].socket, "vfio-user:p0")
         control = ModelClient(spec.control)
-    with pytest.raises(DeviceGoneError, match="vfio-user:p0: the server went away during REGION_READ"):
+    with pytest.raises(DeviceGoneError, match="vfio-user:p0: the server closed the connection during REGION_READ"):
         client.region_read(0, 0, 4)
     with pytest.raises(DeviceGoneError, match="is gone"):
         control.stats()
@@ -311,7 +315,7 @@ def drain(sock: socket.socket) -> None:
 
 def hello() -> bytes:
     payload = our_version().pack()
-    return Header(1, Command.VERSION, HEADER_BYTES + len(payload)).pack() + payload
+    return Header(1, VfioUserCommand.VERSION, HEADER_BYTES + len(payload)).pack() + payload
 
 
 def assert_still_serves(spec: ModelSpec) -> None:
@@ -328,15 +332,17 @@ def assert_still_serves(spec: ModelSpec) -> None:
 
 
 BAD = {
-    "no version first": Header(1, Command.DEVICE_RESET, HEADER_BYTES).pack(),
-    "reply instead of command": hello() + Header(2, Command.DEVICE_RESET, HEADER_BYTES, 1).pack(),
+    "no version first": Header(1, VfioUserCommand.DEVICE_RESET, HEADER_BYTES).pack(),
+    "reply instead of command": hello() + Header(2, VfioUserCommand.DEVICE_RESET, HEADER_BYTES, 1).pack(),
     "size too small": Header(1, 1, 3).pack(),
     "size too large": Header(1, 1, 1 << 31).pack(),
     "version without numbers": Header(1, 1, HEADER_BYTES + 2).pack() + b"\0\0",
     "version with broken JSON": Header(1, 1, HEADER_BYTES + 8).pack() + b"\0\0\0\0{{{\0",
     "deeply nested JSON": Header(1, 1, HEADER_BYTES + 4 + 200_000).pack() + bytes(4) + b"[" * 200_000,
-    "read without a body": hello() + Header(2, Command.REGION_READ, HEADER_BYTES).pack(),
-    "more writes than bytes": hello() + Header(2, Command.REGION_WRITE_MULTI, HEADER_BYTES + 8).pack() + b"\xff" * 8,
+    "read without a body": hello() + Header(2, VfioUserCommand.REGION_READ, HEADER_BYTES).pack(),
+    "more writes than bytes": hello()
+    + Header(2, VfioUserCommand.REGION_WRITE_MULTI, HEADER_BYTES + 8).pack()
+    + b"\xff" * 8,
     "half a header": hello() + b"\1",
 }
 
@@ -363,8 +369,8 @@ def test_other_major_version_is_refused(model: tuple[FakeDatapath, ModelSpec]) -
 def test_no_reply_means_no_reply(model: tuple[FakeDatapath, ModelSpec]) -> None:
     with connected(model[1].ports[0].socket) as sock:
         bad = Access(3, 0, 4, bytes(4)).pack()
-        quiet = Header(2, Command.REGION_WRITE, HEADER_BYTES + len(bad), NO_REPLY).pack() + bad
-        sock.sendall(hello() + quiet + Header(3, Command.DEVICE_RESET, HEADER_BYTES).pack())
+        quiet = Header(2, VfioUserCommand.REGION_WRITE, HEADER_BYTES + len(bad), NO_REPLY).pack() + bad
+        sock.sendall(hello() + quiet + Header(3, VfioUserCommand.DEVICE_RESET, HEADER_BYTES).pack())
         first = Header.unpack(sock.recv(HEADER_BYTES, socket.MSG_WAITALL))
         sock.recv(first.size - HEADER_BYTES, socket.MSG_WAITALL)
         assert (first.message_id, Header.unpack(sock.recv(HEADER_BYTES, socket.MSG_WAITALL)).message_id) == (1, 3)
@@ -475,9 +481,9 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        (b"nonsense", "found no JSON"),
-        (b"[1]", "found JSON that is no object"),
-        (b'{"do": [1]}', 'found no "do" that is text'),
+        (b"nonsense", "found text that is not JSON"),
+        (b"[1]", "found JSON that is not an object"),
+        (b'{"do": [1]}', 'found no "do" whose value is a string'),
         (b"[" * 16_000, "found brackets nested more than 32 deep"),
         (
             b'{"do": "fly"}',
@@ -486,7 +492,7 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
         ),
         (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
         (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
-        (b"\xff\xfe", "found no UTF-8"),
+        (b"\xff\xfe", "found text that is not UTF-8"),
     ],
 )
 def test_wrong_control_lines_are_answered(model: tuple[FakeDatapath, ModelSpec], line: bytes, answer: str) -> None:

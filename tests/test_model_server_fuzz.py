@@ -17,7 +17,16 @@ from ixyfwd.model.datapath import Datapath
 from ixyfwd.model.process import Model
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.none import NoWire
-from ixyfwd.vfiouser.protocol import HEADER_BYTES, NO_REPLY, Access, Command, DmaMapping, Header, IrqSet, pack_writes
+from ixyfwd.vfiouser.protocol import (
+    HEADER_BYTES,
+    NO_REPLY,
+    Access,
+    DmaMapping,
+    Header,
+    IrqSet,
+    VfioUserCommand,
+    pack_writes,
+)
 from tests.model_fakes import MAC
 from tests.support import eventually
 from tests.test_model_server import PAGE, assert_still_serves, connected, drain, hello
@@ -118,16 +127,22 @@ irqs = st.builds(
     st.binary(max_size=8),
 )
 steps = st.one_of(
-    step(Command.DMA_MAP, maps, one_fd),
-    step(Command.DMA_MAP, maps, fds),
-    step(Command.DMA_UNMAP, unmaps, st.just(())),
-    step(Command.REGION_READ, reads, st.just(())),
-    step(Command.REGION_WRITE, writes, st.just(())),
-    step(Command.REGION_WRITE_MULTI, many, st.just(())),
-    step(Command.DEVICE_SET_IRQS, irqs, st.lists(st.sampled_from([*KINDS, "event", "event"]), max_size=4).map(tuple)),
-    step(Command.DEVICE_RESET, st.just(b""), fds),
+    step(VfioUserCommand.DMA_MAP, maps, one_fd),
+    step(VfioUserCommand.DMA_MAP, maps, fds),
+    step(VfioUserCommand.DMA_UNMAP, unmaps, st.just(())),
+    step(VfioUserCommand.REGION_READ, reads, st.just(())),
+    step(VfioUserCommand.REGION_WRITE, writes, st.just(())),
+    step(VfioUserCommand.REGION_WRITE_MULTI, many, st.just(())),
     step(
-        Command.DEVICE_GET_REGION_INFO, st.builds(lambda a, i: struct.pack("=III", a, 0, i), small, small), st.just(())
+        VfioUserCommand.DEVICE_SET_IRQS,
+        irqs,
+        st.lists(st.sampled_from([*KINDS, "event", "event"]), max_size=4).map(tuple),
+    ),
+    step(VfioUserCommand.DEVICE_RESET, st.just(b""), fds),
+    step(
+        VfioUserCommand.DEVICE_GET_REGION_INFO,
+        st.builds(lambda a, i: struct.pack("=III", a, 0, i), small, small),
+        st.just(()),
     ),
     st.integers(0, FILE_PAGES).map(lambda n: (-1, 0, bytes([n]), ())),
 )
@@ -208,7 +223,7 @@ def test_each_kind_of_file(spec: ModelSpec, tmp_path: Path, kind: str, flags: in
         greeting = Header.unpack(sock.recv(HEADER_BYTES, socket.MSG_WAITALL))
         sock.recv(greeting.size - HEADER_BYTES, socket.MSG_WAITALL)
         payload = DmaMapping(0, PAGE, 0, flags).pack_map()
-        request = Header(2, Command.DMA_MAP, HEADER_BYTES + len(payload)).pack() + payload
+        request = Header(2, VfioUserCommand.DMA_MAP, HEADER_BYTES + len(payload)).pack() + payload
         socket.send_fds(sock, [request], [files.by_kind[kind]])
         answer = Header.unpack(sock.recv(HEADER_BYTES, socket.MSG_WAITALL))
         assert (answer.message_id, answer.error == 0) == (2, fits), os.strerror(answer.error)
@@ -225,7 +240,7 @@ def test_an_interrupt_set_up_needs_an_eventfd(spec: ModelSpec, tmp_path: Path) -
         play(
             spec.ports[0].socket,
             files,
-            [(Command.DEVICE_SET_IRQS, 0, give, (kind,)), (Command.DEVICE_SET_IRQS, 0, fire, ())],
+            [(VfioUserCommand.DEVICE_SET_IRQS, 0, give, (kind,)), (VfioUserCommand.DEVICE_SET_IRQS, 0, fire, ())],
         )
         assert_still_serves(spec)
     files.close()
@@ -240,7 +255,7 @@ def test_a_full_eventfd_that_blocks_is_not_waited_for(spec: ModelSpec, tmp_path:
     play(
         spec.ports[0].socket,
         files,
-        [(Command.DEVICE_SET_IRQS, 0, give, ("full",)), (Command.DEVICE_SET_IRQS, 0, fire, ())],
+        [(VfioUserCommand.DEVICE_SET_IRQS, 0, give, ("full",)), (VfioUserCommand.DEVICE_SET_IRQS, 0, fire, ())],
     )
     assert_still_serves(spec)
     assert os.eventfd_read(files.by_kind["full"]) == 2**64 - 2

@@ -127,7 +127,7 @@ def test_uio_and_an_iommu_that_passes_everything_through_are_no_hindrance(tmp_pa
 def test_devices_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^{A}: the kernel knows no PCI device"):
         Opener(tmp_path).open(A)
-    with pytest.raises(UsageError, match=r"^the device address '03:00' is of no known kind"):
+    with pytest.raises(UsageError, match=r"^the device address '03:00' is of an unknown kind"):
         Opener(tmp_path).open("03:00")
 
 
@@ -173,7 +173,7 @@ def test_one_user_at_a_time(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
-    with pytest.raises(IxyfwdError, match=r"the lock .* cannot be had: Not a directory"):
+    with pytest.raises(IxyfwdError, match=r"the lock .* cannot be taken: Not a directory"):
         DeviceLock(A, tmp_path)
 
 

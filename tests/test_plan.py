@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, CpuConfig, ForwardConfig, Idle, PortConfig, RssConfig
 from ixyfwd.nic.options import FlowControl
-from ixyfwd.plan.make import Machine, device_kind, make_plan
+from ixyfwd.plan.make import MachineCpus, device_kind, make_plan
 from ixyfwd.plan.plan import Plan
 
 CPUS = st.sets(st.integers(0, 63), min_size=1, max_size=24)
@@ -20,7 +20,7 @@ DEVICES = {"sim": "sim:x", "vfio-user": "vfio-user:/x.sock", "card": "0000:03:00
 def planned(cpus: set[int], workers: int | None, batch: int = 64, ring: int = 512) -> Plan:
     config = default_config(sorted(cpus))
     forward = replace(config.forward, batch=batch, ring_size=ring)
-    return make_plan(replace(config, cpu=CpuConfig(workers=workers), forward=forward), Machine(cpus))
+    return make_plan(replace(config, cpu=CpuConfig(workers=workers), forward=forward), MachineCpus(cpus))
 
 
 @given(CPUS, st.one_of(st.none(), st.integers(1, 16)), st.sampled_from([1, 32, 64]), st.sampled_from([128, 512, 4096]))
@@ -58,7 +58,7 @@ def test_what_kind_of_device_a_run_is_on(devices: tuple[str, ...], kind: str) ->
 
 
 def test_only_simulated_ports_need_the_model() -> None:
-    plan = make_plan(Config((PortConfig("a", DEVICES["card"]),), ()), Machine((0, 1, 2)))
+    plan = make_plan(Config((PortConfig("a", DEVICES["card"]),), ()), MachineCpus((0, 1, 2)))
     assert plan.model is None and plan.device == "wire"
     assert [worker.cpu for worker in plan.workers] == [0, 1, 2]
 
@@ -68,7 +68,9 @@ def test_each_key_of_the_configuration_arrives() -> None:
         PortConfig("a", DEVICES["card"], promiscuous=False, mac_filters=("02:00:00:00:00:01",), flow_control="tx"),
     )
     forward = ForwardConfig(idle="interrupt", interrupt_interval_us=20, max_frame=9018, engine="vector")
-    plan = make_plan(Config(ports, (), "x", CpuConfig(nice=-5), forward, RssConfig(fields=("ipv4",))), Machine((0,)))
+    plan = make_plan(
+        Config(ports, (), "x", CpuConfig(nice=-5), forward, RssConfig(fields=("ipv4",))), MachineCpus((0,))
+    )
     options = plan.ports[0].options
     assert (options.promiscuous, options.mac_filters, options.flow_control) == (
         False, ("02:00:00:00:00:01",), FlowControl.TX
@@ -81,11 +83,11 @@ def test_each_key_of_the_configuration_arrives() -> None:
         False,
         "interrupt",
     )
-    assert make_plan(Config(ports, ()), Machine((0,))).interrupt_interval_us is None
+    assert make_plan(Config(ports, ()), MachineCpus((0,))).interrupt_interval_us is None
 
 
 @pytest.mark.parametrize("idle", ["spin", "adaptive", "sleep"])
 def test_no_other_idle_policy_asks_for_interrupts(idle: Idle) -> None:
     ports = (PortConfig("a", DEVICES["card"]),)
-    plan = make_plan(Config(ports, (), forward=ForwardConfig(idle=idle)), Machine((0,)))
+    plan = make_plan(Config(ports, (), forward=ForwardConfig(idle=idle)), MachineCpus((0,)))
     assert (plan.loop.idle, plan.interrupt_interval_us) == (idle, None)

@@ -17,12 +17,12 @@ from ixyfwd.vfiouser.protocol import (
     HEADER_BYTES,
     TYPE_REPLY,
     Access,
-    Command,
     DeviceInfo,
     Header,
     Message,
     ProtocolError,
     RequestError,
+    VfioUserCommand,
 )
 from ixyfwd.vfiouser.version import Version, our_version
 
@@ -37,9 +37,9 @@ def reply(channel: Channel, to: Message, payload: bytes = b"", error: int | None
 
 
 def well_behaved(channel: Channel, message: Message) -> None:
-    if message.header.command == Command.VERSION:
+    if message.header.command == VfioUserCommand.VERSION:
         reply(channel, message, our_version().pack())
-    elif message.header.command == Command.DEVICE_GET_INFO:
+    elif message.header.command == VfioUserCommand.DEVICE_GET_INFO:
         reply(channel, message, DeviceInfo(3, 9, 5).pack())
 
 
@@ -113,7 +113,7 @@ def test_not_a_socket(tmp_path: Path) -> None:
 def test_nobody_listens(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s"))
-    with pytest.raises(DeviceGoneError, match="nobody listens"):
+    with pytest.raises(DeviceGoneError, match="no process listens"):
         Client(str(tmp_path / "s"), "vfio-user:x")
 
 
@@ -190,7 +190,7 @@ def test_server_goes_away(server: Server, client: Client) -> None:
         raise ChannelClosed("bye")
 
     server.script = leave
-    with pytest.raises(DeviceGoneError, match="went away during DEVICE_RESET"):
+    with pytest.raises(DeviceGoneError, match="closed the connection during DEVICE_RESET"):
         client.reset()
     with pytest.raises(DeviceGoneError, match="REGION_READ is impossible"):
         client.region_read(0, 0, 4)
@@ -203,13 +203,13 @@ def test_a_server_that_asks_for_our_memory_is_told_no(server: Server, client: Cl
         if message.header.is_reply:
             answers.append(message)
             return
-        channel.send(Header(77, Command.DMA_READ, HEADER_BYTES + 16), bytes(16))
+        channel.send(Header(77, VfioUserCommand.DMA_READ, HEADER_BYTES + 16), bytes(16))
         reply(channel, message)
 
     server.script = ask_back
     client.reset()
     client.reset()
-    assert answers[0].header == Header(77, Command.DMA_READ, HEADER_BYTES, TYPE_REPLY | ERROR, errno.ENOTSUP)
+    assert answers[0].header == Header(77, VfioUserCommand.DMA_READ, HEADER_BYTES, TYPE_REPLY | ERROR, errno.ENOTSUP)
 
 
 def test_descriptors_nobody_wants_are_closed(server: Server, client: Client) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from ixyfwd.bench.checkout import Checkout, Source
+from ixyfwd.bench.checkout import Checkout, Revision
 from ixyfwd.errors import UsageError
 
 KEPT: Final = 8  # builds, of some 8 MiB each
@@ -50,7 +50,7 @@ def compiler() -> str:
 
 
 @contextmanager
-def built(checkout: Checkout, source: Source, progress: Callable[[str], None]) -> Iterator[Path]:
+def built(checkout: Checkout, source: Revision, progress: Callable[[str], None]) -> Iterator[Path]:
     """The directory of a source with everything compiled; it stays while the context does.
 
     Raises UsageError if the tree does not build or the cache cannot be written.
@@ -94,7 +94,7 @@ def _lock(place: Path) -> int | None:
     return None
 
 
-def _build(checkout: Checkout, source: Source, place: Path) -> None:
+def _build(checkout: Checkout, source: Revision, place: Path) -> None:
     """Make a build beside its place and move it there whole. Two may do so at once; the first one's stays."""
     if importlib.util.find_spec("setuptools") is None:
         raise UsageError(f"commits cannot be built: {sys.executable} has no setuptools; pip install setuptools")
@@ -115,7 +115,7 @@ def _build(checkout: Checkout, source: Source, place: Path) -> None:
             _move(tree, place)
 
 
-def _run(source: Source, tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def _run(source: Revision, tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """This interpreter in a tree."""
     try:
         return subprocess.run(  # noqa: S603

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from ixyfwd.bench.turn import Turntable
+from ixyfwd.bench.turntable import Turntable
 from ixyfwd.engine.contract import EngineMemory
 from ixyfwd.errors import UsageError
 from ixyfwd.memory.layout import RingLayout
@@ -38,7 +38,7 @@ SETTLE_ROUNDS: Final = 1000  # of the interpreter, after another thread had it: 
 _SYSFS: Final = Path("/sys/devices/system/cpu/cpu0/cache")
 
 Prepare = Callable[[], object]
-Words = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+Qwords = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 
 def cache_bytes(level: int, root: Path = _SYSFS) -> int:
@@ -105,7 +105,7 @@ class _Hand:
     def __init__(self, memory: EngineMemory) -> None:
         arena, rx, tx = memory.arena, memory.layout.rx[0], memory.layout.tx[1]
         self._first_lines = np.array(memory.layout.buffer_offsets()) // LINE_BYTES
-        self._arena: Words = np.frombuffer(arena, np.uint64).reshape(-1, LINE_BYTES // 8)
+        self._arena: Qwords = np.frombuffer(arena, np.uint64).reshape(-1, LINE_BYTES // 8)
         self._rx, self._tx = (_descriptors(arena, ring) for ring in (rx, tx))
         self._rx_ids = np.frombuffer(arena, np.uint32, rx.entries, rx.ids)
         self._tails = (memory.ports[0].rdt, memory.ports[1].tdt)
@@ -128,5 +128,5 @@ class _Hand:
         del self._arena, self._rx, self._tx, self._rx_ids
 
 
-def _descriptors(arena: memoryview, ring: RingLayout) -> Words:
+def _descriptors(arena: memoryview, ring: RingLayout) -> Qwords:
     return np.frombuffer(arena, np.uint64, 2 * ring.entries, ring.descriptors).reshape(-1, 2)

@@ -19,14 +19,14 @@ TIMEOUT_S: Final = 600.0  # a count takes some seconds
 
 
 @dataclass(frozen=True)
-class Counted:
+class InstructionCounts:
     """What one process counted: frames that it moved, and the instructions of each file that callgrind left."""
 
     frames: int
     instructions: Mapping[str, int]
 
 
-def counted(
+def run_callgrind(
     case: "Case",
     options: Sequence[str],
     mode: Sequence[str] = (),
@@ -34,7 +34,7 @@ def counted(
     python: str = sys.executable,
     folder: Path | None = None,
     env: Mapping[str, str] | None = None,
-) -> Counted:
+) -> InstructionCounts:
     """Run `bench.counted` with a case's words and those of `mode` under callgrind with `options`.
 
     It is the ixyfwd that `python` imports in `folder` with the environment `env`. Raises IxyfwdError if valgrind is not
@@ -57,7 +57,7 @@ def counted(
     frames = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("frames ")]
     if done.returncode or not frames or not any(found.values()):
         raise IxyfwdError(f"{case}: callgrind failed with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-    return Counted(frames[0], found)
+    return InstructionCounts(frames[0], found)
 
 
 def _summary(path: Path) -> int:

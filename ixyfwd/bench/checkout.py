@@ -22,7 +22,7 @@ HOOKED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIREC
 
 
 @dataclass(frozen=True)
-class Source:
+class Revision:
     """A state of the files: `tree` is git's name for it, `commit` the one that it is (or, if `changed`, began as)."""
 
     commit: str
@@ -47,7 +47,7 @@ class Checkout:
         self._git = git
         self._run("rev-parse", "--git-dir")  # git may refuse a directory for reasons of its own
 
-    def commit(self, name: str) -> Source:
+    def commit(self, name: str) -> Revision:
         """What a commit-ish names."""
         try:
             found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
@@ -56,21 +56,21 @@ class Checkout:
             raise UsageError(
                 f"{name!r} is not a commit of {self.root}{hint}; an environment is named by its path, such as ./.venv"
             ) from None
-        return Source(found, self._run("rev-parse", f"{found}^{{tree}}"), changed=False)
+        return Revision(found, self._run("rev-parse", f"{found}^{{tree}}"), changed=False)
 
     def is_shallow(self) -> bool:
         """Whether older commits are missing."""
         return self._run("rev-parse", "--is-shallow-repository") == "true"
 
-    def working_tree(self) -> Source:
+    def working_tree(self) -> Revision:
         """The files as they lie there, new ones too, and ignored ones not."""
         head = self.commit("HEAD")
         with self._scratch() as env:
             self._run("add", "--all", env=env)
             tree = self._run("write-tree", env=env)
-        return Source(head.commit, tree, changed=tree != head.tree)
+        return Revision(head.commit, tree, changed=tree != head.tree)
 
-    def write(self, source: Source, folder: Path) -> None:
+    def write(self, source: Revision, folder: Path) -> None:
         """Put the files of a source into an empty directory."""
         with self._scratch() as env:
             if source.changed:

@@ -72,7 +72,7 @@ def throughput(  # noqa: PLR0917
     from ixyfwd.bench import throughput as bench  # noqa: PLC0415 - numpy and the model are not for --help
     from ixyfwd.bench.plots import batch_plot  # noqa: PLC0415
 
-    plan = bench.Plan(
+    plan = bench.TrialPlan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
         programs=names(program, tuple(programs()), "--program"),
@@ -164,9 +164,9 @@ def scaling(  # noqa: PLR0917
 ) -> None:
     """What a worker costs when there are more of them; with fewer cores than workers, by CPU time."""
     from ixyfwd.bench import scaling as bench  # noqa: PLC0415
-    from ixyfwd.bench.throughput import Plan  # noqa: PLC0415
+    from ixyfwd.bench.throughput import TrialPlan  # noqa: PLC0415
 
-    plan = Plan(
+    plan = TrialPlan(
         engines=names(engine, ENGINES, "--engine"),
         loops=names(loop, LOOPS[1:], "--loop"),
         programs=names(program or ("xconnect,touch" if by_hand else "xconnect"), tuple(programs()), "--program"),

@@ -29,7 +29,7 @@ from ixyfwd.errors import UsageError
 from ixyfwd.programs.registry import programs
 
 if TYPE_CHECKING:
-    from ixyfwd.bench.compare import Measure, Plan
+    from ixyfwd.bench.compare import ComparisonPlan, Measure
     from ixyfwd.bench.cost import Case
     from ixyfwd.bench.counts import Counts
     from ixyfwd.bench.result import Row
@@ -84,7 +84,7 @@ def compare(  # noqa: PLR0917
     csv: CsvOption = None,
 ) -> None:
     """Two commits or environments, in pairs of runs: whether B is slower than A, and by how many instructions."""
-    from ixyfwd.bench.compare import Plan  # noqa: PLC0415 - numpy and the engines are not for --help
+    from ixyfwd.bench.compare import ComparisonPlan  # noqa: PLC0415 - numpy and the engines are not for --help
     from ixyfwd.bench.cost import cases  # noqa: PLC0415
     from ixyfwd.bench.paired import FEWEST_PAIRS  # noqa: PLC0415
     from ixyfwd.bench.sides import open_sides  # noqa: PLC0415
@@ -109,7 +109,7 @@ def compare(  # noqa: PLR0917
     if throughput:
         more = ["--frame", frame, "--workers", workers, "--duration", f"{duration:g}", "--runs", "1"]
         words["throughput"] = ["bench", "throughput", *rows, *more]
-    plan = None if instructions_only else Plan(words, runs)
+    plan = None if instructions_only else ComparisonPlan(words, runs)
     counted = [case for case in wanted if case.engine == "native"] if instructions else []
     with progress() as report, ExitStack() as stack:
         sides = open_sides((a, b), stack, report)
@@ -119,7 +119,7 @@ def compare(  # noqa: PLR0917
 
 
 def _measure(
-    plan: "Plan | None",
+    plan: "ComparisonPlan | None",
     counted: "Sequence[Case]",
     sides: "tuple[Side, Side]",
     per_cent: float | None,

@@ -83,7 +83,7 @@ def latency(  # noqa: PLR0917
 
             highest = find_pdr(trial, policy, instance_name(), report)
             rates = [(highest * share / 100, share / 100) for share in shares]
-        plan = bench.Plan(trial, rates, policy, collects, duration, runs, near)
+        plan = bench.LatencyPlan(trial, rates, policy, collects, duration, runs, near)
         found, histograms = bench.measure(plan, instance_name(), report)
     lines = {name: one.line() for name, one in histograms.items()}
     columns: Columns = {"gc": ("gc", None), "mpps": ("Mpps", 2), **CORES, **PERCENTILE_COLUMNS}
@@ -187,12 +187,12 @@ def _trial(  # noqa: PLR0917
     engine: str, loop: str, program: str, batch: int, ring: int, frame: str, flows: int, workers: int
 ) -> "Trial":
     """The one trial that these options describe; of "auto" the fused loop, if there is one for such frames."""
-    from ixyfwd.bench.throughput import Plan  # noqa: PLC0415
+    from ixyfwd.bench.throughput import TrialPlan  # noqa: PLC0415
 
     (engine_name,) = _one(names(engine, ENGINES, "--engine"), "--engine")
     (loop_name,) = _one(names(loop, LOOPS, "--loop"), "--loop")
     (size,) = _one(frames(frame), "--frame")
-    plan = Plan(
+    plan = TrialPlan(
         engines=[engine_name],
         loops=["fused", "python"] if loop_name == "auto" else [loop_name],
         programs=_one(names(program, tuple(programs()), "--program"), "--program"),

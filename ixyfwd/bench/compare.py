@@ -19,7 +19,7 @@ from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.probe.distance import distance_of, round_trip_ns
 
 Measure = Literal["cost", "throughput"]
-Distance = str | None  # "near", "far", "mixed"; None where there is none to measure
+RunDistance = str | None  # "near", "far", "mixed"; None where there is none to measure
 
 SEED: Final = 1
 ATTEMPTS: Final = 2  # times the pairs that are wanted
@@ -35,7 +35,7 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """What to measure: `words` are the command lines of one run, by what they measure."""
 
     words: Mapping[Measure, Sequence[str]]
@@ -62,9 +62,9 @@ class Found:
     interrupted: bool
 
 
-def measure(plan: Plan, sides: tuple[Side, Side], progress: Callable[[str], None]) -> Found:
+def measure(plan: ComparisonPlan, sides: tuple[Side, Side], progress: Callable[[str], None]) -> Found:
     """All pairs. Ctrl-C ends it with the pairs before. Raises UsageError if a side does not know what it is asked."""
-    pairs: dict[tuple[Measure, Key, Distance], Pairs] = {}
+    pairs: dict[tuple[Measure, Key, RunDistance], Pairs] = {}
     problems: list[str] = []
     left_out = 0
     order = orders(SEED)
@@ -99,8 +99,8 @@ def measure(plan: Plan, sides: tuple[Side, Side], progress: Callable[[str], None
 
 
 def _pair(
-    plan: Plan, words: Sequence[str], sides: tuple[Side, Side], order: tuple[int, int], problems: list[str]
-) -> tuple[tuple[dict[Key, Row], dict[Key, Row]], tuple[Distance, Distance]]:
+    plan: ComparisonPlan, words: Sequence[str], sides: tuple[Side, Side], order: tuple[int, int], problems: list[str]
+) -> tuple[tuple[dict[Key, Row], dict[Key, Row]], tuple[RunDistance, RunDistance]]:
     """The rows of a run of each side, and the distance during each, both in the order (A, B)."""
     looks = [distance_now()]
     runs: list[dict[Key, Row]] = []
@@ -112,7 +112,7 @@ def _pair(
     return (runs[a], runs[b]), (during[a], during[b])
 
 
-def distance_now() -> Distance:
+def distance_now() -> RunDistance:
     """Between the first two CPUs that this process may use, which are the ones a run takes."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
     trip_ns = round_trip_ns(*cpus) if len(cpus) == 2 else None
@@ -139,10 +139,10 @@ def _key(row: Row) -> Key:
 
 
 def _add(
-    pairs: dict[tuple[Measure, Key, Distance], Pairs],
+    pairs: dict[tuple[Measure, Key, RunDistance], Pairs],
     kind: Measure,
     runs: tuple[dict[Key, Row], dict[Key, Row]],
-    distances: tuple[Distance, Distance],
+    distances: tuple[RunDistance, RunDistance],
 ) -> bool:
     """Put the rows that both runs have under their distance; whether all of them could be."""
     whole = True

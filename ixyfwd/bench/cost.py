@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from ixyfwd.bench.cachestate import Cache, cache_state, check
-from ixyfwd.bench.callgrind import add_counts, counted
+from ixyfwd.bench.callgrind import add_counts, run_callgrind
 from ixyfwd.bench.result import Row, spread
-from ixyfwd.bench.turn import FRAME_BYTES, turning
+from ixyfwd.bench.turntable import FRAME_BYTES, open_turntable
 from ixyfwd.config.schema import EngineName, Loop
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import CRC_BYTES
@@ -92,7 +92,7 @@ def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) 
 
 def _run(case: Case) -> float:
     with (
-        turning(case.engine, case.batch, ring=case.ring, program=case.program, loop=case.loop) as table,
+        open_turntable(case.engine, case.batch, ring=case.ring, program=case.program, loop=case.loop) as table,
         cache_state(case.cache, table),
     ):
         table.warm_up()
@@ -143,7 +143,7 @@ def count_total(
     if case.engine != "native":
         raise IxyfwdError(f"{case}: instructions are counted in C functions only; the {case.engine} engine has none")
     toggles = [f"--toggle-collect={name}" for name in functions or _functions(case)]
-    found = counted(case, toggles, python=python, folder=folder, env=env)
+    found = run_callgrind(case, toggles, python=python, folder=folder, env=env)
     return sum(found.instructions.values()), found.frames
 
 

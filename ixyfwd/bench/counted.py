@@ -8,13 +8,13 @@ import sys
 
 from ixyfwd.bench.cost import COUNTED_TURNS
 from ixyfwd.bench.interpreted import marked
-from ixyfwd.bench.turn import turning
+from ixyfwd.bench.turntable import open_turntable
 
 
 def main() -> None:
     """Turn a few times; imports no numpy before it must, since everything is slow here."""
     loop, program, batch, ring = sys.argv[1:5]
-    with turning("native", int(batch), ring=int(ring), program=program, loop=loop) as table:
+    with open_turntable("native", int(batch), ring=int(ring), program=program, loop=loop) as table:
         if sys.argv[5:] == ["marked"]:
             table.surround(marked)
         for _ in range(COUNTED_TURNS):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from statistics import median
 
-from ixyfwd.bench.callgrind import add_counts, counted
+from ixyfwd.bench.callgrind import add_counts, run_callgrind
 from ixyfwd.bench.cost import COUNTED_TURNS, Case
 from ixyfwd.bench.result import Row
 from ixyfwd.errors import IxyfwdError
@@ -35,9 +35,9 @@ def marked(turn: Turn) -> Turn:
 def count_loop_instructions(case: Case) -> float:
     """Instructions per packet between the marks, of the median turn: the first ones still specialise the bytecode.
 
-    Raises IxyfwdError as `callgrind.counted`.
+    Raises IxyfwdError as `callgrind.run_callgrind`.
     """
-    found = counted(case, MARKS, ["marked"], env={**os.environ, "PYTHONHASHSEED": "0"})
+    found = run_callgrind(case, MARKS, ["marked"], env={**os.environ, "PYTHONHASHSEED": "0"})
     turns = [count for name, count in found.instructions.items() if name != "out"]  # that is what came after the last
     if len(turns) != COUNTED_TURNS:
         raise IxyfwdError(f"{case}: expected {COUNTED_TURNS} counts of callgrind, found {len(turns)}")

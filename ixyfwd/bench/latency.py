@@ -36,7 +36,7 @@ MACHINE_ALONE_S: Final = 5.0  # at most: pauses of milliseconds come a few times
 
 
 @dataclass(frozen=True)
-class Plan:
+class LatencyPlan:
     """What to measure. `rates_pps`: frames per second, both directions summed, with the share of PDR that each is."""
 
     trial: Trial
@@ -45,7 +45,7 @@ class Plan:
     collect_garbage: Sequence[bool]
     duration_s: float
     runs: int
-    near: bool = False  # see `throughput.Plan`
+    near: bool = False  # see `throughput.TrialPlan`
 
 
 class _Warm(Silent):
@@ -63,7 +63,9 @@ class _Warm(Silent):
             self.warm = True
 
 
-def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Histogram]]:
+def measure(
+    plan: LatencyPlan, instance: str, progress: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, Histogram]]:
     """The result, and a histogram for each row by a name for a plot."""
     cases = [(rate, share, gc) for rate, share in plan.rates_pps for gc in plan.collect_garbage]
     found: dict[tuple[float, float | None, bool], list[dict[str, Any]]] = {case: [] for case in cases}
@@ -101,7 +103,7 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> tuple
     return result("latency", rows, problems, duration_s=plan.duration_s), histograms
 
 
-def _cpus(plan: Plan, instance: str) -> set[int]:
+def _cpus(plan: LatencyPlan, instance: str) -> set[int]:
     """Those that a run polls on."""
     placement = place(Load(plan.trial, plan.rates_pps[0][0], plan.idle).config(instance), os.sched_getaffinity(0))
     return {cpu for cpu in (*placement.workers, placement.model) if cpu is not None}
@@ -143,7 +145,7 @@ def _spreads(histograms: Sequence[Histogram]) -> dict[str, dict[str, float]]:
     return {key: spread([summary[key] for summary in summaries]) for key in summaries[0]}
 
 
-def _row(plan: Plan, case: tuple[float, float | None, bool], reports: list[dict[str, Any]]) -> Row:
+def _row(plan: LatencyPlan, case: tuple[float, float | None, bool], reports: list[dict[str, Any]]) -> Row:
     rate, share, gc = case
     directions = {name: [_sinks(report)[name] for report in reports] for name in _sinks(reports[0])}
     sinks = [report["sink"] for report in reports]

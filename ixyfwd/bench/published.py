@@ -3,7 +3,7 @@
     python -m ixyfwd.bench.published DIRECTORY [--batch 1,32,256] [--runs 10] [--json]
 
 DIRECTORY is a clone of github.com/ixy-languages/ixy.py (tried with commit d8dab36), which is not changed. Its rx_batch,
-touch and tx_batch do all the work that is timed, on rings that its own functions prepare; as in `bench.turn` the
+touch and tx_batch do all the work that is timed, on rings that its own functions prepare; as in `bench.turntable` the
 benchmark finishes the descriptors in the same thread, so that caches are warm. Two things are not its own: memory is
 ordinary memory and not hugepages of its Cython module, and while rings are prepared, registers are a plain table, since
 there is no chip to be reset.
@@ -29,7 +29,7 @@ from ixyfwd.bench import cost
 from ixyfwd.bench.options import numbers
 from ixyfwd.bench.progress import progress
 from ixyfwd.bench.result import Row, as_table, result
-from ixyfwd.bench.turn import WARM_UP_TURNS, HandTurnedPort, turning
+from ixyfwd.bench.turntable import WARM_UP_TURNS, HandTurnedPort, open_turntable
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL
@@ -73,7 +73,7 @@ class _Registers:
 
 
 class PublishedTable:
-    """Its two devices, the second of which sends what the first receives; `turn` is that of `bench.turn.Turntable`."""
+    """Two devices of ixy.py; the second sends what the first receives. `turn` is as in `bench.turntable.Turntable`."""
 
     def __init__(self, package: ModuleType, batch: int) -> None:
         self.frames = (RING - RS_INTERVAL) // batch * batch
@@ -136,7 +136,7 @@ def measure(package: ModuleType, batches: Sequence[int], runs: int, report: Call
     rows: list[Row] = []
     for batch in batches:
         report(f"batch {batch}")
-        with turning("naive", batch, ring=RING, program="touch") as naive:
+        with open_turntable("naive", batch, ring=RING, program="touch") as naive:
             published = PublishedTable(package, batch)
             tables = {NAME: published.turn, "naive": naive.turn}
             for turn in list(tables.values()) * WARM_UP_TURNS:

@@ -47,7 +47,7 @@ FULL: Final = Effort((1.0, 10.0, 60.0), 0.005, 1, 2.0)  # RFC 2544, section 24: 
 
 
 @dataclass
-class Bench:
+class LoadTester:
     """Measures one trial's forwarder at loads; keeps the reports by duration and load."""
 
     trial: Trial
@@ -109,7 +109,7 @@ def run(
     try:
         for trial in trials:
             try:
-                rows += _rows(Bench(trial, idle, instance, progress, effort.attempts), effort, problems)
+                rows += _rows(LoadTester(trial, idle, instance, progress, effort.attempts), effort, problems)
             except Interrupted:
                 raise
             except IxyfwdError as error:
@@ -121,8 +121,8 @@ def run(
 
 def find_pdr(trial: Trial, idle: Idle, instance: str, progress: Callable[[str], None]) -> float:
     """Frames per second, both directions summed, with at most 0.5 % loss, by a quick search. Raises IxyfwdError."""
-    bench = Bench(trial, idle, instance, progress, QUICK.attempts)
-    found = _search(bench, QUICK).find(PDR)
+    tester = LoadTester(trial, idle, instance, progress, QUICK.attempts)
+    found = _search(tester, QUICK).find(PDR)
     if found is None:
         raise IxyfwdError(_nothing(trial, PDR))
     return found * DIRECTIONS
@@ -132,29 +132,29 @@ def _nothing(trial: Trial, goal: Goal) -> str:
     return f"{trial}: more than {goal.loss:.1%} of the frames were lost even at {LOWEST_PPS:g} a second"
 
 
-def _search(bench: Bench, effort: Effort) -> Search:
-    highest = bench.reachable(effort.durations_s[0])
-    return Search(bench.measure, LOWEST_PPS, highest, effort.precision, effort.durations_s, effort.trials)
+def _search(tester: LoadTester, effort: Effort) -> Search:
+    highest = tester.reachable(effort.durations_s[0])
+    return Search(tester.measure, LOWEST_PPS, highest, effort.precision, effort.durations_s, effort.trials)
 
 
-def _rows(bench: Bench, effort: Effort, problems: list[str]) -> list[Row]:
-    search = _search(bench, effort)
+def _rows(tester: LoadTester, effort: Effort, problems: list[str]) -> list[Row]:
+    search = _search(tester, effort)
     found = {goal: search.find(goal) for goal in (NDR, PDR)}
-    burst = _back_to_back(bench, effort)
+    burst = _back_to_back(tester, effort)
     rows: list[Row] = []
     for goal, load in found.items():
         if load is None:
-            problems.append(_nothing(bench.trial, goal))
+            problems.append(_nothing(tester.trial, goal))
             continue
-        reports = bench.reports[effort.durations_s[-1], load]
+        reports = tester.reports[effort.durations_s[-1], load]
         passed = [r for r, loss in zip(reports, search.losses(load), strict=True) if loss <= goal.loss]
-        line = line_rate(bench.trial.frame)
+        line = line_rate(tester.trial.frame)
         behind = max(_shortfall(report) for report in passed)
         offered = load * (1 - behind)
         rows.append(
             {
-                **head_of_row(bench.trial, reports[0]["device"]),
-                "idle": bench.idle,
+                **head_of_row(tester.trial, reports[0]["device"]),
+                "idle": tester.idle,
                 "goal": goal.name,
                 "runs": len(passed),
                 **core_columns(passed),
@@ -174,11 +174,11 @@ def _rows(bench: Bench, effort: Effort, problems: list[str]) -> list[Row]:
     return rows
 
 
-def _back_to_back(bench: Bench, effort: Effort) -> int | None:
+def _back_to_back(tester: LoadTester, effort: Effort) -> int | None:
     """The longest burst at line rate, in frames of each direction, without loss; None if there is none. As long as
     `burst_s`: it was not tried longer."""
-    longest = line_rate(bench.trial.frame) * effort.burst_s
-    search = Search(bench.burst, SMALLEST_BURST, longest, BURST_PRECISION, (0.0,), trials=effort.trials)
+    longest = line_rate(tester.trial.frame) * effort.burst_s
+    search = Search(tester.burst, SMALLEST_BURST, longest, BURST_PRECISION, (0.0,), trials=effort.trials)
     found = search.find(replace(NDR, name="back-to-back"))
     return None if found is None else round(found)
 

@@ -18,8 +18,8 @@ from statistics import median
 from typing import Any, Final
 
 from ixyfwd.bench.result import Row, result, spread
-from ixyfwd.bench.throughput import Plan, Trial, head_of_row, run_plan
-from ixyfwd.bench.turn import Turntable, turning
+from ixyfwd.bench.throughput import Trial, TrialPlan, head_of_row, run_plan
+from ixyfwd.bench.turntable import Turntable, open_turntable
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.worker.loop import SHARED_CPU_ROUNDS
 
@@ -36,7 +36,7 @@ COSTS: Final = {
 HandWorker = tuple[Turntable, Turntable]  # one a direction; together they have a worker's rings and buffers
 
 
-def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
+def measure(plan: TrialPlan, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
     """A row per number of workers. Raises UsageError for a batch that does not fit the ring."""
     found = run_plan("scaling", plan, instance, progress)
     _add_by_hand([] if found["interrupted"] else found["rows"], HAND_ROUNDS, found, progress)
@@ -51,7 +51,7 @@ def measure(plan: Plan, instance: str, progress: Callable[[str], None]) -> dict[
     return found
 
 
-def measure_by_hand(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
+def measure_by_hand(plan: TrialPlan, progress: Callable[[str], None]) -> dict[str, Any]:
     """A row per number of workers with its by-hand keys only; no process is started. The plan's wires and duration
     mean nothing here."""
     rows = [_hand_row(trial) for trial in plan.trials()]
@@ -113,7 +113,7 @@ def _hand_workers(workers: int, row: Row) -> Iterator[list[HandWorker]]:
 
         def table() -> Turntable:
             turned = stack.enter_context(
-                turning(
+                open_turntable(
                     row["engine"],
                     row["batch"],
                     ring=row["ring"],

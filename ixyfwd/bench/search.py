@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-Measure = Callable[[float, float], tuple[int, int]]
+MeasureLoad = Callable[[float, float], tuple[int, int]]
 """Takes seconds and a load in frames per second; returns how many frames were offered and how many came back."""
 
 SLIGHTLY: Final = 1e-9
@@ -33,7 +33,7 @@ PDR: Final = Goal("pdr", 0.005)
 class Search:
     """A search between two loads, `precision` relative to the result. Trials are shared by all goals."""
 
-    measure: Measure
+    measure: MeasureLoad
     lowest: float
     highest: float
     precision: float = 0.005

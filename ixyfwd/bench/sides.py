@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ixyfwd.bench.builds import built, compiler
-from ixyfwd.bench.checkout import ROOT, Checkout, Source
+from ixyfwd.bench.checkout import ROOT, Checkout, Revision
 from ixyfwd.bench.cost import Case
 from ixyfwd.errors import IxyfwdError, UsageError
 
@@ -93,18 +93,18 @@ def open_sides(
     Raises UsageError for a name that means nothing, a tree that does not build, an environment without ixyfwd.
     """
     meant = [_meaning(name, root) for name in names]  # before anything is built
-    sources = dict.fromkeys(one for one in meant if isinstance(one, Source))
+    sources = dict.fromkeys(one for one in meant if isinstance(one, Revision))
     builds = [built(Checkout(root), source, progress) for source in sources]
     with ThreadPoolExecutor(len(names)) as pool:
         folders = dict(zip(sources, pool.map(stack.enter_context, builds), strict=True))
     first, second = (
-        _tree(name, one, folders[one]) if isinstance(one, Source) else _environment(name, one)
+        _tree(name, one, folders[one]) if isinstance(one, Revision) else _environment(name, one)
         for name, one in zip(names, meant, strict=True)
     )
     return first, second
 
 
-def _meaning(name: str, root: Path) -> Source | Path:
+def _meaning(name: str, root: Path) -> Revision | Path:
     """The source that a name means, or an interpreter."""
     python = _interpreter(name)
     if python is not None:
@@ -113,7 +113,7 @@ def _meaning(name: str, root: Path) -> Source | Path:
     return checkout.working_tree() if name == WORKING_TREE else checkout.commit(name)
 
 
-def _tree(name: str, source: Source, folder: Path) -> Side:
+def _tree(name: str, source: Revision, folder: Path) -> Side:
     env = {**os.environ, "PYTHONPATH": str(folder)}
     found = _ask(name, sys.executable, folder, env)
     if Path(found["file"]).parent.parent != folder.resolve():

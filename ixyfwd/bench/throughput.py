@@ -47,7 +47,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrialPlan:
     """What to measure: every combination, `runs` times, the runs of all trials interleaved. `near`: wait for CPUs
     that are near each other, and repeat runs during which they moved apart."""
 
@@ -149,7 +149,7 @@ def check_account(report: dict[str, Any], trial: Trial) -> None:
 
 def run_plan(
     command: str,
-    plan: Plan,
+    plan: TrialPlan,
     instance: str,
     progress: Callable[[str], None],
 ) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Descriptor work, twice: `native` (C through cffi) and `vector` (numpy), behind one contract."""
+"""Work on batches in three engines behind one contract: `native` (C), `vector` (numpy), `naive` (plain Python)."""

@@ -1,7 +1,7 @@
-"""A burst of frames as arrays, one entry per frame, or per buffer where the engine is segmented; the first `count`
-entries are valid.
+"""Batches: a burst of frames as arrays.
 
-The arrays live in one block of process-local memory, so that C, numpy and plain Python see the same cells.
+There is one entry per frame, or per buffer where the engine is segmented; the first `count` entries are valid. The
+arrays live in one block of process-local memory, so that C, numpy and plain Python see the same cells.
 """
 
 import mmap
@@ -16,16 +16,17 @@ BATCH_EOP: Final = 1 << 1  # in status: this entry ends a frame (engine/batch.h)
 
 
 class Batch:
-    """`ids`, `lengths`, `hashes`, `status`, `verdicts` are uint32 memoryviews of `capacity` entries.
+    """A batch of up to `capacity` entries, in five columns.
 
-    ids: buffer id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: what the family's rings say of
-    the frame; BATCH_EOP is in it. verdicts: what programs say (`engine.verdict`), where there are some that decide.
+    `ids`, `lengths`, `hashes`, `status`, `verdicts`: uint32[capacity] each. ids: buffer id. lengths: bytes in the
+    buffer, without CRC. hashes: RSS hash. status: the bits that the family's rings give the frame, BATCH_EOP among
+    them. verdicts: the words of programs that decide (`engine.verdict`). `memory`: uint8[64 + 20 capacity], all of it.
     """
 
     __slots__ = ("_words", "capacity", "hashes", "ids", "lengths", "memory", "status", "verdicts")
 
     def __init__(self, capacity: int) -> None:
-        """Raises ValueError for a capacity outside 1..4096."""
+        """Make an empty batch. Raises ValueError for a capacity outside 1..4096."""
         if not 1 <= capacity <= 4096:
             raise ValueError(f"a batch holds 1 to 4096 frames, not {capacity}")
         self.capacity = capacity
@@ -39,7 +40,7 @@ class Batch:
 
     @property
     def count(self) -> int:
-        """Frames in the batch."""
+        """The number of entries in the batch. Setting it raises ValueError outside 0..capacity."""
         return self._words[0]
 
     @count.setter

@@ -1,7 +1,7 @@
 """The burst contract that all engines keep and one conformance suite checks.
 
 An engine serves one worker: its rings at every port, its buffers, its free stack and the per-port words of its
-counters page, all in the worker's run of the arena. Nothing here blocks, allocates per packet, or is called by two
+counters page, all in the worker's run of the arena. No method here blocks, allocates per packet, or is called by two
 threads.
 """
 
@@ -27,8 +27,10 @@ from ixyfwd.telemetry.counters import (
 
 @dataclass(frozen=True)
 class RegisterBell:
-    """A queue is notified by one store into `view`, which has one element of the register's width. `value`: what is
-    stored; None: the ring's new tail."""
+    """A register that notifies a queue by one store of `value`; None: of the ring's new tail.
+
+    `view`: uint8[1], uint16[1], uint32[1] or uint64[1], the register.
+    """
 
     view: memoryview
     value: int | None = None
@@ -36,7 +38,7 @@ class RegisterBell:
 
 @dataclass(frozen=True)
 class CallBell:
-    """A queue is notified by a system call on `fd`; which call, the family's bursts know."""
+    """A descriptor that notifies a queue by a system call, which the family's bursts choose."""
 
     fd: int
 
@@ -46,8 +48,11 @@ Bell = RegisterBell | CallBell
 
 @dataclass(frozen=True)
 class EnginePort:
-    """A port as a worker sees it: its NIC family, whose rings it has, where its device finds the arena, and how its two
-    rings are notified."""
+    """A port as a worker sees it.
+
+    `family`: the NIC family, whose rings it has. `dma`: the device addresses of the arena. `rx`, `tx`: how its two
+    rings are notified.
+    """
 
     family: str
     dma: DmaMap
@@ -56,12 +61,12 @@ class EnginePort:
 
     @property
     def rdt(self) -> memoryview:
-        """The receive ring's tail register. Raises IxyfwdError if the port has none."""
+        """The receive ring's tail register, uint32[1]. Raises IxyfwdError if the port has none."""
         return self._tail(self.rx)
 
     @property
     def tdt(self) -> memoryview:
-        """The transmit ring's tail register. Raises IxyfwdError if the port has none."""
+        """The transmit ring's tail register, uint32[1]. Raises IxyfwdError if the port has none."""
         return self._tail(self.tx)
 
     def _tail(self, bell: Bell) -> memoryview:
@@ -72,13 +77,13 @@ class EnginePort:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What an engine works on. `arena` is the whole arena as a writable byte view.
+    """The memory that an engine works on. `arena`: uint8[size], the whole arena, writable.
 
     `segmented`: frames may span several buffers. Each entry of a batch is then a segment; the last one of a frame has
-    EOP in its status. Bursts take whole frames only and count frames; what they return counts entries.
+    EOP in its status. Bursts take whole frames only and count frames; the number that they return is one of entries.
 
-    `threaded`: another Python thread works beside the one that calls the engine, so calls into C let go of the
-    interpreter lock. Without it, bound callables may hold on to it.
+    `threaded`: another Python thread works beside the one that calls the engine, so calls into C release the
+    interpreter lock. Otherwise bound callables may hold it.
     """
 
     arena: memoryview
@@ -88,11 +93,11 @@ class EngineMemory:
     threaded: bool = False
 
     def port_words(self, port: int) -> memoryview:
-        """A port's block of the counters page, as 'Q'."""
+        """A port's block of the counters page, uint64[32]."""
         return self._words(port_word(port, PortWord.RX_PACKETS), PORT_BLOCK_WORDS)
 
     def program_words(self, program: int) -> memoryview:
-        """The block of program number `program` in the counters page, as 'Q'."""
+        """The block of program number `program` in the counters page, uint64[32]."""
         return self._words(program_word(program, ProgramWord.IN), PROGRAM_BLOCK_WORDS)
 
     def _words(self, word: int, count: int) -> memoryview:
@@ -101,18 +106,19 @@ class EngineMemory:
 
 
 class RxQueue(Protocol):
-    """A receive ring."""
+    """A receive ring of one queue."""
 
     def start(self) -> None:
-        """Fill every descriptor with a buffer from the pool and notify the device once. Raises IxyfwdError if the pool
-        is too small.
+        """Fill every descriptor with a buffer from the pool and notify the device once.
+
+        Raises IxyfwdError if the pool has too few buffers.
 
         Where a tail register is the doorbell, the device owns entries-1 descriptors (RDT = entries-1); the last is
         handed over by the first refill, so that a burst refills the very slots that it took, in whole cache lines.
         """
 
     def burst(self, batch: Batch) -> int:
-        """Take up to `batch.capacity` finished frames into `batch` (replacing its content); returns how many.
+        """Take up to `batch.capacity` finished frames into `batch`, in place of its content; returns how many.
 
         At most `capacity` descriptors are taken. Every taken slot is refilled from the pool and the doorbell rung
         once, or not at all if nothing was taken. When the pool runs dry, frames stay in the ring and RX_NO_BUFFER
@@ -122,11 +128,11 @@ class RxQueue(Protocol):
         """
 
     def bind(self, batch: Batch) -> Callable[[], int]:
-        """`burst(batch)` as the cheapest possible callable, for the poll loop."""
+        """A callable for `burst(batch)` of little overhead, for the poll loop. Raises IxyfwdError after `close`."""
 
 
 class TxQueue(Protocol):
-    """A transmit ring."""
+    """A transmit ring of one queue."""
 
     def burst(self, batch: Batch) -> int:
         """Queue the frames of `batch` in order; returns how many were taken. The batch is empty afterwards.
@@ -136,10 +142,10 @@ class TxQueue(Protocol):
         """
 
     def bind(self, batch: Batch) -> Callable[[], int]:
-        """`burst(batch)` as the cheapest possible callable, for the poll loop."""
+        """A callable for `burst(batch)` of little overhead, for the poll loop. Raises IxyfwdError after `close`."""
 
     def clean(self) -> int:
-        """Give the buffers of finished descriptors back to the pool; returns how many. For idle moments."""
+        """Give the buffers of finished descriptors back to the pool, in idle moments; returns how many."""
 
 
 @runtime_checkable
@@ -147,8 +153,10 @@ class FusingEngine(Protocol):
     """An engine that can run rx, a simple program and tx over all links by itself, burst after burst."""
 
     def fuses(self, links: Sequence[tuple[int, int]]) -> bool:
-        """Whether it can for these links: all ports of one family, which offers such a loop, and
-        at one set of device addresses."""
+        """Whether the engine can fuse these links, given as (rx port, tx port).
+
+        It can if all their ports are of one family, which offers such a loop, and share device addresses.
+        """
 
     def bind_forward(
         self,
@@ -163,11 +171,12 @@ class FusingEngine(Protocol):
         """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
 
         `frame_op`: the program, one with a `frame.h`, that each frame goes through, or None. It returns after the round
-        over all links that brings bursts and empty rounds to `limit`, or after some empty rounds in a row (where others
-        wait for the CPU, after one): bursts that had frames << 16 | empty rounds at the end. POLLS, EMPTY_POLLS, BURSTS
-        and BUSY_NS of the counters page are kept by it, and PAUSES, PAUSED_NS and LONGEST_PAUSE_NS: times of more than
-        `pause_ns` in which it did not look at the rings, between two calls too. Who rests between calls adds to
-        LOOKED_NS what was meant to be slept. Raises UsageError for links that it does not fuse.
+        over all links that brings bursts and empty rounds to `limit`, or after some empty rounds in a row (one, with
+        `shared_cpu`: other processes wait for the CPU). The result is bursts that had frames << 16 | empty rounds at
+        the end. It counts POLLS, EMPTY_POLLS, BURSTS and BUSY_NS in the counters page, and PAUSES, PAUSED_NS and
+        LONGEST_PAUSE_NS: times of more than `pause_ns` in which it did not poll the rings, those between two calls
+        included. A caller that sleeps between calls adds the intended time to LOOKED_NS. Raises UsageError for links
+        that it does not fuse.
         """
 
 
@@ -182,24 +191,26 @@ class Engine(Protocol):
 
     @property
     def memory(self) -> EngineMemory:
-        """What it works on."""
+        """The memory that the engine works on."""
 
     @property
     def pool(self) -> Pool:
         """The free stack, a buffer at a time: for rings in plain Python. Raises IxyfwdError after `close`."""
 
     def check_open(self) -> None:
-        """Raises IxyfwdError after `close`."""
+        """Check that the engine is open. Raises IxyfwdError after `close`."""
 
-    def rx(self, port: int) -> RxQueue: ...
+    def rx(self, port: int) -> RxQueue:
+        """The receive ring of a port."""
 
-    def tx(self, port: int) -> TxQueue: ...
+    def tx(self, port: int) -> TxQueue:
+        """The transmit ring of a port."""
 
     def new_batch(self, capacity: int) -> Batch:
         """A batch that this engine's queues accept."""
 
     def free_buffers(self) -> int:
-        """Buffers in the free stack."""
+        """The number of buffers in the free stack. Raises IxyfwdError after `close`."""
 
     def bind_pass_all(self, batch: Batch) -> Callable[[], int]:
         """A callable that gives every frame of `batch` the verdict PASS, before the first program that decides."""
@@ -207,16 +218,17 @@ class Engine(Protocol):
     def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
         """A callable that carries out the verdicts of program number `program` on the frames of `batch`.
 
-        They are counted in the program's block of the counters page; what it dropped, or gave a verdict that means
-        nothing, is freed and leaves the batch. Returns the entries that are left.
+        They are counted in the program's block of the counters page. Frames that it dropped, or gave an invalid
+        verdict, are freed and leave the batch. The callable returns the entries that are left.
         """
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
-        """A callable that queues each frame of `batch` for the port that its verdict names, those with PASS for
-        `passed_to`, in order; returns how many entries were taken. As `TxQueue.burst` does with one port.
+        """A callable that queues each frame of `batch` for the port that its verdict names.
 
-        Every verdict was settled: it is PASS, or OUT of a port that there is.
+        Frames with PASS go to the port `passed_to`. The order is kept, and each port takes its frames as by
+        `TxQueue.burst`; the callable returns how many entries were taken. Every verdict was settled: it is PASS, or OUT
+        of a port that exists.
         """
 
     def close(self) -> None:
-        """Drop every view of the arena, so that it can be unmapped. Bound callables must not be called any more."""
+        """Release every view of the arena, so that it can be unmapped. Bound callables must not be called any more."""

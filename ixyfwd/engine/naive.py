@@ -1,7 +1,7 @@
 """The `naive` engine: one frame at a time in plain Python.
 
-It is the baseline that the other two are measured against, and the shortest description of what an engine does to a
-batch. What it does to rings is the NIC families', as with every engine.
+It is the baseline that the other two are measured against, and the shortest description of an engine's work on a
+batch. The rings are the NIC families', as with every engine.
 """
 
 import struct
@@ -19,12 +19,12 @@ from ixyfwd.telemetry.counters import program_word
 
 
 class NaiveEngine:
-    """See `engine.contract.Engine`."""
+    """The engine in plain Python. See `engine.contract.Engine`."""
 
     name = "naive"
 
     def __init__(self, memory: EngineMemory) -> None:
-        """Raises IxyfwdError if the memory does not fit the layout, or for frames over several buffers."""
+        """Open. Raises IxyfwdError if the memory does not fit the layout, or for frames over several buffers."""
         if memory.segmented:
             raise IxyfwdError("the naive engine takes no frames over several buffers; use native or vector")
         adopt(memory)
@@ -57,7 +57,7 @@ class NaiveEngine:
         return len(self.pool)
 
     def close(self) -> None:
-        """Let the arena go. A bound callable that is called later does nothing."""
+        """Release every view of the arena. A bound callable that is called later does nothing."""
         if not self._closed:
             self._closed = True
             for rings in self._ports:

@@ -1,8 +1,8 @@
 """The `native` engine: bursts in C. Imports no numpy, so that a worker starts fast and stays small.
 
 Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument, to which
-`bound` binds it. What is here works on batches and the pool; the rings are the NIC families', in C of their own cffi
-modules, and reach what they need through `NativeEngine` by addresses.
+`bound` binds it. The code here works on batches and the pool. The rings are the NIC families', in C of their own cffi
+modules; `NativeEngine` gives them addresses.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,20 @@ CData = Any  # a C object of cffi's
 
 
 class NativeEngine:
-    """See `engine.contract.Engine`."""
+    """The engine in C. See `engine.contract.Engine`, `engine.contract.FusingEngine` and `engine.traffic.TrafficEngine`.
+
+    Its further methods are for the C of NIC families and of programs. An address there is a number, since a C type
+    belongs to one cffi module.
+    """
 
     name = "native"
 
     def __init__(self, memory: EngineMemory) -> None:
-        """Raises IxyfwdError if the memory does not fit the layout, UsageError for a port without rings for it."""
+        """Open. Raises IxyfwdError if the memory does not fit the layout, UsageError for a port without such rings."""
         adopt(memory)
         self.memory = memory
         layout = memory.layout
-        # C works on bare pointers; this view keeps what they point at from being unmapped until `close`.
+        # C works on bare pointers; this view keeps the arena mapped until `close`.
         self._held = [memory.arena[:]]
         self._arena = _address(memory.arena)
         self._addresses = {
@@ -71,7 +75,7 @@ class NativeEngine:
         return len(self.pool)
 
     def close(self) -> None:
-        """Drop every view of the arena. A bound callable that is called later finds an empty batch and does nothing."""
+        """Release every view of the arena. A bound callable that is called later finds an empty batch and returns."""
         if self._pool == ffi.NULL:
             return
         for rings in self._ports:
@@ -85,12 +89,12 @@ class NativeEngine:
             view.release()
 
     def check_open(self) -> None:
-        """Raises IxyfwdError after `close`."""
+        """See `engine.contract.Engine`. Raises IxyfwdError after `close`."""
         if self._pool == ffi.NULL:
             raise IxyfwdError(f"worker {self.memory.layout.index}: the native engine was closed")
 
     def bind_frame_op(self, name: str, batch: Batch) -> Callable[[], int]:
-        """A callable that does to every frame of `batch` what the program `name` does, which has a `frame.h`."""
+        """A callable that applies the program `name`, which has a `frame.h`, to every frame of `batch`."""
         self.check_open()
         suffix = "burst_segmented" if self.memory.segmented else "burst"
         frames = ffi.new("struct frames *")
@@ -98,8 +102,11 @@ class NativeEngine:
         return self.call_named(ffi, lib, f"{name}_{suffix}", self.attach(ffi, frames, batch), batch)
 
     def bind_c(self, ffi: Ffi, function: CData, work: CData, batch: Batch) -> Callable[[], int]:
-        """`function(work)` as a callable, for C of other modules. `work` points to a struct with a
-        `struct batch_view batch`, which is pointed at `batch`, and at an empty batch by `close`."""
+        """A callable for `function(work)`, for C of other modules.
+
+        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a `struct X *` whose member
+        `struct batch_view batch` is pointed at `batch`, and at an empty batch by `close`.
+        """
         self.check_open()
         return self.call(ffi, function, self.attach(ffi, work, batch), batch)
 
@@ -113,7 +120,7 @@ class NativeEngine:
         shared_cpu: bool = False,
         pause_ns: int = NO_PAUSES,
     ) -> Callable[[], int]:
-        """See `engine.contract.FusingEngine`."""
+        """See `engine.contract.FusingEngine`. Raises UsageError for links that cannot be fused."""
         self.check_open()
         rings = fusing(self.memory, self._ports, links)
         if rings is None:
@@ -182,58 +189,68 @@ class NativeEngine:
         self.place(ffi, work)
         return recorder
 
-    # For the C of NIC families, and of programs: addresses are numbers, as types belong to a cffi module.
-
     def counters_address(self) -> int:
-        """Where the worker's counters page is."""
+        """The address of the worker's counters page."""
         return self.address_of(self.memory.layout.counters)
 
     def port_counters_address(self, port: int) -> int:
-        """Where a port's block of the counters page is."""
+        """The address of a port's block of the counters page."""
         return self.counters_address() + 8 * (PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS)
 
     def address_of(self, offset: int) -> int:
-        """Where a byte of the arena is."""
+        """The address of the byte at `offset` of the arena. Raises IxyfwdError after `close`."""
         self.check_open()
         return _number(self._arena) + offset
 
     def device_addresses_address(self, port: int) -> int:
-        """Where a port's table of device addresses by buffer id is, `uint64_t[]`; it lives as long as the engine."""
+        """The address of a port's table of device addresses, uint64[buffers] by id; it lives as long as the engine."""
         return _number(self._addresses[self.memory.ports[port].dma])
 
     def hold(self, view: memoryview) -> int:
-        """Where the bytes of a view are, which `close` lets go of."""
+        """The address of the bytes of a view, uint8[n] or uint32[1], which is held until `close`."""
         self._held.append(view[:])
         return _number(_address(view))
 
     def place(self, of: Ffi, work: CData) -> None:
-        """Fill `arena` and `offsets` of a struct of the cffi module `of`: where frames are."""
+        """Fill `arena` and `offsets`, where frames are, of `work`: a `struct X *` of the cffi module `of`."""
         work.arena = of.cast("uint8_t *", _number(self._arena))
         work.offsets = of.cast("uint64_t *", _number(self._offsets))
 
     def attach(self, of: Ffi, work: CData, batch: Batch) -> CData:
-        """`work`, a struct of the cffi module `of` with a `struct batch_view batch`, pointed at `batch`; `close` takes
-        it away again."""
+        """Point the member `struct batch_view batch` of `work` at `batch`, until `close`; returns `work`.
+
+        `work`: a `struct X *` of the cffi module `of`.
+        """
         self._view(of, work.batch, batch)
         self._work[work] = of
         return work
 
     def call(self, of: Ffi, function: CData, work: CData, kept: object) -> Callable[[], int]:
-        """`function(work)` as a callable, for functions of the cffi module `of` that return after a burst."""
+        """A callable for `function(work)`, for functions of the cffi module `of` that return after a burst.
+
+        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a `struct X *`. `kept` stays alive with the
+        callable.
+        """
         if self.memory.threaded:
             return self.call_unlocked(function, work, kept)
         return bind(of, function, work, (self, kept))
 
     def call_named(self, of: Ffi, lib: Any, name: str, work: CData, kept: object) -> Callable[[], int]:
-        """The same for the function `name` of `lib`, whose own wrapper is quicker than a pointer through cffi."""
+        """A callable as `call` makes it, for the function `name` of `lib`; `work`: a `struct X *`.
+
+        The module's own wrapper is quicker than a call of a pointer through cffi.
+        """
         if self.memory.threaded:
             return self.call_unlocked(getattr(lib, name), work, kept)
         return bind(of, of.addressof(lib, name), work, (self, kept))
 
     def call_unlocked(self, function: Callable[[CData], int], work: CData, kept: object) -> Callable[[], int]:
-        """The same through cffi, without the interpreter lock during a call: for those that may take long."""
+        """A callable for `function(work)` that releases the interpreter lock, for calls that may take long.
+
+        `work`: a `struct X *`. `kept` stays alive with the callable.
+        """
         call = partial(function, work)
-        # `work` holds raw pointers: what they point at must live as long as the callable.
+        # `work` holds raw pointers: the objects behind them must live as long as the callable.
         call.__dict__["keeps"] = (self, kept)
         return call
 
@@ -248,7 +265,7 @@ class NativeEngine:
 def _and_then(
     dispatch: Callable[[], int], batch: Batch, not_in_c: Sequence[tuple[Batch, Callable[[], int]]]
 ) -> Callable[[], int]:
-    """`dispatch`, and then the bursts of rings that have none in C, whose frames it leaves in batches of their own."""
+    """A callable for `dispatch` and then for the bursts of rings without C, whose frames it leaves in own batches."""
 
     def run() -> int:
         if not batch.count:
@@ -267,7 +284,7 @@ def _number(pointer: CData) -> int:
 
 
 def _address(view: memoryview) -> CData:
-    """Where the bytes of `view` are, as `uint8_t *`.
+    """The address of the bytes of `view`, as `uint8_t *`.
 
     A lasting `from_buffer` object would hold the view, but the garbage collector of CPython 3.11 crashes on a cycle
     that contains such an object and its memoryview.

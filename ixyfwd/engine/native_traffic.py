@@ -10,10 +10,10 @@ CData = Any
 
 
 class NativeRecorder:
-    """See `engine.traffic.Recorder`."""
+    """A recorder whose records are made in C. See `engine.traffic.Recorder`."""
 
     def __init__(self, recording: Recording, keeps: object) -> None:
-        """The engine attaches `work` to its memory and a batch, which `keeps` keeps alive."""
+        """Allocate the blocks. The engine attaches `work` to its memory and a batch, which `keeps` keeps alive."""
         self.work = work = ffi.new("struct capture *")
         self._blocks = ffi.new("uint8_t[]", BLOCK_BYTES * BLOCK_COUNT if recording.recording else 1)
         self._used = ffi.new("uint32_t[]", BLOCK_COUNT)
@@ -28,16 +28,16 @@ class NativeRecorder:
         work.snaplen = recording.snaplen
         work.pcapng = recording.pcapng
         work.recording = recording.recording
-        # Through cffi: the thread that writes blocks goes on meanwhile.
+        # Through cffi, which releases the interpreter lock: the thread that writes blocks runs meanwhile.
         self.burst = partial(lib.capture_burst, work)
         self._keeps = keeps
 
     def flush(self) -> bool:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         return bool(lib.capture_flush(self.work))
 
     def next_block(self) -> tuple[memoryview, int] | None:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         work = self.work
         if work.written == work.filled:
             return None
@@ -46,9 +46,9 @@ class NativeRecorder:
         return data, self._frames[block]
 
     def release_block(self) -> None:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         self.work.written += 1
 
     def empty(self) -> bool:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         return bool(self.work.at == 0 and self.work.written == self.work.filled)

@@ -6,22 +6,22 @@ from ixyfwd.memory.layout import POOL_STATE_BYTES, WorkerLayout
 
 
 class Pool(Protocol):
-    """The ids of free buffers."""
+    """The stack of the ids of free buffers."""
 
     def __len__(self) -> int: ...
 
     def pop(self) -> int | None:
-        """The id on top, or None if there is none."""
+        """Take the id on top; None if there is none."""
 
     def push(self, buffer: int) -> None:
         """Put an id on top."""
 
 
 class FreeStack:
-    """A `Pool` on the words in the arena alone."""
+    """The free stack as the words in the arena have it. See `engine.pool.Pool`."""
 
     def __init__(self, arena: memoryview, layout: WorkerLayout) -> None:
-        """`arena` is the whole arena as bytes."""
+        """View the stack. `arena`: uint8[size], the whole arena."""
         self._count = arena[layout.pool : layout.pool + 4].cast("I")
         first = layout.pool + POOL_STATE_BYTES
         self._ids = arena[first : first + 4 * layout.buffers].cast("I")
@@ -44,6 +44,6 @@ class FreeStack:
         self._count[0] = count + 1
 
     def close(self) -> None:
-        """Let the arena go."""
+        """Release the views of the arena."""
         self._count.release()
         self._ids.release()

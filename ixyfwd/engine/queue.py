@@ -13,22 +13,22 @@ class _Queue:
         self._last: tuple[Batch, Callable[[], int]] | None = None
 
     def bind(self, batch: Batch) -> Callable[[], int]:
-        """`burst(batch)` as the cheapest callable. Raises IxyfwdError if the engine was closed."""
+        """A callable for `burst(batch)`. Raises IxyfwdError if the engine was closed."""
         return self._bind(batch)
 
     def burst(self, batch: Batch) -> int:
-        """See the contract. Remembers the callable of the batch that it was last given."""
+        """Run the callable for `batch`, which is kept until another batch is given."""
         if self._last is None or self._last[0] is not batch:
             self._last = (batch, self._bind(batch))
         return self._last[1]()
 
     def forget(self) -> None:
-        """Let the remembered callable go: the engine closes."""
+        """Release the callable that is kept: the engine closes."""
         self._last = None
 
 
 class Rx(_Queue):
-    """See `engine.contract.RxQueue`."""
+    """A receive ring made from an engine's functions. See `engine.contract.RxQueue`."""
 
     def __init__(self, bind: Bind, start: Callable[[], None]) -> None:
         super().__init__(bind)
@@ -36,7 +36,7 @@ class Rx(_Queue):
 
 
 class Tx(_Queue):
-    """See `engine.contract.TxQueue`."""
+    """A transmit ring made from an engine's functions. See `engine.contract.TxQueue`."""
 
     def __init__(self, bind: Bind, clean: Callable[[], int]) -> None:
         super().__init__(bind)

@@ -1,7 +1,7 @@
-"""What a NIC family is to a worker: `open_rings(engine, port)` in `nic/NAME/rings.py`.
+"""A NIC family as a worker knows it: `open_rings(engine, port)` in `nic/NAME/rings`.
 
 It gives the rings of one port on the engine's pool and batches, with bursts of the engine's kind where the family has
-such, else in plain Python on `Engine.pool`. What a family offers besides, it offers by methods of these protocols.
+such, else in plain Python on `Engine.pool`. Further abilities of a family are methods of these protocols.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,15 @@ class PortRings(Protocol):
     """The two rings of a worker's queue at one port."""
 
     @property
-    def rx(self) -> RxQueue: ...
+    def rx(self) -> RxQueue:
+        """The receive ring."""
 
     @property
-    def tx(self) -> TxQueue: ...
+    def tx(self) -> TxQueue:
+        """The transmit ring."""
 
     def close(self) -> None:
-        """Let every view of the arena go. A burst that is called later does nothing."""
+        """Release every view of the arena. A burst that is called later does nothing."""
 
 
 @runtime_checkable
@@ -34,8 +36,10 @@ class CalledRings(Protocol):
     """Rings whose tx burst is a C function: the native engine calls it from C."""
 
     def tx_call(self, batch: Batch) -> tuple[int, CData]:
-        """The address of a C function that takes one pointer and returns uint32_t, and the struct that makes it the tx
-        burst of `batch`; the struct was attached to the engine."""
+        """The C function of the tx burst of `batch`, by address, and its argument.
+
+        The function is a `uint32_t (struct X *)`. The argument, a `struct X *`, was attached to the engine.
+        """
 
 
 @runtime_checkable
@@ -52,7 +56,10 @@ class FusingRings(Protocol):
         shared_cpu: bool,
         pause_ns: int,
     ) -> Callable[[], int]:
-        """See `engine.contract.FusingEngine`. `ports`: all of the worker's; those of `links` are of this class."""
+        """Fuse `links`; the other arguments are as in `engine.contract.FusingEngine`.
+
+        `ports`: the rings of all the worker's ports; those of `links` are of this class.
+        """
 
 
 @runtime_checkable
@@ -60,20 +67,27 @@ class SourceRings(Protocol):
     """Rings that can be fed by a generator."""
 
     def bind_source(self, batch: Batch, frames: Frames) -> Callable[[], int]:
-        """See `engine.traffic.TrafficEngine`; `prepare_bodies` was called."""
+        """A callable that fills `batch` with due frames, as `engine.traffic.TrafficEngine` has it.
+
+        `prepare_bodies` was called before.
+        """
 
 
 def open_rings(engine: Engine, port: int) -> PortRings:
-    """The rings of a port. Imports only the rings of its family. Raises UsageError for an engine that those cannot
-    work with, ImportError if that takes C that is not compiled."""
+    """Open the rings of a port, of whose family only the rings are imported.
+
+    Raises UsageError for an engine that those cannot work with, ImportError if that takes C that is not compiled.
+    """
     family = engine.memory.ports[port].family
     rings: PortRings = import_module(f"ixyfwd.nic.{family}.rings").open_rings(engine, port)
     return rings
 
 
 def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tuple[int, int]]) -> FusingRings | None:
-    """What fuses these links: the rings of one of their ports, if all are of one family and at one set of device
-    addresses, and those can."""
+    """The rings that can fuse these links, of one of their ports; None if no rings can.
+
+    All ports must be of one family that offers a fused loop, and share device addresses.
+    """
     linked = sorted({port for link in links for port in link})
     alike = {(memory.ports[port].family, memory.ports[port].dma) for port in linked}
     first = ports[linked[0]] if len(alike) == 1 else None
@@ -81,7 +95,7 @@ def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tup
 
 
 def bind_source(engine: Engine, rings: PortRings, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
-    """A generator in front of a port's tx ring. Raises UsageError for a family that offers none."""
+    """A callable that generates `frames` into `batch`, for a port's tx ring. Raises UsageError without a generator."""
     engine.check_open()
     if not isinstance(rings, SourceRings):
         family = engine.memory.ports[port].family

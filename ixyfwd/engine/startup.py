@@ -1,4 +1,4 @@
-"""What engines do once, before the first burst: check what they were given, take buffers for receive rings."""
+"""The start of engines, before the first burst: checks of their memory, buffers for receive rings."""
 
 import struct
 
@@ -27,17 +27,20 @@ def adopt(memory: EngineMemory) -> None:
             f"but only {memory.arena.nbytes} bytes are mapped"
         )
     if len(memory.ports) != len(layout.rx):
-        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports but doorbells for {len(memory.ports)}")
+        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports, but doorbells for {len(memory.ports)}")
     reset_worker(memory.arena, layout)
 
 
 def device_addresses(memory: EngineMemory, dma: DmaMap) -> list[int]:
-    """Where a device finds the frame of each buffer id."""
+    """The device address of each buffer's frame; the index is the buffer's id."""
     return [dma.address(offset) for offset in memory.layout.buffer_offsets()]
 
 
 def take_buffers(memory: EngineMemory, wanted: int, port: int) -> tuple[int, ...]:
-    """The buffers that fill a port's receive ring, off the free stack. Raises IxyfwdError if it has too few."""
+    """Take the ids of `wanted` buffers, for a port's receive ring, off the free stack.
+
+    Raises IxyfwdError if it has too few.
+    """
     layout = memory.layout
     count = int.from_bytes(memory.arena[layout.pool : layout.pool + 4], "little")
     if count < wanted:

@@ -1,4 +1,4 @@
-"""What an engine needs to know to generate frames or to record them; see `TrafficEngine`."""
+"""Orders to an engine to generate frames or to record them; see `TrafficEngine`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ _FRAME_BYTES_MAX: Final = 2048
 
 @dataclass(frozen=True)
 class Frames:
-    """What to send: frame k is of flow k modulo `flows` and its (k // flows)-th.
+    """The frames to send: frame k belongs to flow k modulo `flows`, and is number k // `flows` of it.
 
-    `templates`: 64 bytes for each flow and size, rows of sizes. `sizes`: bytes without CRC. `frame_ps`: by size, time
-    until the next frame; all 0 = as fast as the ring takes them. `schedule`: index into sizes; flow f is f ahead.
+    `templates`: uint8[flows, sizes, 64], the head of each flow's frame of each size. `sizes`: in bytes without CRC.
+    `frame_ps`: by size, the time in ps until the next frame; all 0 = as fast as the ring takes them. `schedule`:
+    uint8[n], indices into `sizes`, in which flow f begins at place f. `count`: frames in all.
     """
 
     templates: bytes
@@ -34,13 +35,17 @@ class Frames:
 
     @property
     def mean_ps(self) -> int:
-        """Mean time of a frame."""
+        """The mean time of a frame, in ps."""
         return sum(self.frame_ps[size] for size in self.schedule) // len(self.schedule)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What to record. `filter_address` and `program_address`: libpcap's bpf_filter and its program, 0 for none."""
+    """The frames to record.
+
+    `recording`: whether there is a file. `snaplen`: bytes of a frame that are kept. `count`: frames in all.
+    `filter_address`, `program_address`: of libpcap's bpf_filter and of its program; 0: no filter.
+    """
 
     recording: bool
     pcapng: bool
@@ -51,18 +56,21 @@ class Recording:
 
 
 class Recorder(Protocol):
-    """Blocks of records between a poll loop, which fills them, and a thread, which writes them."""
+    """Blocks of records between a poll loop, which fills them, and a thread, which writes them.
+
+    `burst` empties its batch into the block that is being filled; it returns the frames taken.
+    """
 
     burst: Callable[[], int]
 
     def flush(self) -> bool:
-        """Hand over what is in the block that is being filled; false if all blocks wait for the thread."""
+        """Hand the block that is being filled to the thread; returns False if all blocks wait for it."""
 
     def next_block(self) -> tuple[memoryview, int] | None:
-        """The thread's: the oldest filled block and how many frames are in it."""
+        """The oldest filled block, uint8[n], and the frames in it, for the thread; None if there is none."""
 
     def release_block(self) -> None:
-        """The thread's: that block is done with."""
+        """Give the oldest filled block back: the thread has written it."""
 
     def empty(self) -> bool:
         """Whether everything was flushed and released."""
@@ -73,15 +81,21 @@ class TrafficEngine(Protocol):
     """An engine that can be one end of the traffic itself."""
 
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
-        """A callable that fills `batch` with the frames that are due, no more than the port's tx ring has room for; so
-        nothing is lost to a full ring. 0 before Word.GO, after a command, and when the count is reached."""
+        """A callable that fills `batch` with the frames that are due; returns how many.
+
+        It takes no more than the port's tx ring has room for, so no frame is lost to a full ring. It returns 0 before
+        Word.GO, after a command, and when the count is reached. Raises UsageError for a port without a generator.
+        """
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> Recorder:
         """A recorder whose `burst` empties `batch` and frees its buffers."""
 
 
 def prepare_bodies(memory: EngineMemory, sizes: Sequence[int]) -> None:
-    """Put what follows a frame's head into every buffer: the bytes that the bundled model's sink expects there."""
+    """Write the bytes behind a frame's head into every buffer, as the bundled model's sink expects them.
+
+    `sizes`: of the frames, in bytes without CRC.
+    """
     longest = max(sizes)
     if longest <= HEAD_BYTES:
         return

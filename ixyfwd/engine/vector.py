@@ -20,12 +20,12 @@ Holder = TypeVar("Holder", bound=Closable)
 
 
 class VectorEngine:
-    """See `engine.contract.Engine`."""
+    """The engine in numpy. See `engine.contract.Engine` and `engine.traffic.TrafficEngine`."""
 
     name = "vector"
 
     def __init__(self, memory: EngineMemory) -> None:
-        """Raises IxyfwdError if the memory does not fit the layout, UsageError for a port without rings for it."""
+        """Open. Raises IxyfwdError if the memory does not fit the layout, UsageError for a port without such rings."""
         adopt(memory)
         self.memory = memory
         self._open: list[Closable] = []  # everything that holds a view of the arena
@@ -48,13 +48,13 @@ class VectorEngine:
         return self.pool_of(0)
 
     def pool_of(self, port: int) -> PoolViews:
-        """The same with the device addresses of a port at hand. Raises IxyfwdError after `close`."""
+        """The free stack with the device addresses of a port. Raises IxyfwdError after `close`."""
         if not self._pools:
             raise IxyfwdError(f"worker {self.memory.layout.index}: the vector engine was closed")
         return self._pools[self.memory.ports[port].dma]
 
     def _open_pools(self) -> dict[DmaMap, PoolViews]:
-        """The one free stack, by the device addresses that its views have at hand."""
+        """Views of the one free stack, by the device addresses that they give."""
         memory = self.memory
         maps = {port.dma for port in memory.ports}
         views = PoolViews if len(maps) == 1 else MappedPoolViews
@@ -76,7 +76,7 @@ class VectorEngine:
         return len(self.pool)
 
     def close(self) -> None:
-        """Drop every view of the arena. Bound callables must not be called any more."""
+        """Release every view of the arena. Bound callables must not be called any more."""
         self._pools = {}
         for rings in self._ports:
             rings.close()
@@ -111,16 +111,16 @@ class VectorEngine:
         return self.keep(VectorRecorder(self.memory, self.pool, BatchViews(batch), recording))
 
     def check_open(self) -> None:
-        """Raises IxyfwdError after `close`."""
+        """See `engine.contract.Engine`."""
         _ = self.pool
 
     def arrays(self, batch: Batch) -> BatchViews:
-        """The same views for all that work on a batch: one that sends knows what another received."""
+        """The views of a batch, the same object for all that work on it: a sender reuses what a receiver computed."""
         if id(batch) not in self._batches:
             self._batches[id(batch)] = BatchViews(batch)
         return self._batches[id(batch)]
 
     def keep(self, holder: Holder) -> Holder:
-        """`holder`, which is closed with the engine."""
+        """Keep `holder`, which is closed with the engine, and return it."""
         self._open.append(holder)
         return holder

@@ -19,13 +19,13 @@ _FILTER = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p, ctyp
 
 
 def counters_page(memory: EngineMemory) -> memoryview:
-    """The worker's counters page, as 'Q'."""
+    """The worker's counters page, uint64[1024]."""
     start = memory.layout.counters
     return memory.arena[start : start + PAGE_BYTES].cast("Q")
 
 
 class VectorRecorder(Closable):
-    """See `engine.traffic.Recorder`. One frame after the other: records differ in length."""
+    """A recorder that makes one record after the other, as they differ in length. See `engine.traffic.Recorder`."""
 
     def __init__(self, memory: EngineMemory, pool: PoolViews, batch: BatchViews, recording: Recording) -> None:
         self._page = counters_page(memory)
@@ -85,7 +85,7 @@ class VectorRecorder(Closable):
         self._bytes += len(record)
 
     def flush(self) -> bool:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         if not self._block:
             return True
         if len(self._filled) >= BLOCK_COUNT - 1:
@@ -95,13 +95,13 @@ class VectorRecorder(Closable):
         return True
 
     def next_block(self) -> tuple[memoryview, int] | None:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         return self._filled[0] if self._filled else None
 
     def release_block(self) -> None:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         self._filled.popleft()
 
     def empty(self) -> bool:
-        """See Recorder."""
+        """See `engine.traffic.Recorder`."""
         return not self._block and not self._filled

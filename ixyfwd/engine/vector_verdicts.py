@@ -1,4 +1,4 @@
-"""Carrying verdicts out, in numpy. A frame's verdict is that of its first entry."""
+"""Verdicts carried out in numpy. A frame's verdict is that of its first entry."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,25 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ixyfwd.engine.batch import BATCH_EOP
-from ixyfwd.engine.vector_views import BatchViews, Closable, Index, PoolViews, Words
+from ixyfwd.engine.vector_views import BatchViews, Closable, Dwords, Index, PoolViews
 from ixyfwd.engine.verdict import ACTION_SHIFT, PASS, RESERVED_MASK, TARGET_MASK, Action
 from ixyfwd.telemetry.counters import DROP_CAUSES, PROGRAM_BLOCK_WORDS, ProgramWord
 
 
-def frame_starts(status: Words) -> NDArray[np.bool_]:
-    """Which entries are the first of their frame."""
+def frame_starts(status: Dwords) -> NDArray[np.bool_]:
+    """A mask, bool[n], of the entries that are the first of their frame. `status`: uint32[n], the batch's column."""
     starts = np.ones(status.size, np.bool_)
     starts[1:] = (status[:-1] & np.uint32(BATCH_EOP)) != 0
     return starts
 
 
 def first_entries(starts: NDArray[np.bool_]) -> Index:
-    """For each entry the first entry of its frame."""
+    """The index, int64[n], of the first entry of each entry's frame. `starts`: bool[n], as `frame_starts` gives it."""
     return np.maximum.accumulate(np.where(starts, np.arange(starts.size), 0))
 
 
-def words_of(verdicts: Words, ports: int) -> Index:
-    """The words of the program's block that count verdicts."""
+def words_of(verdicts: Dwords, ports: int) -> Index:
+    """The index, int64[n], of the word in the program's block that counts each verdict. `verdicts`: uint32[n]."""
     actions = (verdicts >> np.uint32(ACTION_SHIFT)).astype(np.int64)
     targets = (verdicts & np.uint32(TARGET_MASK)).astype(np.int64)
     words: Index = np.full(verdicts.size, int(ProgramWord.INVALID), np.int64)
@@ -37,30 +37,30 @@ def words_of(verdicts: Words, ports: int) -> Index:
 
 
 class PassAll(Closable):
-    """`run` gives every frame of a batch the verdict PASS."""
+    """The reset of verdicts: `run` gives every frame of a batch the verdict PASS."""
 
     def __init__(self, batch: BatchViews) -> None:
         self._batch = batch
 
     def run(self) -> int:
-        """Returns the entries of the batch."""
+        """Write the verdicts; returns the number of entries in the batch."""
         n = self._batch.words[0]
         self._batch.cells[4, :n] = 0
         return n
 
 
 class Settle(Closable):
-    """`run` counts a program's verdicts on a batch and frees what it dropped."""
+    """The settlement of verdicts: `run` counts those of a program on a batch and frees the dropped frames."""
 
     def __init__(self, batch: BatchViews, pool: PoolViews, block: memoryview, ports: int) -> None:
-        """`block`: the program's words, as 'Q'."""
+        """Bind to a batch. `block`: uint64[32], the program's block of the counters page."""
         self._batch = batch
         self._pool = pool
         self._block = block
         self._ports = ports
 
     def run(self) -> int:
-        """See `engine.contract.Engine.bind_settle`."""
+        """Settle the batch; see `engine.contract.Engine.bind_settle`."""
         n = self._batch.words[0]
         if n == 0:
             return 0
@@ -83,7 +83,7 @@ class Settle(Closable):
 
 
 class Dispatch(Closable):
-    """`run` queues each frame of a batch for the port that its verdict names."""
+    """The dispatch of frames: `run` queues each frame of a batch for the port that its verdict names."""
 
     def __init__(
         self,
@@ -92,14 +92,18 @@ class Dispatch(Closable):
         whole: Sequence[Callable[[], int]],
         parts: Sequence[tuple[BatchViews, Callable[[], int]]],
     ) -> None:
-        """`whole[p]` sends the batch by port p; `parts[p]` is a batch of its own for port p, with what sends it."""
+        """Bind to a batch.
+
+        `whole[p]` sends the batch by port p; `parts[p]` is a batch of its own for port p, with the callable that sends
+        it.
+        """
         self._batch = batch
         self._passed_to = passed_to
         self._whole = tuple(whole)
         self._parts = tuple(parts)
 
     def run(self) -> int:
-        """See `engine.contract.Engine.bind_dispatch`."""
+        """Dispatch the batch; see `engine.contract.Engine.bind_dispatch`."""
         n = self._batch.words[0]
         if n == 0:
             return 0

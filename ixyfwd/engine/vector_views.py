@@ -1,12 +1,12 @@
-"""numpy views that the vector engine makes once, and the search that spares it looking at every descriptor.
+"""numpy views that the vector engine makes once, and a search that reads few of a ring's descriptors.
 
-A numpy call costs 100 to 1000 ns whatever it does to 64 elements, so the engine is an exercise in few calls of the
-cheap kind: copies between ready-made views (50 ns between memoryviews, 100 between arrays), no Python scalars as
-operands (converting one costs as much as the call), int64 indices for `take` (any other type is converted behind the
-scenes), no reductions, memoryviews for single words.
+A numpy call on 64 elements costs 100 to 1000 ns, mostly for the call itself. So the engine makes few calls, of cheap
+kinds: copies between ready-made views (50 ns between memoryviews, 100 between arrays), no Python scalars as operands
+(converting one costs as much as the call), int64 indices for `take` (any other type is converted first), no reductions,
+memoryviews for single words.
 
-What a burst takes out of a ring or puts into it passes through a stage: memory of this process, as long as the batch.
-Each burst then reads every descriptor once and writes it once, in the widest steps that the machine has, which matters
+Descriptors on their way out of a ring or into it pass through a stage: memory of this process, as long as the batch.
+Each burst then reads every descriptor once and writes it once, in the widest steps of the machine, which matters
 because the device has their cache lines; and all other views depend on the number of frames only, not on the slot.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ixyfwd.engine.batch import Batch
 from ixyfwd.memory.layout import POOL_STATE_BYTES, WorkerLayout
 
-Words = NDArray[np.uint32]
+Dwords = NDArray[np.uint32]
 Index = NDArray[np.int64]
 Addresses = NDArray[np.void]  # of ADDRESS
 Run = tuple[int, int, int]  # first slot, how many, first entry of the batch
@@ -32,40 +32,44 @@ LENGTH_SHIFT: Final = 12  # runs of slots are kept under first slot | length << 
 
 
 class Closable:
-    """Something that holds views of the arena in its attributes."""
+    """An object that holds views of the arena in its attributes."""
 
     def close(self) -> None:
-        """Drop them; it cannot be used afterwards."""
+        """Release the views; the object cannot be used afterwards."""
         self.__dict__.clear()
 
 
 class PoolViews(Closable):
-    """The free stack: `state[0]` ids, of which the next to go is the last.
+    """The free stack: `state[0]` ids, of which the last is taken next. See `engine.pool.Pool`.
 
-    `fresh` holds the ADDRESS of each id on the stack, as bytes of this process: what is looked up for transmission
+    `state`: uint32[1]. `ids`, `stack`: uint32[buffers], the same memory. `addresses`: V16[buffers], the ADDRESS of each
+    id. `fresh`: uint8[16 buffers], the ADDRESS of each id on the stack: an address that was looked up for transmission
     comes back through here and need not be looked up again for receiving.
     """
 
     def __init__(self, arena: memoryview, layout: WorkerLayout, addresses: Addresses) -> None:
-        """`arena` is the whole arena as bytes, with the stack as `reset_worker` left it. `addresses`: by id."""
+        """View the stack, as `reset_worker` left it.
+
+        `arena`: uint8[size], the whole arena. `addresses`: V16[buffers], by buffer id.
+        """
         first = layout.pool + POOL_STATE_BYTES
         self.state = arena[layout.pool : layout.pool + 4].cast("I")
         self.ids = arena[first : first + 4 * layout.buffers].cast("I")
-        self.stack: Words = np.frombuffer(self.ids, np.uint32)  # the same
+        self.stack: Dwords = np.frombuffer(self.ids, np.uint32)  # the same
         self.addresses = addresses
         self.fresh = addresses[self.stack].view(np.uint8).data
         self.others: list[PoolViews] = []  # of the same stack, with other device addresses
 
     def push_known(self, ids: memoryview, addresses: memoryview) -> None:
-        """Free buffers. `addresses`: the ADDRESS of each of these ids, as bytes."""
+        """Free buffers. `ids`: uint32[n]. `addresses`: uint8[16 n], the ADDRESS of each of these ids."""
         free = self.state[0]
         end = free + len(ids)
         self.ids[free:end] = ids
         self.fresh[ADDRESS_BYTES * free : ADDRESS_BYTES * end] = addresses
         self.state[0] = end
 
-    def push_all(self, ids: Words) -> None:
-        """Free buffers whose addresses nobody has at hand."""
+    def push_all(self, ids: Dwords) -> None:
+        """Free buffers whose addresses are looked up here. `ids`: uint32[n]."""
         self.push_known(ids.data, self.addresses[ids].view(np.uint8).data)
 
     def __len__(self) -> int:
@@ -85,10 +89,13 @@ class PoolViews(Closable):
 
 
 class MappedPoolViews(PoolViews):
-    """The free stack where ports find the buffers at different device addresses: views for one set of them."""
+    """The free stack of ports with different device addresses: views for one set of addresses."""
 
     def push_known(self, ids: memoryview, addresses: memoryview) -> None:
-        """See PoolViews; keeps up what the others have at hand."""
+        """Free buffers, as `PoolViews` does, and update `fresh` of the other sets of addresses.
+
+        `ids`: uint32[n]. `addresses`: uint8[16 n], of this set.
+        """
         first = ADDRESS_BYTES * self.state[0]
         end = first + ADDRESS_BYTES * len(ids)
         for other in self.others:
@@ -97,21 +104,28 @@ class MappedPoolViews(PoolViews):
 
 
 class BatchViews:
-    """A batch as a 5 x capacity array (ids, lengths, hashes, status, verdicts) and its count as `words[0]`."""
+    """The numpy views of a batch.
+
+    `cells`: uint32[5, capacity], the columns ids, lengths, hashes, status, verdicts. `words`: uint32[16 + 5 capacity];
+    word 0 is the count. `index`: int64[capacity], scratch.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.words = batch.memory.cast("I")
         cells = np.frombuffer(batch.memory, np.uint32)
-        self.cells: Words = cells[cells.size - 5 * batch.capacity :].reshape(5, batch.capacity)
+        self.cells: Dwords = cells[cells.size - 5 * batch.capacity :].reshape(5, batch.capacity)
         self.index: Index = np.empty(batch.capacity, np.int64)  # scratch
         self._ones = constant(1, batch.capacity)
         self._lengths = b""
         self._total = 0
 
     def total(self, lengths: bytes) -> int:
-        """The sum of the first lengths, whose bytes are `lengths`. Asked again for the same it need not look: what a
-        burst received is what it sends, and numpy's cheapest sum costs more than any other step."""
+        """The sum, in bytes, of the first lengths of the batch; `lengths` are these cells as bytes.
+
+        The last sum is kept: a burst that is sent has mostly just been received, and numpy's cheapest sum costs more
+        than any other step.
+        """
         if lengths != self._lengths:
             n = len(lengths) // 4
             self._total = int(self.cells[1, :n].dot(self._ones[:n]))
@@ -120,7 +134,10 @@ class BatchViews:
 
 
 def count_leading(is_done: Callable[[int], int], limit: int) -> int:
-    """How many of items 0..limit-1 are done, given that they become done in order. About log2(limit) looks."""
+    """The number of items 0..limit-1 that are done, given that they become done in order.
+
+    It calls `is_done` about log2(limit) times.
+    """
     if limit == 0 or not is_done(0):
         return 0
     if is_done(limit - 1):
@@ -135,13 +152,13 @@ def count_leading(is_done: Callable[[int], int], limit: int) -> int:
     return low
 
 
-def constant(value: int, n: int) -> Words:
-    """`value`, n times: an operand that numpy need not convert."""
+def constant(value: int, n: int) -> Dwords:
+    """An array, uint32[n], of `value`: an operand that numpy need not convert."""
     return np.full(n, value, np.uint32)
 
 
 def split(slot: int, n: int, entries: int) -> tuple[Run, ...]:
-    """A run of `n` slots from `slot` on as runs that do not go around the end of the ring."""
+    """The runs of `n` slots from `slot` on, none of which crosses the end of a ring of `entries` slots."""
     to_end = entries - slot
     if n <= to_end:
         return ((slot, n, 0),)

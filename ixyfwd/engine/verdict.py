@@ -1,4 +1,4 @@
-"""Verdicts: what programs say of each frame of a batch.
+"""Verdicts: the decisions of programs about each frame of a batch.
 
 A verdict is a 32-bit word of the batch's column `verdicts`: an action in the upper 8
 bits and its target in the lower 8, the port of OUT or the cause of DROP. The bits
@@ -7,9 +7,9 @@ kernel's interface. `engine/batch.h` has the same numbers; a test compares them.
 
 PASS: the next program decides, and after the last one the frame leaves by the other
 port of its link. OUT: the same, but it leaves by the port named here; a later program
-may decide otherwise. DROP: the frame is freed at once, and no later program sees it. A
-verdict that means nothing (no such port, cause or action) frees the frame too, and is
-counted as `invalid`.
+may decide otherwise. DROP: the frame is freed at once, and no later program sees it. An
+invalid verdict (no such port, cause or action) frees the frame too, and is counted as
+`invalid`.
 """
 
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""Carrying verdicts out entry by entry in plain Python: for the `naive` engine, and the shortest description of it."""
+"""Verdicts carried out entry by entry in plain Python, for the `naive` engine."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,10 @@ from ixyfwd.telemetry.counters import DROP_CAUSES, ProgramWord
 
 
 def settle(batch: Batch, count: Callable[[int], None], free: Callable[[int], None], ports: int) -> int:
-    """See `engine.contract.Engine.bind_settle`. `count(word)` adds one to a word of the program's block."""
+    """Settle the verdicts on a batch; see `engine.contract.Engine.bind_settle`.
+
+    `count(word)` adds one to a word of the program's block; `free(id)` frees a buffer.
+    """
     kept = 0
     for i in range(batch.count):
         word = word_of(batch.verdicts[i], ports)
@@ -24,7 +27,7 @@ def settle(batch: Batch, count: Callable[[int], None], free: Callable[[int], Non
 
 
 def word_of(verdict: int, ports: int) -> int:
-    """The word of the program's block that counts a verdict."""
+    """The index of the word, in the program's block, that counts a verdict."""
     action, target = verdict >> ACTION_SHIFT, verdict & TARGET_MASK
     if verdict & RESERVED_MASK:
         return ProgramWord.INVALID
@@ -38,7 +41,7 @@ def word_of(verdict: int, ports: int) -> int:
 
 
 def dispatch(batch: Batch, passed_to: int, parts: Sequence[Batch], send: Sequence[Callable[[], int]]) -> int:
-    """See `engine.contract.Engine.bind_dispatch`. `send[p]` queues what is in `parts[p]` for port p."""
+    """Dispatch a batch; see `engine.contract.Engine.bind_dispatch`. `send[p]` queues the frames of `parts[p]`."""
     for part in parts:
         part.count = 0
     for i in range(batch.count):

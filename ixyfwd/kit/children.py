@@ -1,8 +1,8 @@
-"""Starting a child: a fresh interpreter by exec, its orders in a memfd, its words in a pipe, its end in a pidfd.
+"""Child processes: a fresh interpreter by exec, its order in a memfd, its words in a pipe, its end in a pidfd.
 
 Not `multiprocessing`: its spawn method runs the parent's main module again in every child (typer, rich) and keeps a
-resource tracker beside them; a bare exec is at its first statement after 7 ms instead of 41. What the child does for
-its part is in `process.py`.
+resource tracker beside them; a bare exec is at its first statement after 7 ms instead of 41. The child's side is in
+`process.py`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any, Final
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.process import stop_signals_held
 
-STEP_S: Final = 0.002  # between two looks at what nothing announces
+STEP_S: Final = 0.002  # between two looks at a condition that no event announces
 _FAILED_END_S: Final = 1.0  # from a child's word that it failed to its end
 _WORDS_BYTES_MAX: Final = 64 * 1024
 # numpy's BLAS would start a thread per core, with the affinity of before the pinning.
@@ -28,8 +28,10 @@ _ERRORS: Final = {kind.exit_code: kind for kind in (IxyfwdError, UsageError, Ref
 
 
 class Child:
-    """A started process, which no stop signal ends. Always started from the main thread: PDEATHSIG follows the thread,
-    not the process."""
+    """A started process, which no stop signal ends.
+
+    It is always started from the main thread: PDEATHSIG follows the thread, not the process (prctl(2)).
+    """
 
     def __init__(
         self,
@@ -38,8 +40,12 @@ class Child:
         order: Mapping[str, Any],
         fds: Sequence[int] = (),
     ) -> None:
-        """`what` is its name in messages, such as "worker 0". `arguments(order_fd, words_fd)` are the interpreter's:
-        where the order (JSON) is and where `Words` go."""
+        """Start the process.
+
+        `what` is its name in messages, such as "worker 0". `arguments(order_fd, words_fd)` gives the interpreter's
+        arguments: `order_fd` is where the child reads its order (JSON), `words_fd` where it writes its `Words`. `fds`
+        are further descriptors that the child inherits.
+        """
         order_fd = os.memfd_create("ixyfwd-order", 0)
         self._words_fd, child_words_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -79,7 +85,7 @@ class Child:
             poll.register(fd, select.POLLIN)
         while True:
             ended = not self.alive()
-            self._listen()  # after the look at its end: a dead child says nothing more
+            self._listen()  # after asking whether it ended: a dead child says nothing more
             if "error" in self._said:
                 self.wait(_FAILED_END_S)
                 raise _ERRORS.get(self._said.get("exit_code", 1), IxyfwdError)(f"{self.name} {self._failure()}")
@@ -101,7 +107,7 @@ class Child:
             pass
         *lines, self._heard = self._heard.split(b"\n")
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # not by `Words`: a library's, perhaps
+            with contextlib.suppress(ValueError, TypeError):  # a line that `Words` did not write, but a library
                 self._said.update(json.loads(line))
 
     def alive(self) -> bool:
@@ -109,12 +115,12 @@ class Child:
         return self._process.poll() is None
 
     def killed_by(self) -> int | None:
-        """The signal that ended it, if one did."""
+        """The number of the signal that ended the process; None if it runs or ended by itself."""
         code = self._process.poll()
         return -code if code is not None and code < 0 else None
 
     def obituary(self) -> str:
-        """How a child ended, and why if it said so, as the end of a sentence that begins with its name."""
+        """How the child ended, and why if it said so: the end of a sentence that begins with its name."""
         if self.alive():
             return "is still running"
         if self._words_fd >= 0:
@@ -131,7 +137,7 @@ class Child:
         return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the end; whether it came in time."""
+        """Wait for the end of the process; returns whether it came in time."""
         if self.pidfd >= 0:
             poll = select.poll()
             poll.register(self.pidfd, select.POLLIN)
@@ -139,7 +145,10 @@ class Child:
         return not self.alive()
 
     def end(self, grace_s: float) -> None:
-        """Give it `grace_s` to end by itself, then kill it; close the descriptors. Harmless when called twice."""
+        """Give the process `grace_s` seconds to end by itself, then kill it; close the descriptors.
+
+        Harmless when called twice.
+        """
         if not self.wait(grace_s):
             self._process.kill()
             self._process.wait()

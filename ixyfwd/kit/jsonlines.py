@@ -1,4 +1,4 @@
-"""One JSON object a line, as it travels over a control socket: reading what a stranger wrote, writing an answer."""
+"""JSON lines, one object each, as they travel over a control socket: reading a client's, writing an answer."""
 
 import itertools
 import json
@@ -20,29 +20,29 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class LineError(Exception):
-    """A line that is not taken. The text says what was found, as the end of a sentence."""
+    """A line that is refused. The text says what was found, as the end of a sentence."""
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
     """The JSON object on a line. Stricter than `json`: RFC 8259 with unique keys, bounded in depth.
 
-    Raises LineError for anything else; takes time in proportion to the length of the line.
+    Raises LineError for any other line. The time it takes is proportional to the length of the line.
     """
     if _depth(line) > DEPTH_MAX:
         raise LineError(f"brackets nested more than {DEPTH_MAX} deep")
     try:
-        # Not the bytes: `json` would take UTF-16 and UTF-32 for granted where it finds zeros.
+        # Text and not bytes: in bytes with zeros `json` would see UTF-16 or UTF-32.
         found = json.loads(
             line.decode(), object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
         )
     except UnicodeDecodeError:
-        raise LineError("no UTF-8") from None
+        raise LineError("text that is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise LineError(f"no JSON ({error.msg} at character {error.pos})") from None
+        raise LineError(f"text that is not JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError):
-        raise LineError("a number of too many digits") from None
+        raise LineError("a number with too many digits") from None
     if not isinstance(found, dict):
-        raise LineError("JSON that is no object")
+        raise LineError("JSON that is not an object")
     # Python keeps a lone half of a pair, which then cannot be printed or sent.
     if b"\\u" in line and _SURROGATE.search(json.dumps(found, ensure_ascii=False)):
         raise LineError("half a surrogate pair")
@@ -50,7 +50,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def dump_line(answer: Mapping[str, Any]) -> bytes:
-    """The line with its end."""
+    """The line, with its newline, that carries an answer."""
     return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
@@ -71,7 +71,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise LineError("a key that is there twice")
+            raise LineError("a key that appears twice")
         found[key] = value
     return found
 
@@ -84,4 +84,4 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(name: str) -> float:
-    raise LineError(f"{name}, which JSON does not have")
+    raise LineError(f"{name}, which is not JSON")

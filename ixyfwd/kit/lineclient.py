@@ -1,4 +1,4 @@
-"""The other end of a control socket."""
+"""The client of a control socket: one request, one answer, one deadline for both."""
 
 import json
 import os
@@ -18,13 +18,13 @@ _CHUNK_BYTES: Final = 65536
 
 @dataclass(frozen=True)
 class Peer:
-    """Who is at the other end, for messages."""
+    """The process at the other end of the socket, as messages name it, and the errors for its failures."""
 
     name: str  # "instance 'a'"
-    absent: str  # the beginning of a sentence for when nothing listens: "no instance 'a' is running"
-    advice: str  # the end of a sentence on what to do about its silence
-    gone: type[IxyfwdError] = IxyfwdError
-    late: type[IxyfwdError] = IxyfwdError
+    absent: str  # the beginning of the sentence when nothing listens: "no instance 'a' is running"
+    advice: str  # the end of the sentence: what to do about it
+    gone: type[IxyfwdError] = IxyfwdError  # nothing listens, or the connection broke
+    late: type[IxyfwdError] = IxyfwdError  # no answer came in time
 
 
 class _BrokenError(Exception):
@@ -34,12 +34,13 @@ class _BrokenError(Exception):
 class LineClient:
     """One connection, made when it is needed and made again if the server hung up between two requests.
 
-    Its methods raise `peer.gone` if nothing is there or the connection breaks, `peer.late` if no answer comes in time,
-    and IxyfwdError with the peer's own sentence if it could not do what was asked.
+    Its methods raise `peer.gone` if nothing listens or the connection breaks, `peer.late` if no answer comes in time,
+    IxyfwdError with the peer's own sentence if the peer could not carry out the request, and UsageError for a request
+    that is too long.
     """
 
     def __init__(self, path: str, peer: Peer, timeout_s: float) -> None:
-        """`timeout_s` bounds each request, connecting included."""
+        """Connect nothing yet. `timeout_s` bounds each request in seconds, connecting included."""
         self._path = path
         self._peer = peer
         self._timeout_s = timeout_s
@@ -83,17 +84,17 @@ class LineClient:
         return peer.gone(f"{peer.absent} (at {self._path}: {error.strerror or error}); {peer.advice}")
 
     def request(self, command: str, **more: object) -> dict[str, Any]:
-        """The answer to a command and what goes with it.
+        """The answer to a command; `more` are the other keys of the request.
 
-        It is sent again, on a new connection, if the server hung up without a word: a server whose places are all taken
-        does that to clients that it has not begun to serve. After a request without an answer in time, and after
-        `close`, all requests fail at once.
+        The request is sent again, on a new connection, if the server hung up without an answer: a server whose places
+        are all taken does that to clients that it has not begun to serve. After a request without an answer in time,
+        and after `close`, all requests fail at once.
         """
         if self._closed:
             raise self._peer.gone(f"the connection to {self._peer.name} is closed; {self._peer.advice}")
         line = dump_line({"do": command, **more})
         if len(line) > REQUEST_BYTES_MAX:
-            raise UsageError(f"the request {command!r} has {len(line)} bytes, {REQUEST_BYTES_MAX} are taken")
+            raise UsageError(f"the request {command!r} has {len(line)} bytes, expected at most {REQUEST_BYTES_MAX}")
         deadline = time.monotonic() + self._timeout_s
         broken = self._let_stale_go()
         for _ in range(_ATTEMPTS):
@@ -106,7 +107,7 @@ class LineClient:
             try:
                 answer = self._ask(sock, line, deadline)
             except TimeoutError:
-                self.close()  # nothing waits as long a second time, nor takes the late answer for the next one
+                self.close()  # no second wait of this length, and the late answer is not taken for the next one
                 raise self._peer.late(
                     f"{self._peer.name} gave no answer to {command!r} within {self._timeout_s:g} s; {self._peer.advice}"
                 ) from None
@@ -120,7 +121,7 @@ class LineClient:
         )
 
     def _ask(self, sock: socket.socket, line: bytes, deadline: float) -> bytes:
-        with suppress(OSError):  # the server may have said why it takes no more, and the answer is read anyway
+        with suppress(OSError):  # the server may have answered why it hangs up: the answer is read in any case
             sock.settimeout(max(0.001, deadline - time.monotonic()))
             sock.sendall(line)
         return self._read_line(sock, deadline)
@@ -155,13 +156,13 @@ class LineClient:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise IxyfwdError(f"{self._peer.name} answered {command!r} with something else than a JSON object")
+            raise IxyfwdError(f"{self._peer.name} answered {command!r}, but not with a JSON object")
         if "error" in answer and len(answer) == 1:
             raise IxyfwdError(f"{self._peer.name}: {answer['error']}")
         return answer
 
     def _let_stale_go(self) -> str:
-        """How the connection broke since the last request, if it did."""
+        """How the connection broke since the last request; empty if it did not."""
         if self._socket is None or not _is_stale(self._socket):
             return ""
         self._hang_up()
@@ -173,13 +174,13 @@ class LineClient:
             self._socket = None
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Close the connection for good; later requests fail. Harmless when called twice."""
         self._closed = True
         self._hang_up()
 
 
 def _is_stale(sock: socket.socket) -> bool:
-    """Whether the server has hung up, or said something that nothing was asked for."""
+    """Whether the server has hung up, or sent bytes that answer no request."""
     try:
         sock.setblocking(False)
         sock.recv(1, socket.MSG_PEEK)

@@ -1,8 +1,9 @@
 """A control socket: one JSON object in, one JSON object out, a line each. It never waits for a client.
 
-A line that is no request is answered with {"error": "one sentence"} and the connection goes on. A line that is too
-long, or that takes too long to arrive, is answered so and the connection ends. A client that reads no answers, or stays
-silent, is hung up on. Whoever comes when all places are taken gets the place of the client that has said the least.
+A line that is not a request is answered with {"error": "one sentence"} and the connection goes on. A line that is too
+long, or that takes too long to arrive, is answered in the same way and the connection ends. The server hangs up on a
+client that reads no answers or sends no request for too long. A client that connects when all places are taken gets
+the place of one that never sent a whole line, else of the one that has been silent for longest.
 """
 
 import socket
@@ -17,22 +18,22 @@ from ixyfwd.kit.linewaiting import Waiting
 from ixyfwd.kit.listener import Listener
 from ixyfwd.kit.loop import Loop
 
-Command = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
-"""Takes the request, returns the answer, or None: it is answered later, see `LineServer.detach_waiting`."""
+CommandHandler = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+"""A function that takes the request and returns the answer; None: it comes later (`LineServer.detach_waiting`)."""
 
-_ACCEPTED_A_ROUND: Final = 8  # between two looks at those who are connected
+_ACCEPTED_A_ROUND: Final = 8  # new clients, before those that are connected get their turn
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one client may take, and how many there may be."""
+class ClientLimits:
+    """Bounds on what one client may use, and on the number of clients. Times are in seconds."""
 
     request_bytes: int = REQUEST_BYTES_MAX
     answer_bytes: int = ANSWER_BYTES_MAX
     clients: int = 64
-    settle_s: float = 0.25  # a client keeps its place at least so long, whoever else comes
+    settle_s: float = 0.25  # for which a new client keeps its place in any case
     line_s: float = 5.0  # from the first byte of a line to its end
-    unread_s: float = 5.0  # in which a client takes nothing of an answer
+    unread_s: float = 5.0  # without a byte of the answer taken
     idle_s: float = 300.0  # between two requests
 
 
@@ -47,14 +48,14 @@ class _Client:
         self.accepted_s = self.moved_s = self.line_begun_s = now
         self.requests = 0
         self.waits = False  # for an answer that comes later
-        self.ends = False  # says nothing more that counts
+        self.ends = False  # its requests are no longer read
 
     @property
     def has_line(self) -> bool:
         return b"\n" in self.inbox
 
     def is_unheard(self) -> bool:
-        """Whether it has said its first words and nothing has looked at them yet."""
+        """Whether its first bytes have arrived and the server has not read them yet."""
         if self.requests or self.inbox or self.outbox:
             return False
         try:
@@ -92,21 +93,21 @@ class _Client:
 
 
 class LineServer:
-    """Listens at `path` (0600); `commands` maps the values of "do" to functions.
+    """A control socket at `path` (0600); `commands` maps the values of "do" to functions.
 
-    What they raise as IxyfwdError becomes the answer; anything else too, and is told to `on_failure`, once per command.
-    Each client has one request carried out per `loop.dispatch`, and none while it leaves an answer unread.
+    An IxyfwdError that they raise becomes the answer. So does any other exception, which `on_failure` is told of, once
+    per command. Each client has one request carried out per `loop.dispatch`, and none while it leaves an answer unread.
     """
 
     def __init__(
         self,
         path: str,
         loop: Loop,
-        commands: Mapping[str, Command],
+        commands: Mapping[str, CommandHandler],
         on_failure: Callable[[str], None],
-        limits: Limits = Limits(),
+        limits: ClientLimits = ClientLimits(),
     ) -> None:
-        """Raises what Listener raises."""
+        """Listen at `path`. Raises RefusedError, UsageError and IxyfwdError as `listener.Listener` does."""
         self._loop = loop
         self._commands = commands
         self._on_failure = on_failure
@@ -125,7 +126,7 @@ class LineServer:
         for accepted in range(_ACCEPTED_A_ROUND):
             if len(self._clients) >= self._limits.clients:
                 if accepted:
-                    return  # whether there is one more is known in the next round
+                    return  # the next round shows whether one more waits
                 if not self._evict():
                     self._pause(True)
                     return
@@ -142,7 +143,7 @@ class LineServer:
             self._sweep_later()
 
     def _evict(self) -> bool:
-        """Make room: hang up on a client that never spoke a whole line, else on the one that is silent for longest."""
+        """Hang up on a client that never sent a whole line, else on the one that has been silent for longest."""
         now = self._loop.clock()
         settled = [
             client
@@ -155,7 +156,7 @@ class LineServer:
         return True
 
     def _pause(self, on: bool) -> None:
-        """Those who come meanwhile wait in the kernel's queue."""
+        """Accept no clients for now, or again; those that connect meanwhile wait in the kernel's queue."""
         self._paused = on
         self._loop.wait_for(self._listener.fileno(), read=not on, write=False)
         self._sweep_later()
@@ -166,7 +167,7 @@ class LineServer:
             self._loop.call_at(self._loop.clock() + self._limits.settle_s, self._sweep)
 
     def _sweep(self) -> None:
-        """Hang up on those whose time is over."""
+        """Hang up on clients whose time is over."""
         self._sweeping = False
         if self._closed:
             return
@@ -189,7 +190,7 @@ class LineServer:
 
     def _serve(self, client: _Client) -> None:
         now = self._loop.clock()
-        if client.waits:  # it waits for nothing else, so this is its end
+        if client.waits:  # it may send nothing while it waits, so this is its end
             self._drop(client)
             return
         try:
@@ -245,10 +246,10 @@ class LineServer:
             return dump_line({"error": str(error)})
 
     def _run(self, request: Mapping[str, Any]) -> bytes | None:
-        """Raises LineError, or IxyfwdError for everything that goes wrong in a command."""
+        """The answer to a request. Raises LineError, or IxyfwdError for all that goes wrong in a command."""
         name = request.get("do")
         if not isinstance(name, str):
-            raise LineError('no "do" that is text')
+            raise LineError('no "do" whose value is a string')
         if name not in self._commands:
             raise UsageError(f"unknown command {name!r}, expected one of {', '.join(self._commands)}")
         try:
@@ -270,7 +271,7 @@ class LineServer:
         return IxyfwdError(text)
 
     def detach_waiting(self) -> Waiting:
-        """Those whose request was put off; they are no longer this server's and outlive it."""
+        """The clients whose answer comes later; they are no longer this server's and outlive it."""
         waiting = [client for client in self._clients.values() if client.waits]
         for client in waiting:
             self._forget(client)
@@ -286,7 +287,7 @@ class LineServer:
         client.socket.close()
 
     def close(self) -> None:
-        """Hang up on all clients and remove the socket. Answers that the sockets have taken still arrive."""
+        """Hang up on all clients and remove the socket. Answers that are in the sockets' buffers still arrive."""
         self._closed = True
         for client in list(self._clients.values()):
             self._drop(client)

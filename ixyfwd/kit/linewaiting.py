@@ -1,4 +1,4 @@
-"""Clients of a control socket whose answer is still to come when its server is gone."""
+"""Clients of a control socket that still wait for an answer when its server has closed."""
 
 import selectors
 import socket
@@ -8,19 +8,22 @@ from typing import Any, Final
 
 from ixyfwd.kit.jsonlines import dump_line
 
-LAST_ANSWER_S: Final = 0.5  # for all clients together; needed only by one that a full socket buffer does not serve
+LAST_ANSWER_S: Final = 0.5  # for all clients together; only an answer longer than a socket buffer needs it
 
 
 class Waiting:
-    """Connections that get one answer, the same for all."""
+    """Connections that all get the same, last answer."""
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        """`sockets` do not block and have nothing else to send."""
+        """Take over `sockets`, which do not block and have nothing else to send."""
         self._sockets = list(sockets)
 
     def answer(self, answer: Mapping[str, Any], timeout_s: float = LAST_ANSWER_S) -> None:
-        """Give the answer and hang up. A client that does not read delays this by `timeout_s` at most, and then only
-        if the answer is longer than its socket buffer."""
+        """Give the answer and hang up.
+
+        A client that does not read delays this by `timeout_s` seconds at most, and only if the answer is longer than
+        its socket buffer.
+        """
         data = dump_line(answer)
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
@@ -41,7 +44,7 @@ class Waiting:
 
 
 def _send(sock: Any, data: memoryview) -> memoryview:
-    """What is left to send; nothing if the peer is gone."""
+    """The bytes that are left to send; none if the peer is gone."""
     try:
         return data[sock.send(data, socket.MSG_NOSIGNAL) :]
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Unix sockets that only their owner may use, and that leave no file behind."""
+"""Listening Unix sockets that only their owner may use and that leave no file behind."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import stat
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 
-PATH_LIMIT_BYTES = 107  # sockaddr_un
+PATH_LIMIT_BYTES = 107  # sun_path of sockaddr_un has 108 with the final zero (unix(7))
 BACKLOG = 64
 
 
@@ -15,11 +15,11 @@ class Listener:
     """A listening socket at `path`, mode 0600; `close` removes the file."""
 
     def __init__(self, path: str) -> None:
-        """Raises RefusedError if a process listens there, UsageError or IxyfwdError if the path cannot be used."""
+        """Listen. Raises RefusedError if a process listens there, else UsageError or IxyfwdError if that fails."""
         self.path = path
         if len(os.fsencode(path)) > PATH_LIMIT_BYTES:
             raise UsageError(
-                f"the socket path {path} is longer than the {PATH_LIMIT_BYTES} bytes that sockets can have"
+                f"the socket path {path} is longer than {PATH_LIMIT_BYTES} bytes, the most that a Unix socket allows"
             )
         _make_way(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -35,17 +35,18 @@ class Listener:
         self._socket.listen(BACKLOG)
 
     def fileno(self) -> int:
+        """The descriptor of the listening socket."""
         return self._socket.fileno()
 
     def accept_one(self) -> socket.socket | None:
-        """A connection that waits, if one does. Raises OSError if it cannot be taken, for lack of descriptors."""
+        """A connection that waits, or None. Raises OSError if it cannot be taken, for lack of descriptors."""
         try:
             return self._socket.accept()[0]
         except (BlockingIOError, ConnectionAbortedError):
             return None
 
     def close(self) -> None:
-        """Leaves the file alone if it is another socket by now."""
+        """Close the socket and remove its file, unless another socket has that name by now."""
         self._socket.close()
         with contextlib.suppress(OSError):
             if os.stat(self.path).st_ino == self._inode:

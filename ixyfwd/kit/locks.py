@@ -1,4 +1,4 @@
-"""Exclusive locks on files. A lock dies with its holder; words in the file say who that is, or was."""
+"""Exclusive locks on files. A lock ends with its holder; a line in the file names the holder, also afterwards."""
 
 import fcntl
 import os
@@ -13,8 +13,8 @@ _HINT_BYTES: Final = 100
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who has a lock, as far as the file tells."""
+class LockHolder:
+    """The process that has a lock, as far as the file names it."""
 
     pid: int | None
     name: str
@@ -24,15 +24,15 @@ class Holder:
 
 
 class LockHeldError(Exception):
-    """The lock is another's. To be turned into a sentence that says what is locked, and what to do."""
+    """Another process has the lock. The caller makes a sentence of it: what is locked, and what to do."""
 
-    def __init__(self, holder: Holder) -> None:
+    def __init__(self, holder: LockHolder) -> None:
         super().__init__(f"the lock is held by {holder}")
         self.holder = holder
 
 
 def try_lock(fd: int) -> bool:
-    """Lock an open file until its last descriptor is closed; whether that could be done now."""
+    """Lock an open file until its last descriptor is closed; returns False if another process has the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -41,10 +41,10 @@ def try_lock(fd: int) -> bool:
 
 
 class FileLock:
-    """Held until `release`, or until the process ends; then the words stay, see `is_abandoned`."""
+    """A lock, held until `release` or the end of the process; then the line stays in the file (`is_abandoned`)."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file (0600) if there is none. Raises LockHeldError, and OSError if the file cannot be had."""
+        """Make the file (0600) if there is none. Raises LockHeldError, and OSError if it cannot be written."""
         self._path = path
         self._fd = _open_locked(path)
         try:
@@ -56,11 +56,11 @@ class FileLock:
             raise
 
     def remove(self) -> None:
-        """Remove the file. Who opened it before finds it removed once it has the lock, and looks for the new one."""
+        """Remove the file. A process that opened it before finds it removed once it has the lock, and opens it anew."""
         self._path.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Clear the words, let go. Harmless when called twice."""
+        """Clear the file and give the lock up. Harmless when called twice."""
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
@@ -92,6 +92,6 @@ def _open_locked(path: Path) -> int:
         os.close(fd)
 
 
-def _read_holder(fd: int) -> Holder:
+def _read_holder(fd: int) -> LockHolder:
     found = _HINT.match(os.pread(fd, _HINT_BYTES, 0).decode(errors="replace"))
-    return Holder(int(found[1]), found[2]) if found else Holder(None, "")
+    return LockHolder(int(found[1]), found[2]) if found else LockHolder(None, "")

@@ -1,4 +1,4 @@
-"""An event loop over epoll: callbacks for descriptors that are ready and for moments that have come."""
+"""An event loop over epoll: callbacks for descriptors that are ready and for timers that have expired."""
 
 import heapq
 import itertools
@@ -16,10 +16,13 @@ WRITE = select.EPOLLOUT
 
 
 class Loop:
-    """Callbacks run inside `dispatch`, one after the other. `fd` is readable while a callback waits for `dispatch`."""
+    """An event loop whose callbacks run inside `dispatch`, one after the other.
+
+    `fd` is readable while a descriptor's callback waits for `dispatch`.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        """`clock` gives seconds that never go back."""
+        """Make an empty loop. `clock` gives seconds that never go back."""
         self.clock = clock
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
@@ -33,11 +36,11 @@ class Loop:
         self._epoll.register(fd, READ)
 
     def wait_for(self, fd: int, *, read: bool, write: bool) -> None:
-        """What a watched `fd` waits for from now on. That the peer has closed it is always told."""
+        """Choose what a watched `fd` waits for from now on. An end by the peer is always reported."""
         self._epoll.modify(fd, (READ if read else 0) | (WRITE if write else 0))
 
     def forget(self, fd: int) -> None:
-        """To be called before `fd` is closed. Harmless for a descriptor that is not watched."""
+        """Watch `fd` no longer, before it is closed. Harmless for a descriptor that is not watched."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
@@ -46,8 +49,11 @@ class Loop:
         heapq.heappush(self._timers, (at_s, next(self._order), callback))
 
     def dispatch(self, timeout_s: float = 0) -> None:
-        """Run callbacks of what is ready now; wait up to `timeout_s` if nothing is. No more than CALLBACKS_A_ROUND, so
-        that the caller gets its turn; the kernel puts what was ready behind what was not reached, so all get theirs."""
+        """Run the callbacks of what is ready now; wait up to `timeout_s` seconds if nothing is.
+
+        It runs CALLBACKS_A_ROUND of them at most, so that the caller gets its turn. The kernel queues a descriptor
+        that was reported behind those that were not, so each one is reached.
+        """
         if self._timers:
             timeout_s = min(timeout_s, max(0.0, self._timers[0][0] - self.clock()))
         for fd, _ in self._epoll.poll(timeout_s, CALLBACKS_A_ROUND):
@@ -58,7 +64,7 @@ class Loop:
             heapq.heappop(self._timers)[2]()
 
     def close(self) -> None:
-        """Forget everything. Descriptors stay their owners'."""
+        """Forget all descriptors and timers. The descriptors stay open: they are their owners'."""
         self._epoll.close()
         self._callbacks.clear()
         self._timers.clear()

@@ -1,8 +1,8 @@
-"""Text onto a descriptor whose reader may stand still: a terminal after Ctrl-S, a pipe into a stuck log collector.
+"""Text output whose reader may stop reading: a terminal after Ctrl-S, a pipe into a stuck log collector.
 
-An ordinary file's `write` waits for the reader, and with it all that the process has to do. Here a thread writes, and
-the caller says how long it waits. The descriptor itself stays as it is: O_NONBLOCK would belong to every process that
-has the same terminal or pipe open.
+An ordinary file's `write` waits for the reader, and with it the whole process. Here a thread writes, and the caller
+says how long it waits. The descriptor's flags are left alone: O_NONBLOCK would hold for every process that has the
+same terminal or pipe open.
 """
 
 import errno
@@ -18,32 +18,32 @@ from typing import Final, TextIO
 
 from ixyfwd.errors import IxyfwdError
 
-GLANCE_S: Final = 0.05  # a reader that keeps up takes a text in less, and what is wrong with it is told at once
+GLANCE_S: Final = 0.05  # a reader that keeps up takes a text sooner, so that an error is reported at once
 WAITING_BYTES_MAX: Final = 64 * 1024  # for a reader that is behind
 
 
 class OutputError(OSError):
-    """The descriptor cannot be written: its reader has gone, the disk is full, it is closed."""
+    """A descriptor that cannot be written: its reader has gone, the disk is full, or it is closed."""
 
 
 class UnreadError(OutputError):
-    """The reader did not take a text in time."""
+    """A text that the reader did not take in time."""
 
 
 class Outlet(io.TextIOBase):
-    """A text stream of which every `write` is written whole or dropped whole. Its thread starts with the first one.
+    """A text stream that writes each text whole or drops it whole. Its thread starts with the first `write`.
 
-    `patience_s` is how long `write` waits for the reader. None: as long as it takes, as an ordinary file does; 0: not
-    at all, and what a reader is too far behind for is dropped.
+    `patience_s` is how many seconds `write` waits for the reader. None: as long as it takes, as an ordinary file does;
+    0: not at all, and a text is dropped when the reader is too far behind.
     """
 
     def __init__(self, fd: int, encoding: str = "utf-8", *, lossy: bool = False) -> None:
-        """`lossy`: what cannot be written is lost without an error."""
+        """Write to `fd`. `lossy`: a text that cannot be written is lost without an error."""
         self.patience_s: float | None = None
         self._lossy = lossy
         self._fd = fd
         self._encoding = encoding
-        self._errors = "backslashreplace"  # file names may hold what the encoding has not
+        self._errors = "backslashreplace"  # file names may hold characters that the encoding lacks
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0  # with those that are being written
@@ -53,17 +53,17 @@ class Outlet(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the text."""
+        """The encoding of the text."""
         return self._encoding
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """What becomes of characters that the encoding has not."""
+        """The handler for characters that the encoding lacks."""
         return self._errors
 
     @property
     def behind(self) -> bool:
-        """Whether the reader has not yet taken all that was written."""
+        """Whether the reader has still to take something that was written."""
         return self._waiting_bytes > 0
 
     def fileno(self) -> int:
@@ -75,12 +75,15 @@ class Outlet(io.TextIOBase):
         return os.isatty(self._fd)
 
     def writable(self) -> bool:
-        """As every stream for output."""
+        """True: the stream is for output."""
         return True
 
     def write(self, text: str) -> int:
-        """Hand a text over. Raises OutputError if it or one before it cannot be written, UnreadError if `patience_s`,
-        not 0, runs out."""
+        """Hand a text over; returns its characters.
+
+        Raises OutputError if this text or one before it cannot be written, UnreadError if a `patience_s` above 0 runs
+        out.
+        """
         data = text.encode(self._encoding, self._errors)
         patience_s = self.patience_s
         with self._changed:
@@ -100,10 +103,10 @@ class Outlet(io.TextIOBase):
             return self._unread(len(text)) if self.behind else len(text)
 
     def flush(self) -> None:
-        """Nothing is left to do: `write` has waited."""
+        """Do nothing: `write` has waited."""
 
     def take_dropped(self) -> int:
-        """How many texts were dropped since the last call."""
+        """The number of texts dropped since the last call."""
         with self._changed:
             dropped, self._dropped = self._dropped, 0
         return dropped
@@ -115,7 +118,7 @@ class Outlet(io.TextIOBase):
         return length
 
     def _wait_for_reader(self, timeout_s: float | None) -> None:
-        """Until all is written, or cannot be."""
+        """Wait until all is written, or cannot be."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while self._waiting_bytes and self._error is None:
             left_s = None if deadline is None else deadline - time.monotonic()
@@ -161,14 +164,14 @@ def _write_whole(fd: int, data: bytes) -> None:
     while left:
         try:
             left = left[os.write(fd, left) :]
-        except BlockingIOError:  # another process that has it open made it so
+        except BlockingIOError:  # another process that has it open set O_NONBLOCK
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()
 
 
 def unwritable(error: OSError) -> str:
-    """A sentence."""
+    """The sentence for output that cannot be written."""
     why = "it is closed" if error.errno == errno.EBADF else error.strerror
     return f"the output cannot be written ({why})"
 
@@ -178,11 +181,11 @@ def is_closed(stream: TextIO) -> bool:
     try:
         return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     except (OSError, ValueError):
-        return False  # not a file
+        return False  # no descriptor behind it
 
 
 def check_open(stream: TextIO) -> None:
-    """Before work whose only result is what it prints. Raises IxyfwdError."""
+    """Check a stream before work whose only result is printed on it. Raises IxyfwdError if it is closed."""
     if is_closed(stream):
         raise IxyfwdError(unwritable(OutputError(errno.EBADF, "")))
 
@@ -194,5 +197,5 @@ def can_draw(stream: object) -> bool:
 
 
 def has_colours(stream: object) -> bool:
-    """Whether colours are wanted on a stream, too (https://no-color.org)."""
+    """Whether a stream can draw and colours are wanted on it (https://no-color.org)."""
     return can_draw(stream) and not os.environ.get("NO_COLOR")

@@ -1,4 +1,4 @@
-"""What a child process does for its part: hear its order, settle down, say that it is ready or why it failed."""
+"""The child's side of `children`: it reads its order, settles down, says that it is ready or why it failed."""
 
 import ctypes
 import gc
@@ -23,21 +23,24 @@ _PR_SET_TIMERSLACK: Final = 29
 
 
 def read_order(fd: int) -> Any:
-    """The order that the parent wrote; closes `fd`. Raises OSError or ValueError."""
+    """The order that the parent wrote, as `json` reads it; closes `fd`. Raises OSError or ValueError."""
     with os.fdopen(fd, "rb") as file:
         return json.loads(file.read(ORDER_BYTES_MAX))
 
 
 def tie_to_parent(parent_pid: int) -> None:
-    """Be killed when the parent dies. Raises IxyfwdError if it has died before this call."""
+    """Have the kernel kill this process when its parent ends. Raises IxyfwdError if it has ended before this call."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         raise IxyfwdError("the process that started this one is gone")
 
 
 def settle(cpu: int | None, nice: int) -> None:
-    """Go where the configuration wants this process; to be called before memory is touched, so that pages come from
-    the right node. Raises UsageError if it may not."""
+    """Move this process to the CPU and the nice value that the configuration gives it.
+
+    It comes before memory is touched, so that pages come from the right NUMA node. `cpu` None: not pinned. Raises
+    UsageError if the process may not.
+    """
     if nice:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, nice)
@@ -51,21 +54,21 @@ def settle(cpu: int | None, nice: int) -> None:
 
 
 def set_name(name: str) -> None:
-    """The name that `ps` and `top` show; 15 bytes of it."""
+    """Set the name that `ps` and `top` show; the kernel keeps 15 bytes of it (prctl(2))."""
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]))
 
 
 def sleep_exactly() -> None:
-    """Have the kernel take short sleeps at their word instead of lengthening them by 50 us."""
+    """Set the timer slack to 1 ns: the kernel otherwise lengthens short sleeps by 50 us (prctl(2))."""
     _prctl(_PR_SET_TIMERSLACK, 1)
 
 
 @contextmanager
 def stop_signals_held() -> Iterator[None]:
-    """What is started inside leaves STOP_SIGNALS to this process, from its first instruction: they are blocked, and a
-    blocked signal stays blocked through fork and exec. Here they are delivered afterwards.
+    """Block STOP_SIGNALS in processes that are started inside, from their first instruction on.
 
-    Ctrl-C, a closed terminal, `timeout` and systemd's control-group reach every process of a run, and only the first
+    A blocked signal stays blocked through fork and exec. In this process the signals are delivered afterwards. Ctrl-C,
+    a closed terminal, `timeout` and systemd's control-group reach every process of a run, and only the first process
     knows in which order they end.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -76,13 +79,13 @@ def stop_signals_held() -> Iterator[None]:
 
 
 def ignore_stop_signals() -> None:
-    """The same for a child that was not started by `Child`."""
+    """Ignore STOP_SIGNALS, in a child that was not started by `Child`."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def freeze_gc() -> None:
-    """No collection ever runs again: a full one stops the loop for 3-9 ms, ten rings' worth at line rate."""
+    """Switch the garbage collector off: a full collection stops the loop for 3-9 ms, ten rings at line rate."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -95,11 +98,11 @@ class Words:
         self._fd = fd
 
     def ready(self) -> None:
-        """Say that the child does what it is for. Raises BrokenPipeError if the parent is gone."""
+        """Say that the child is ready. Raises BrokenPipeError if the parent is gone."""
         self._say({"ready": True})
 
     def failed(self, sentence: str, exit_code: int) -> bool:
-        """Say why the child ends; whether the parent could be told."""
+        """Say why the child ends; returns whether the parent could be told."""
         try:
             self._say({"error": sentence[:_SENTENCE_CHARACTERS_MAX], "exit_code": exit_code})
         except OSError:
@@ -111,8 +114,11 @@ class Words:
 
 
 def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
-    """Run a child to its end; returns its exit code. What goes wrong is one sentence to the parent, or on standard
-    error if the parent cannot be told. What the child writes there never waits for its reader."""
+    """Run a child to its end; returns its exit code.
+
+    An error is one sentence to the parent, or on standard error if the parent cannot be told. Output on standard error
+    never waits for its reader.
+    """
     with _stderr_that_never_waits():
         return _run_child(name, words, body)
 
@@ -132,7 +138,7 @@ def _run_child(name: str, words: Words, body: Callable[[], None]) -> int:
 
 def _stderr_that_never_waits() -> AbstractContextManager[object]:
     if sys.stderr is not sys.__stderr__:
-        return nullcontext()  # a caller has its own
+        return nullcontext()  # the caller has redirected it
     outlet: Any = Outlet(2, lossy=True)
     outlet.patience_s = 0.0
     return redirect_stderr(outlet)

@@ -1,1 +1,1 @@
-"""Shared packet memory: the arena, its layout, and nothing about packets."""
+"""Shared packet memory: the arena and its layout."""

@@ -1,8 +1,8 @@
 """The arena: one shared file, mapped by the supervisor, its workers and simulated devices.
 
-Its pages are there before anybody uses them, so that too few of them is an error at once and never a SIGBUS later.
-They are zeroed. Memory goes with the last descriptor and mapping, whatever way the processes end; only a named file
-(see `hugetlbfs`) is removed by its owner or swept by the next.
+All pages are allocated, and zeroed, before the first use, so that too few of them is an error at once and never a
+SIGBUS later. The kernel frees the memory with the last descriptor and mapping, however the processes end; only a named
+file (`hugetlbfs`) is removed by its owner or swept by the next start.
 """
 
 import contextlib
@@ -20,36 +20,37 @@ from ixyfwd.memory.hugepages import shortage
 from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
-Kind = Literal["hugepages", "plain"]
+PageKind = Literal["hugepages", "plain"]
 FILE_NAME: Final = "ixyfwd-arena"
 _NAMED_PREFIX: Final = "hugetlbfs:"
 
 
 class Arena:
-    """`view` is the whole arena as bytes, `kind` its pages, `fd` the file (owned by this object).
+    """A mapped arena of `size` bytes.
 
-    `notice` is a sentence for the user, or "". `path` is the file's name, or None if it has none.
+    `view`: uint8[size], the whole arena, writable. `kind`: of its pages. `fd`: the file, owned by this object.
+    `notice`: a sentence for the user, or "". `path`: the file's name, or None if it has none.
     """
 
-    def __init__(self, fd: int, size: int, kind: Kind, *, path: str | None = None, notice: str = "") -> None:
+    def __init__(self, fd: int, size: int, kind: PageKind, *, path: str | None = None, notice: str = "") -> None:
         """Map `size` bytes of `fd` and take it over. Raises OSError (ENOMEM) if the pages are not there."""
         self._mapping = mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         self.view = memoryview(self._mapping)
         self.fd = fd
         self.size = size
-        self.kind: Kind = kind
+        self.kind: PageKind = kind
         self.path = path
         self.notice = notice
         self._owner = os.getpid()
 
     def set_inheritable(self, inheritable: bool = True) -> None:
-        """Whether child processes started with `close_fds=False` or `pass_fds` keep `fd`."""
+        """Let child processes that are started with `close_fds=False` or `pass_fds` keep `fd`, or not."""
         os.set_inheritable(self.fd, inheritable)
 
     def close(self) -> None:
         """Unmap, close `fd`, remove the named file. Harmless when called twice.
 
-        Raises BufferError, and leaves the arena open, while somebody still holds a view; the message says which.
+        Raises BufferError, and leaves the arena open, while an object still holds a view; the message names it.
         """
         if self.fd < 0:
             return
@@ -64,7 +65,7 @@ class Arena:
         except BufferError:
             self.view = memoryview(self._mapping)
             raise BufferError(f"the arena cannot be unmapped: still held by {self._holders()}") from None
-        # A process that merely inherited the object must not take the file away from its owner.
+        # A process that merely inherited the object must not remove its owner's file.
         if self.path is not None and self._owner == os.getpid():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
@@ -87,10 +88,11 @@ class Arena:
 
 
 def create_arena(size: int, backing: str = "auto") -> Arena:
-    """A new arena of `size` bytes, a multiple of 2 MiB.
+    """Create an arena of `size` bytes, a multiple of 2 MiB.
 
     `backing`: "auto" (hugepages, else ordinary pages and a notice), "hugepages", "plain", or "hugetlbfs:/MOUNT" (a
-    named file, see `hugetlbfs`). Raises IxyfwdError if the pages are not there, UsageError for another `backing`.
+    named file, see `hugetlbfs`). Raises IxyfwdError if there are too few pages, UsageError for another `backing`,
+    ValueError for another `size`.
     """
     if size <= 0 or size % ARENA_PAGE_BYTES:
         raise ValueError(f"an arena is a multiple of {ARENA_PAGE_BYTES} bytes, not {size}")
@@ -114,14 +116,14 @@ def create_arena(size: int, backing: str = "auto") -> Arena:
 
 
 def attach_arena(fd: int, size: int) -> Arena:
-    """Map an arena that another process made; takes over `fd`. Raises IxyfwdError if it is not one of `size` bytes."""
+    """Map an arena of `size` bytes that another process made, and take over `fd`. Raises IxyfwdError if it is none."""
     try:
         found = os.fstat(fd)
     except OSError as error:
         raise IxyfwdError(f"descriptor {fd} is not the arena: {error.strerror}") from None
     if found.st_size < size:
         raise IxyfwdError(f"descriptor {fd} is a file of {found.st_size} bytes, not an arena of {size}")
-    kind: Kind = "hugepages" if found.st_blksize == ARENA_PAGE_BYTES else "plain"
+    kind: PageKind = "hugepages" if found.st_blksize == ARENA_PAGE_BYTES else "plain"
     try:
         return Arena(fd, size, kind)
     except OSError as error:
@@ -147,12 +149,12 @@ def _plain(size: int, notice: str) -> Arena:
         ) from None
 
 
-def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
+def _anonymous(size: int, flags: int, kind: PageKind, notice: str) -> Arena:
     fd = os.memfd_create(FILE_NAME, flags)
     try:
         os.fchmod(fd, 0o600)
         _allocate(fd, size)
-        # Nobody who gets the descriptor can take pages away under the others.
+        # No process that gets the descriptor can take pages away from the others.
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return Arena(fd, size, kind, notice=notice)
     except BaseException:
@@ -174,7 +176,7 @@ def _named(size: int, mount: str) -> Arena:
 
 
 def _allocate(fd: int, size: int) -> None:
-    """Every page now."""
+    """Allocate every page now. Raises OSError."""
     os.ftruncate(fd, size)
     # Mapping reserves hugepages: if they are too few, it fails before a single one is taken from others and zeroed.
     mmap.mmap(fd, size, mmap.MAP_SHARED).close()
@@ -200,5 +202,5 @@ def _memory_available() -> int:
 def _object_of(view: memoryview) -> object:
     try:
         return view.obj
-    except ValueError:  # a released view belongs to nobody
+    except ValueError:  # a released view has no object
         return None

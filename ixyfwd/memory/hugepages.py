@@ -1,4 +1,4 @@
-"""How many 2 MiB pages the kernel has, and what to say when they are too few."""
+"""2 MiB pages: how many the kernel has, and the sentence for too few of them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _SYSFS = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 
 
 def hugepages_free() -> int:
-    """2 MiB pages that are free and not promised to anybody; 0 where the kernel has none of that size."""
+    """2 MiB pages that are free and not reserved; 0 where the kernel has none of that size."""
     return max(0, _read("free_hugepages") - _read("resv_hugepages"))
 
 
@@ -18,12 +18,12 @@ def hugepages_total() -> int:
 
 
 def pages_for(size: int) -> int:
-    """2 MiB pages for `size` bytes."""
+    """2 MiB pages that `size` bytes take."""
     return -(-size // ARENA_PAGE_BYTES)
 
 
 def shortage(size: int) -> str:
-    """One clause on what is missing and one on what fixes it."""
+    """The clauses for an arena of `size` bytes without pages: what is missing, and the command that adds them."""
     needed, free = pages_for(size), hugepages_free()
     total = hugepages_total() + max(0, needed - free)
     return (

@@ -22,9 +22,9 @@ _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def create_file(mount: str) -> tuple[int, str]:
-    """A new empty file of mode 0600, locked by the caller; returns its descriptor and path.
+    """Create an empty file of mode 0600 and lock it; returns its descriptor and path.
 
-    Files whose owner is gone are swept first. Raises IxyfwdError if `mount` is no hugetlbfs of 2 MiB pages.
+    Files whose owner is gone are swept first. Raises IxyfwdError unless `mount` is a hugetlbfs of 2 MiB pages.
     """
     check_mount(mount)
     sweep(mount)
@@ -64,7 +64,7 @@ def sweep(mount: str) -> list[str]:
 
 
 def check_mount(mount: str) -> None:
-    """Raises IxyfwdError unless `mount` is a directory in a hugetlbfs with 2 MiB pages."""
+    """Check that `mount` is a directory in a hugetlbfs with 2 MiB pages. Raises IxyfwdError if it is not."""
     if not os.path.isdir(mount):
         raise IxyfwdError(f"{mount} is not a directory; name a hugetlbfs mount: mount -t hugetlbfs none {mount}")
     found = _filesystem_of(os.path.realpath(mount))
@@ -79,7 +79,7 @@ def check_mount(mount: str) -> None:
 
 
 def find_mount() -> str:
-    """The first mounted hugetlbfs with 2 MiB pages that we may write to. Raises IxyfwdError if there is none."""
+    """The first mounted hugetlbfs with 2 MiB pages that this process may write to. Raises IxyfwdError."""
     for point, kind in _mounts():
         if kind == "hugetlbfs" and os.access(point, os.W_OK) and os.statvfs(point).f_bsize == ARENA_PAGE_BYTES:
             return point
@@ -90,7 +90,7 @@ def find_mount() -> str:
 
 
 def _filesystem_of(path: str) -> str:
-    """Type of the file system that a real path is on."""
+    """The type of the file system that holds a real path."""
     best, kind = "", "an unknown file system"
     for point, found in _mounts():
         inside = path == point or path.startswith(point.rstrip("/") + "/")
@@ -109,5 +109,5 @@ def _mounts() -> Iterator[tuple[str, str]]:
 
 
 def _unescape(field: str) -> str:
-    """mountinfo writes blanks and backslashes in paths as octal."""
+    """A path of mountinfo, which writes blanks and backslashes as octal (proc_pid_mountinfo(5))."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

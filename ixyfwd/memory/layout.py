@@ -30,25 +30,28 @@ SMALLEST_FRAME_PS = 67_200  # 64 bytes, preamble and gap (84 bytes) at 10 Gb/s
 
 @dataclass(frozen=True)
 class RingFormat:
-    """What a ring takes of the arena: so many bytes for each entry and besides, from a multiple of `align_bytes` on."""
+    """The memory that a ring takes: `entry_bytes` for each entry and `extra_bytes`, aligned to `align_bytes`."""
 
     entry_bytes: int = 16
     extra_bytes: int = 0
     align_bytes: int = RING_ALIGN_BYTES
 
     def bytes_for(self, entries: int) -> int:
-        """The memory of a ring of `entries` entries."""
+        """The memory of a ring of `entries` entries, in bytes."""
         return self.entry_bytes * entries + self.extra_bytes
 
 
 @dataclass(frozen=True)
 class RingLayout:
-    """One descriptor ring. `state` is 16 uint32 words: 0 = next, 1 = tail, 2 = clean, 3 = spanning.
+    """One descriptor ring of `entries` slots; `descriptors`, `ids` and `state` are offsets in bytes.
+
+    `ids`: uint32[entries], the buffer id in each slot. `state`: uint32[16]; word 0 = next, 1 = tail, 2 = clean,
+    3 = spanning.
 
     rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
     middle of a frame that spans several descriptors and is being dropped.
     tx: `tail` is the last TDT written (= the next slot to fill), `clean` the oldest slot whose buffer is not yet back
-    in the pool; `next` is unused. `ids` is uint32[entries]: the buffer id in each slot.
+    in the pool; `next` is unused.
     """
 
     descriptors: int
@@ -58,15 +61,17 @@ class RingLayout:
 
     @property
     def lasts_ns(self) -> int:
-        """The time in which smallest frames at line rate fill the ring, when it is empty."""
+        """The time, in ns, in which the smallest frames at line rate fill the empty ring."""
         return self.entries * SMALLEST_FRAME_PS // 1000
 
 
 @dataclass(frozen=True)
 class WorkerLayout:
-    """A worker's run of pages. `rx[p]`, `tx[p]` are its rings at port p (queue number = worker index).
+    """A worker's run of pages: `size` bytes from the offset `base` on. Other offsets are in bytes, too.
 
-    `pool` is 16 uint32 words (word 0 = number of free ids), followed by uint32[buffers]: the free stack.
+    `rx[p]`, `tx[p]`: its rings at port p; the queue number is the worker's index. `counters`: uint64[1024], the
+    counters page. `pool`: uint32[16], of which word 0 is the number of free ids, then uint32[buffers], the free stack.
+    `buffers_base`: of the first of its `buffers` buffers.
     """
 
     index: int
@@ -81,11 +86,11 @@ class WorkerLayout:
 
     @property
     def rings_last_ns(self) -> int:
-        """How long the worker may be away before the first of its receive rings overflows, at the worst."""
+        """The time, in ns, that the worker may be away before its smallest receive ring overflows, at the worst."""
         return min(ring.lasts_ns for ring in self.rx)
 
     def buffer_offsets(self) -> list[int]:
-        """Offset of the *frame* (behind the headroom) of each buffer id, as a list indexed by id."""
+        """The offset, in bytes, of the *frame* (behind the headroom) of each buffer; the index is the buffer's id."""
         offsets: list[int] = []
         at = self.buffers_base
         for _ in range(self.buffers):
@@ -98,7 +103,7 @@ class WorkerLayout:
 
 @dataclass(frozen=True)
 class ArenaLayout:
-    """All workers; `size` is a multiple of ARENA_PAGE_BYTES."""
+    """The layout of all workers' memory; `size` is in bytes, a multiple of ARENA_PAGE_BYTES."""
 
     size: int
     ports: int
@@ -124,8 +129,11 @@ def worker_from_json(data: Mapping[str, Any]) -> WorkerLayout:
 
 
 def frame_buffers(max_frame_bytes: int) -> int:
-    """Buffers that the longest frame fills: `max_frame_bytes` with CRC, which the port strips, and beyond that up to
-    two VLAN tags (82599 datasheet 8.2.3.22.13: MAXFRS does not count them)."""
+    """Buffers that the longest frame fills.
+
+    `max_frame_bytes` counts the CRC, which the port strips, and not the VLAN tags, of which a frame may have two (82599
+    datasheet 8.2.3.22.13: MAXFRS does not count them).
+    """
     return -(-(max_frame_bytes - CRC_BYTES + 2 * TAG_BYTES) // BUFFER_DATA_BYTES)
 
 
@@ -134,17 +142,19 @@ def _align(value: int, to: int) -> int:
 
 
 def minimum_buffers(ports: int, ring_size: int, batch: int) -> int:
-    """Buffers with which no ring can ever starve: every slot of every ring, and a batch in hand per link."""
+    """Buffers with which no ring can starve: one for each slot of each ring, and a batch in hand per port.
+
+    `ring_size`: descriptors per ring. `batch`: frames per burst.
+    """
     return ports * (2 * ring_size + batch)
 
 
 def compute_layout(
     *, ports: int, workers: int, ring_size: int, buffers_per_worker: int, ring_format: RingFormat = RingFormat()
 ) -> ArenaLayout:
-    """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers each.
+    """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers per worker.
 
-    `ring_format`: one that does for every port. The rest of a worker's last page is filled with buffers too, so that
-    none of it is wasted.
+    `ring_format`: a format that fits every port. The rest of a worker's last page is filled with buffers too.
     """
     runs: list[WorkerLayout] = []
     base = 0

@@ -1,4 +1,4 @@
-"""Memory near a device: NUMA nodes, their CPUs, and where pages came to lie. `root` is where the file system begins."""
+"""Memory near a device: NUMA nodes, their CPUs, and the nodes of pages. `root` is where the file system begins."""
 
 import contextlib
 import os
@@ -26,10 +26,10 @@ def node_of(cpu: int, root: Path = _ROOT) -> int | None:
 
 @contextlib.contextmanager
 def running_on(node: int | None, root: Path = _ROOT) -> Iterator[None]:
-    """Run on the node's CPUs for a while: pages that are allocated meanwhile come from there as long as it has any.
+    """Run on the node's CPUs inside the context: pages allocated there come from the node as long as it has any.
 
-    So no memory policy has to be set by a raw system call, and none is inherited by children. Without a node, or if
-    this process may not run there, nothing changes.
+    This needs no memory policy, which would take a raw system call and which children would inherit. Without a node,
+    or if this process may not run there, nothing changes.
     """
     before = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):
@@ -42,7 +42,7 @@ def running_on(node: int | None, root: Path = _ROOT) -> Iterator[None]:
 
 
 def pages_by_node(file: str, root: Path = _ROOT) -> dict[int, int]:
-    """How many pages of a file that this process maps lie on each node; `file` is a part of its name."""
+    """The number of pages on each node, of a mapped file of this process; `file` is a part of its name."""
     found: dict[int, int] = {}
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/numa_maps").read_text().splitlines():

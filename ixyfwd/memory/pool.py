@@ -1,17 +1,17 @@
-"""A worker's run of the arena from scratch: every buffer in the free stack, every ring empty."""
+"""The reset of a worker's run of the arena: every buffer in the free stack, every ring empty."""
 
 import struct
 from array import array
 
 from ixyfwd.memory.layout import POOL_STATE_BYTES, RING_STATE_BYTES, RingLayout, WorkerLayout
 
-NO_BUFFER = 0xFFFFFFFF  # in a slot that holds none
+NO_BUFFER = 0xFFFFFFFF  # the id in a slot without a buffer
 
 
 def reset_worker(arena: memoryview, layout: WorkerLayout) -> None:
     """Fill the free stack with ids 0..buffers-1, zero the ring state, mark every slot empty.
 
-    `arena` is the whole arena as writable bytes. Descriptors, counters and buffers are left alone.
+    `arena`: uint8[size], the whole arena, writable. Descriptors, counters and buffers are left alone.
     """
     for ring in (*layout.rx, *layout.tx):
         _empty_ring(arena, ring)

@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from ixyfwd.errors import UsageError
 
-Address = IPv4Address | IPv6Address
-Protocol = Literal["tcp", "udp"]
+IpAddress = IPv4Address | IPv6Address
+TransportProtocol = Literal["tcp", "udp"]
 
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>.*))?")
 _EXPECTED: Final = (
@@ -17,7 +17,7 @@ _EXPECTED: Final = (
 _ETHERTYPE_IPV4: Final = 0x0800
 _ETHERTYPE_IPV6: Final = 0x86DD
 _ETHERTYPE_VLAN: Final = 0x8100
-_PROTOCOLS: Final[dict[int, Protocol]] = {6: "tcp", 17: "udp"}
+_PROTOCOLS: Final[dict[int, TransportProtocol]] = {6: "tcp", 17: "udp"}
 _FRAGMENT: Final = 0x3FFF  # MF and the offset
 
 
@@ -25,9 +25,9 @@ _FRAGMENT: Final = 0x3FFF  # MF and the offset
 class Flow:
     """protocol: "tcp" or "udp" with both ports, or None (other protocols, fragments): then the ports are None."""
 
-    source: Address
-    destination: Address
-    protocol: Protocol | None = None
+    source: IpAddress
+    destination: IpAddress
+    protocol: TransportProtocol | None = None
     source_port: int | None = None
     destination_port: int | None = None
 
@@ -59,7 +59,7 @@ class Flow:
         return f"{self.protocol} {source} {destination}" if self.protocol else f"{source} {destination}"
 
 
-def _end_text(address: Address, port: int | None) -> str:
+def _end_text(address: IpAddress, port: int | None) -> str:
     if port is None:
         return str(address)
     return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
@@ -68,7 +68,7 @@ def _end_text(address: Address, port: int | None) -> str:
 def parse_flow(text: str) -> Flow:
     """A flow from `[tcp|udp] SOURCE DESTINATION`. Raises UsageError, which says what is wrong with which part."""
     words = [word for word in text.split() if word not in ("->", ">")]
-    protocol: Protocol | None = None
+    protocol: TransportProtocol | None = None
     if words and words[0].lower() in ("tcp", "udp"):
         protocol = "tcp" if words.pop(0).lower() == "tcp" else "udp"
     if len(words) != 2:
@@ -80,7 +80,7 @@ def parse_flow(text: str) -> Flow:
     return Flow(source, destination, protocol, source_port, destination_port)
 
 
-def _parse_end(text: str, end: str, protocol: Protocol | None) -> tuple[Address, int | None]:
+def _parse_end(text: str, end: str, protocol: TransportProtocol | None) -> tuple[IpAddress, int | None]:
     if protocol is None:
         return _parse_address(text, end.removeprefix("[").removesuffix("]")), None
     if end.count(":") > 1 and not end.startswith("["):
@@ -94,7 +94,7 @@ def _parse_end(text: str, end: str, protocol: Protocol | None) -> tuple[Address,
     return _parse_address(text, match["v6"] if match["v6"] is not None else match["v4"]), int(port)
 
 
-def _parse_address(text: str, address: str) -> Address:
+def _parse_address(text: str, address: str) -> IpAddress:
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,1 +1,1 @@
-"""How a PCI function is reached. What the device is, nobody here knows."""
+"""Access to PCI functions: through vfio-user, VFIO or sysfs. No code here knows what the device is."""

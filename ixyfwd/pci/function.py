@@ -1,4 +1,4 @@
-"""The seam between driver and device: what every way of reaching a PCI function offers."""
+"""The seam between driver and device: the protocol of every way to reach a PCI function."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Window:
-    """A run of BAR0 that another process may map: `mmap(fd, size, offset=file_offset)` shows BAR0 at `bar_offset`.
+    """A part of BAR0 that another process may map: `mmap(fd, size, offset=file_offset)` shows BAR0 at `bar_offset`.
 
-    All three numbers are multiples of the page size.
+    `file_offset`, `bar_offset` and `size` are in bytes, multiples of the page size.
     """
 
     fd: int
@@ -20,39 +20,42 @@ class Window:
 
 @dataclass(frozen=True)
 class DmaMap:
-    """Where the device finds memory: `pages[i]` is the device address of the i-th page of `page_bytes`."""
+    """The device addresses of memory: `pages[i]` is that of the i-th page of `page_bytes` bytes."""
 
     page_bytes: int
     pages: tuple[int, ...]
 
     def address(self, offset: int) -> int:
-        """Device address of a byte of the mapped file."""
+        """The device address of the byte at `offset` of the mapped file."""
         page, within = divmod(offset, self.page_bytes)
         return self.pages[page] + within
 
 
 class Function(Protocol):
-    """One PCI function. Errors: DeviceError and its subclasses; the message names `address`.
+    """One PCI function.
 
-    removal_fd: becomes readable when the kernel wants the device back and waits for it; -1 where nobody would say so.
+    Methods raise DeviceError or a subclass, ValueError for an offset or a size that does not exist and IxyfwdError if
+    the machine lacks what they need; the message names `address`. Offsets and sizes are in bytes. `removal_fd`: becomes
+    readable when the kernel wants the device back and waits for it; -1 where no such notice exists.
     """
 
     address: str
     removal_fd: int
 
     def read_config(self, offset: int, size: int) -> int:
-        """1, 2 or 4 bytes of configuration space, little endian."""
+        """Read `size` bytes (1, 2 or 4) of configuration space, little endian."""
 
-    def write_config(self, offset: int, size: int, value: int) -> None: ...
+    def write_config(self, offset: int, size: int, value: int) -> None:
+        """Write `size` bytes (1, 2 or 4) of configuration space, little endian."""
 
     def read32(self, offset: int) -> int:
-        """One aligned 32-bit load from BAR0."""
+        """Read the register at `offset` of BAR0: one aligned 32-bit load."""
 
     def write32(self, offset: int, value: int) -> None:
-        """One aligned 32-bit store to BAR0; exactly one."""
+        """Write the register at `offset` of BAR0: exactly one aligned 32-bit store."""
 
     def set_bus_master(self, on: bool) -> None:
-        """Command register bit 2: without it the device must not touch memory."""
+        """Switch bus mastering (command register, bit 2): without it the device must not touch memory."""
 
     def map_dma(self, fd: int, size: int) -> DmaMap:
         """Let the device reach the first `size` bytes of a shared file (the arena)."""
@@ -61,17 +64,19 @@ class Function(Protocol):
         """Take back what `map_dma` gave. Bus mastering must be off."""
 
     def window(self, bar_offset: int, size: int) -> Window | None:
-        """The mappable window that contains this run of BAR0, or None if the device offers none there."""
+        """The mappable window with the `size` bytes at `bar_offset` of BAR0; None if the device offers none there."""
 
     def interrupt_vectors(self) -> int:
-        """How many MSI-X vectors `set_interrupts` can deliver; 0 where nobody would."""
+        """The number of MSI-X vectors that `set_interrupts` can deliver; 0 where none can be."""
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
-        """From now on the message of MSI-X vector i counts up `eventfds[i]`, which stay the caller's; vectors beyond
-        them are not delivered, and an empty sequence ends all delivery. Raises DeviceError."""
+        """Have the message of MSI-X vector i count up `eventfds[i]` from now on.
+
+        The eventfds stay the caller's. Vectors beyond them are not delivered; an empty sequence ends all delivery.
+        """
 
     def reset(self) -> None:
-        """Function-level reset."""
+        """Reset the function (function-level reset)."""
 
     def close(self) -> None:
         """Let go of the device; harmless when called twice."""

@@ -1,4 +1,4 @@
-"""What functions reached through the kernel have in common: configuration space as a run of a file."""
+"""The common base of functions reached through the kernel: configuration space as a part of a file."""
 
 import errno
 import os
@@ -15,7 +15,10 @@ _GONE: Final = (errno.ENODEV, errno.ENXIO, errno.EIO)
 
 
 class KernelFunction:
-    """Configuration space at `config_at` of the file `config_fd`. The file is the subclass's to open and close."""
+    """The configuration space of a function, at `_config_at` of the file `_config_fd`.
+
+    A part of `pci.function.Function`. The file is the subclass's to open and close.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -24,7 +27,7 @@ class KernelFunction:
         self._config_at = 0
 
     def read_config(self, offset: int, size: int) -> int:
-        """1, 2 or 4 bytes of configuration space, little endian."""
+        """Read `size` bytes (1, 2 or 4) of configuration space, little endian. Raises DeviceError, ValueError."""
         self._check_config(offset, size)
         try:
             data = os.pread(self._config_fd, size, self._config_at + offset)
@@ -33,12 +36,12 @@ class KernelFunction:
         if len(data) != size:
             raise DeviceError(
                 f"{self.address}: {len(data)} of {size} bytes of configuration space at {offset:#x} were read; "
-                "reading all of it needs root"
+                "run as root, which may read all of it"
             )
         return int.from_bytes(data, "little")
 
     def write_config(self, offset: int, size: int, value: int) -> None:
-        """1, 2 or 4 bytes of configuration space, little endian."""
+        """Write `size` bytes (1, 2 or 4) of configuration space, little endian. Raises DeviceError, ValueError."""
         self._check_config(offset, size)
         try:
             os.pwrite(self._config_fd, value.to_bytes(size, "little"), self._config_at + offset)
@@ -46,7 +49,7 @@ class KernelFunction:
             raise self._failed("configuration space cannot be written", error) from None
 
     def set_bus_master(self, on: bool) -> None:
-        """Command register bit 2."""
+        """Switch bus mastering (command register, bit 2). Raises DeviceError."""
         self._set_command(COMMAND_BUS_MASTER, on=on)
 
     def _set_command(self, bit: int, *, on: bool) -> None:
@@ -61,7 +64,7 @@ class KernelFunction:
         return found
 
     def _demand_quiet(self) -> None:
-        """Raises RefusedError while the device may still master the bus."""
+        """Check that bus mastering is off. Raises RefusedError if it is on."""
         if self._command() & COMMAND_BUS_MASTER:
             raise RefusedError(f"{self.address}: bus mastering is on; switch it off before the memory is unmapped")
 
@@ -72,7 +75,7 @@ class KernelFunction:
 
     def _gone(self, found: str) -> DeviceGoneError:
         return DeviceGoneError(
-            f"{self.address}: {found}: the device has left the bus (removed, powered off or reset by someone else); "
+            f"{self.address}: {found}: the device has left the bus (removed, powered off or reset by another process); "
             "bring it back (echo 1 > /sys/bus/pci/rescan) and start again"
         )
 

@@ -1,7 +1,7 @@
-"""One user per device. Where VFIO does that itself, sysfs lets anybody in: so a lock file per device.
+"""A lock file per device, so that one process uses it: VFIO sees to that itself, sysfs does not.
 
-The file stays when its holder is gone; words in it that nobody holds a lock on mean a holder that was killed, whose
-device may still write to memory.
+The file stays when its holder is gone. A line in it while no process has the lock means that the holder was killed,
+and that its device may still write to memory.
 """
 
 from pathlib import Path
@@ -16,28 +16,28 @@ _SUFFIX: Final = ".lock"
 
 
 class DeviceLock:
-    """Held until `release`, or until the process ends."""
+    """The lock of a device, held until `release` or the end of the process."""
 
     def __init__(self, address: str, root: Path = ROOT) -> None:
-        """Raises RefusedError, which says who holds the device, or IxyfwdError if the file cannot be had."""
+        """Take the lock. Raises RefusedError, which names the holder, or IxyfwdError if the file cannot be written."""
         path = root / _FOLDER / f"{address}{_SUFFIX}"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FileLock(path)
         except OSError as error:
-            raise IxyfwdError(f"{address}: the lock {path} cannot be had: {error.strerror}; run as root") from None
+            raise IxyfwdError(f"{address}: the lock {path} cannot be taken: {error.strerror}; run as root") from None
         except LockHeldError as held:
             raise RefusedError(
                 f"{address} is in use by {held.holder}; stop that first (`ixyfwd stop`), or use another device"
             ) from None
 
     def release(self) -> None:
-        """The device is quiet and free. Harmless when called twice."""
+        """Give the lock up: the device is quiet and free. Harmless when called twice."""
         self._lock.release()
 
 
 def orphans(root: Path = ROOT) -> list[str]:
-    """Addresses of devices whose holder was killed."""
+    """The addresses of devices whose holder was killed."""
     found: list[str] = []
     for path in sorted((root / _FOLDER).glob(f"*{_SUFFIX}")):
         address = path.name.removesuffix(_SUFFIX)

@@ -1,4 +1,4 @@
-"""From an address to a function: the address, and the driver that holds the device, decide how it is reached."""
+"""Opening a function: its address, and the driver that holds the device, decide how it is reached."""
 
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +17,20 @@ _VFIO_DRIVER = "vfio-pci"
 
 
 class Opener:
-    """Opens the functions of one run, which share one VFIO container: one space of device addresses, memory locked
-    once. Close it after the functions."""
+    """The opener of one run's functions, which share one VFIO container.
+
+    So they have one space of device addresses, and memory is locked once. It is closed after the functions.
+    """
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
         self._container = VfioContainer(root)
 
     def open(self, address: str) -> Function:
-        """Open the function at `address`: `vfio-user:` and the path of a server's socket, or a PCI address such as
-        0000:03:00.0, whose device is held by vfio-pci or by nobody.
+        """Open the function at an address.
+
+        `address` is `vfio-user:` and the path of a server's socket, or a PCI address such as 0000:03:00.0, whose
+        device is bound to vfio-pci or to no driver.
 
         Raises UsageError for an address that cannot be used, RefusedError for a device that is in use, and DeviceError
         or its subclasses if the device does not answer as it should.
@@ -40,7 +44,7 @@ class Opener:
             return VfioUserFunction(address, path)
         if not ADDRESS.fullmatch(address):
             raise UsageError(
-                f"the device address {address!r} is of no known kind; write a PCI address such as 0000:03:00.0 or "
+                f"the device address {address!r} is of an unknown kind; write a PCI address such as 0000:03:00.0 or "
                 "vfio-user:/path/of/the/server.sock"
             )
         if driver_of(address, self._root) == _VFIO_DRIVER:
@@ -48,7 +52,7 @@ class Opener:
         return SysfsFunction(address, self._root)
 
     def close(self) -> None:
-        """Let the container go; harmless when called twice."""
+        """Close the container. Harmless when called twice."""
         self._container.close()
 
     def __enter__(self) -> Self:
@@ -59,5 +63,5 @@ class Opener:
 
 
 def open_function(address: str) -> Function:
-    """As `Opener.open`, for a function that shares nothing; a VFIO container then lives as long as the process."""
+    """Open a function as `Opener.open`, with a VFIO container of its own that lives as long as the process."""
     return Opener().open(address)

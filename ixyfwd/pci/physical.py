@@ -23,19 +23,20 @@ _FRAME: Final = (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst: bits 
 
 
 def address_of(mapping: mmap.mmap) -> int:
-    """Where in this process's memory a mapping begins."""
+    """The address, in this process, where a mapping begins."""
     return ctypes.addressof(ctypes.c_char.from_buffer(mapping))
 
 
 def physical_pages(
     fd: int, size: int, root: Path = ROOT, where: Callable[[mmap.mmap], int] = address_of
 ) -> tuple[int, ...]:
-    """The physical address of every 2 MiB page of the first `size` bytes of `fd`.
+    """The physical addresses of the 2 MiB pages in the first `size` bytes of `fd`.
 
-    Raises RefusedError for a file of ordinary pages, IxyfwdError if the kernel does not tell (CAP_SYS_ADMIN).
+    `where` finds the address of a mapping in this process. Raises ValueError for a size that is not of whole pages,
+    RefusedError for a file of ordinary pages, IxyfwdError if the kernel hides the addresses (CAP_SYS_ADMIN).
     """
     if size <= 0 or size % HUGEPAGE_BYTES:
-        raise ValueError(f"{size} bytes are no multiple of {HUGEPAGE_BYTES}")
+        raise ValueError(f"{size} bytes are not a multiple of {HUGEPAGE_BYTES}")
     if os.fstat(fd).st_blksize != HUGEPAGE_BYTES:
         raise RefusedError(
             "the arena is made of ordinary pages, which the kernel moves and swaps; a device without an IOMMU needs "
@@ -58,7 +59,7 @@ def _page(pagemap: int, virtual: int) -> int:
         raise IxyfwdError("a page of the arena is not in memory; there are too few hugepages")
     if frame == 0:
         raise IxyfwdError(
-            "the kernel does not tell physical addresses (/proc/self/pagemap says 0), which sysfs access needs; run "
+            "the kernel hides physical addresses (/proc/self/pagemap says 0), which sysfs access needs; run "
             "as root (CAP_SYS_ADMIN), or bind the device to vfio-pci"
         )
     return frame * _PAGE_BYTES

@@ -18,12 +18,17 @@ _PAGE_BYTES = 4096
 
 
 class SysfsFunction(KernelFunction):
-    """Implements `pci.function.Function`. Nobody else may drive the device: no kernel driver (uio's do nothing with
-    it), no other ixyfwd, no virtual function's user."""
+    """A function reached through /sys. Implements `pci.function.Function`.
+
+    It has no other user: no kernel driver (those of uio leave it alone), no other ixyfwd, no virtual functions.
+    """
 
     def __init__(self, address: str, root: Path = ROOT) -> None:
-        """Raises UsageError (no such device), RefusedError (in use, or physical addresses would be wrong),
-        DeviceGoneError, DeviceError."""
+        """Open the function.
+
+        Raises UsageError if there is no such device, RefusedError if it is in use or physical addresses would be wrong,
+        DeviceGoneError, DeviceError.
+        """
         super().__init__(address)
         self._root = root
         self._path = device_path(address, root)
@@ -34,7 +39,7 @@ class SysfsFunction(KernelFunction):
         self._bar: memoryview | None = None
         try:
             self._config_fd = self._open("config")
-            # Whatever the last user left: nothing is written to memory until the driver says so.
+            # The last user may have left it on: the device writes nothing until the driver allows it.
             self.set_bus_master(False)
             self._set_command(COMMAND_MEMORY, on=True)
             self._bar_fd = self._open("resource0")
@@ -52,7 +57,7 @@ class SysfsFunction(KernelFunction):
         enabled = virtual_functions(address, root)
         if enabled:
             raise RefusedError(
-                f"{address} has {enabled} virtual functions enabled, which others may use; as root: "
+                f"{address} has {enabled} virtual functions enabled, which may be in use; as root: "
                 f"echo 0 > /sys/bus/pci/devices/{address}/sriov_numvfs"
             )
         if iommu_translates(address, root):
@@ -78,22 +83,25 @@ class SysfsFunction(KernelFunction):
             raise DeviceError(f"{self.address}: BAR0 cannot be mapped: {error}") from None
 
     def read32(self, offset: int) -> int:
-        """One aligned 32-bit load from BAR0."""
+        """Read the register at `offset` of BAR0: one aligned 32-bit load. Raises DeviceGoneError, ValueError."""
         return self._registers(offset)[offset // 4]
 
     def write32(self, offset: int, value: int) -> None:
-        """One aligned 32-bit store to BAR0 (see `mmio.map_window`)."""
+        """Write the register at `offset` of BAR0: one aligned 32-bit store (see `mmio.map_window`)."""
         self._registers(offset)[offset // 4] = value
 
     def _registers(self, offset: int) -> memoryview:
         self._check_register(offset, self._bar_bytes)
-        # Once the kernel has taken the device away, a touch of the mapping is a SIGBUS and no value.
+        # Once the kernel has removed the device, an access to the mapping is a SIGBUS.
         if self._bar is None or not os.path.exists(self._bar_path):
             raise self._gone("the kernel has removed the device")
         return self._bar
 
     def map_dma(self, fd: int, size: int) -> DmaMap:
-        """Physical addresses of the file's hugepages; the file must keep its pages until `unmap_dma`."""
+        """Look up the physical addresses of the file's hugepages, which it must keep until `unmap_dma`.
+
+        Raises RefusedError for a file of ordinary pages, IxyfwdError if the kernel hides the addresses.
+        """
         try:
             return DmaMap(HUGEPAGE_BYTES, physical_pages(fd, size, self._root))
         except RefusedError as error:
@@ -102,26 +110,26 @@ class SysfsFunction(KernelFunction):
             raise IxyfwdError(f"{self.address}: {error}") from None
 
     def unmap_dma(self) -> None:
-        """There is nothing to take back, but nothing may be going on either."""
+        """Check that bus mastering is off; there is no mapping to undo. Raises RefusedError if it is on."""
         self._demand_quiet()
 
     def window(self, bar_offset: int, size: int) -> Window | None:
-        """All of BAR0. The file descriptor is this object's: it is closed with it."""
+        """The window of all of BAR0 if it has the `size` bytes; its file descriptor is closed with this object."""
         if bar_offset < 0 or bar_offset + size > self._bar_bytes or self._bar_bytes % _PAGE_BYTES:
             return None
         return Window(self._bar_fd, 0, 0, self._bar_bytes)
 
     def interrupt_vectors(self) -> int:
-        """None: sysfs has no way to hand interrupts to a process."""
+        """0 vectors: sysfs cannot hand interrupts to a process."""
         return 0
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
-        """There is nothing to end, and nothing can begin: raises RefusedError."""
+        """Refuse to deliver interrupts, which sysfs cannot. Raises RefusedError unless `eventfds` is empty."""
         if eventfds:
             raise RefusedError(f"{self.address}: interrupts are not delivered through sysfs; use vfio-pci")
 
     def reset(self) -> None:
-        """Function-level reset by the kernel, which restores configuration space; bus mastering is off afterwards.
+        """Reset the function by the kernel, which restores configuration space; bus mastering is off afterwards.
 
         A device that the kernel cannot reset is left to the driver's own reset.
         """
@@ -135,7 +143,7 @@ class SysfsFunction(KernelFunction):
         self._set_command(COMMAND_MEMORY, on=True)
 
     def close(self) -> None:
-        """Let go of the device, which is quiet afterwards; harmless when called twice."""
+        """Switch bus mastering off, close the files and give the lock up. Harmless when called twice."""
         if self._config_fd >= 0:
             with suppress(DeviceError):
                 self.set_bus_master(False)
@@ -153,8 +161,11 @@ class SysfsFunction(KernelFunction):
 
 
 def quiet_orphans(root: Path = ROOT) -> list[str]:
-    """Switch bus mastering off on devices whose ixyfwd was killed; returns their addresses. After this, and not
-    before, the memory that they were given may go. A device that a kernel driver has taken since is its business."""
+    """Switch bus mastering off on devices whose ixyfwd was killed; returns their addresses.
+
+    Only after this may the memory that the devices were given be freed. A device that a kernel driver has taken since
+    is left to that driver. Raises what `lock.DeviceLock` and configuration space raise.
+    """
     quieted: list[str] = []
     for address in orphans(root):
         path = root / "sys/bus/pci/devices" / address / "config"
@@ -170,14 +181,14 @@ def quiet_orphans(root: Path = ROOT) -> list[str]:
 
 
 class _Configuration(KernelFunction):
-    """Configuration space alone."""
+    """A function of which only configuration space is opened."""
 
     def __init__(self, address: str, path: Path) -> None:
         super().__init__(address)
         self._config_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def silence(self) -> None:
-        """Bus mastering off; a device that has left the bus is silent anyway."""
+        """Switch bus mastering off; a device that has left the bus needs none of that."""
         try:
             with suppress(DeviceGoneError):
                 self.set_bus_master(False)

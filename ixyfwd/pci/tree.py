@@ -1,4 +1,4 @@
-"""What the kernel says about PCI functions under /sys. `root` is where the file system begins: tests make their own."""
+"""PCI functions as the kernel shows them under /sys. `root` is where the file system begins: tests make their own."""
 
 import re
 from pathlib import Path
@@ -22,12 +22,12 @@ def device_path(address: str, root: Path = ROOT) -> Path:
 
 
 def driver_of(address: str, root: Path = ROOT) -> str | None:
-    """Name of the kernel driver that holds the function, or None."""
+    """The name of the kernel driver that holds the function; None if no driver does."""
     return _link_name(device_path(address, root) / "driver")
 
 
 def numa_node(address: str, root: Path = ROOT) -> int | None:
-    """The function's NUMA node; None where the kernel does not know it (it then says -1)."""
+    """The function's NUMA node; None where the kernel says -1: it does not know it."""
     node = int(read_text(device_path(address, root) / "numa_node") or -1)
     return node if node >= 0 else None
 
@@ -39,23 +39,23 @@ def iommu_group(address: str, root: Path = ROOT) -> Path | None:
 
 
 def iommu_translates(address: str, root: Path = ROOT) -> bool:
-    """Whether what the device takes for physical addresses goes through a translation."""
+    """Whether an IOMMU translates the addresses that the device uses."""
     group = iommu_group(address, root)
     return group is not None and read_text(group / "type") != "identity"
 
 
 def virtual_functions(address: str, root: Path = ROOT) -> int:
-    """How many virtual functions are enabled."""
+    """The number of virtual functions that are enabled."""
     return int(read_text(device_path(address, root) / "sriov_numvfs") or 0)
 
 
 def group_members(group: Path, root: Path = ROOT) -> dict[str, str | None]:
-    """The functions of an IOMMU group and the drivers that hold them."""
+    """The addresses of an IOMMU group's functions, with the drivers that hold them."""
     return {path.name: driver_of(path.name, root) for path in sorted((group / "devices").iterdir())}
 
 
 def read_text(path: Path) -> str:
-    """The file's words, or "" if there is no such file."""
+    """The text of a file without the blanks around it; "" if it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

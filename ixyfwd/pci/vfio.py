@@ -1,4 +1,4 @@
-"""A PCI function through vfio-pci: the IOMMU lets it reach the arena and nothing else."""
+"""A PCI function through vfio-pci: the IOMMU lets it reach the arena and no other memory."""
 
 import os
 import struct
@@ -27,14 +27,15 @@ _PAGE_BYTES = 4096
 
 
 class VfioFunction(KernelFunction):
-    """Implements `pci.function.Function`.
+    """A function reached through VFIO. Implements `pci.function.Function`.
 
-    Registers are read and written by system calls, 32 bits each: if the kernel takes memory access away (a reset by
-    somebody else, a removal) that is an error, where a mapping would be a SIGBUS. Workers map their doorbell pages.
+    Registers are read and written by system calls, 32 bits each: when the kernel takes memory access away (a reset by
+    another process, a removal), a system call fails where a mapping would give a SIGBUS. Workers map their doorbell
+    pages.
     """
 
     def __init__(self, address: str, container: VfioContainer, ioctl: Ioctl = kernel_ioctl) -> None:
-        """Raises what `VfioContainer.open_device` does, DeviceGoneError and DeviceError."""
+        """Open the function. Raises what `VfioContainer.open_device` raises, DeviceGoneError and DeviceError."""
         super().__init__(address)
         self._container = container
         self._ioctl = ioctl
@@ -46,7 +47,7 @@ class VfioFunction(KernelFunction):
             self._call(Request.DEVICE_GET_INFO, info, "the device cannot be described")
             self._flags: int = DEVICE_INFO.unpack_from(info)[1]
             if not self._flags & DEVICE_FLAG_PCI:
-                raise DeviceError(f"{address}: vfio's device is not a PCI device")
+                raise DeviceError(f"{address}: the device that vfio gives is not a PCI device")
             self._bar = self._region(Region.BAR0)
             self._config_fd, self._config_at = self._fd, self._region(Region.CONFIG).offset
             self.set_bus_master(False)
@@ -57,7 +58,7 @@ class VfioFunction(KernelFunction):
             raise
 
     def _hear_of_removal(self) -> int:
-        """Whoever removes or unbinds the device waits until it is let go, and this is how the kernel asks for it."""
+        """An eventfd by which the kernel asks for the device: a removal or unbinding waits until it is closed."""
         fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         asked = bytearray(removal_eventfd(struct.pack("=i", fd)).pack())
         try:
@@ -79,7 +80,7 @@ class VfioFunction(KernelFunction):
             raise self._failed(what, error) from None
 
     def read32(self, offset: int) -> int:
-        """One register of BAR0."""
+        """Read the register at `offset` of BAR0."""
         self._check_register(offset, self._bar.size)
         try:
             return int.from_bytes(os.pread(self._fd, 4, self._bar.offset + offset), "little")
@@ -87,7 +88,7 @@ class VfioFunction(KernelFunction):
             raise self._failed(f"BAR0 + {offset:#x} cannot be read", error) from None
 
     def write32(self, offset: int, value: int) -> None:
-        """One register of BAR0."""
+        """Write the register at `offset` of BAR0."""
         self._check_register(offset, self._bar.size)
         try:
             os.pwrite(self._fd, value.to_bytes(4, "little"), self._bar.offset + offset)
@@ -95,7 +96,10 @@ class VfioFunction(KernelFunction):
             raise self._failed(f"BAR0 + {offset:#x} cannot be written", error) from None
 
     def map_dma(self, fd: int, size: int) -> DmaMap:
-        """Let every device of the container reach the first `size` bytes of the file; its pages are locked."""
+        """Let every device of the container reach the first `size` bytes of the file, whose pages are locked.
+
+        Raises DeviceError if memory is mapped already, IxyfwdError if the kernel refuses.
+        """
         if self._mapped:
             raise DeviceError(f"{self.address}: memory is mapped for DMA already; unmap it first")
         found = self._container.map(self.address, fd, size)
@@ -103,7 +107,7 @@ class VfioFunction(KernelFunction):
         return found
 
     def unmap_dma(self) -> None:
-        """Harmless if nothing is mapped. Raises RefusedError while the device may still master the bus."""
+        """Take the mapping back; harmless if there is none. Raises RefusedError while bus mastering is on."""
         if not self._mapped:
             return
         self._demand_quiet()
@@ -111,7 +115,7 @@ class VfioFunction(KernelFunction):
         self._container.unmap(self.address)
 
     def window(self, bar_offset: int, size: int) -> Window | None:
-        """The file descriptor in it is the device's: it is closed with this object."""
+        """The mappable window with the `size` bytes; its file descriptor is closed with this object."""
         if not self._bar.flags & RegionFlag.MMAP:
             return None
         for start, length in self._bar.areas or ((0, self._bar.size),):
@@ -122,14 +126,14 @@ class VfioFunction(KernelFunction):
         return None
 
     def interrupt_vectors(self) -> int:
-        """What the device's MSI-X table holds."""
+        """The number of vectors in the device's MSI-X table."""
         asked = bytearray(IrqInfo(Irq.MSIX, IrqFlag(0), 0).pack())
         self._call(Request.DEVICE_GET_IRQ_INFO, asked, "its interrupts cannot be described")
         found = IrqInfo.unpack(bytes(asked))
         return found.count if found.flags & IrqFlag.EVENTFD else 0
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
-        """All vectors at once: the kernel sizes the device's set of them with the first request."""
+        """Deliver all vectors or none: the kernel sizes the device's set of them with the first request."""
         if self._interrupting:  # the kernel refuses to switch off what is not on
             self._interrupting = False
             self._call(Request.DEVICE_SET_IRQS, bytearray(msix_off().pack()), "its interrupts cannot be switched off")
@@ -140,14 +144,14 @@ class VfioFunction(KernelFunction):
             self._interrupting = True
 
     def reset(self) -> None:
-        """Function-level reset where the device has one; bus mastering is off afterwards."""
+        """Reset the function, where the device has a function-level reset; bus mastering is off afterwards."""
         if self._flags & DEVICE_FLAG_RESET:
             self._call(Request.DEVICE_RESET, 0, "the reset failed")
         self.set_bus_master(False)
         self._set_command(COMMAND_MEMORY, on=True)
 
     def close(self) -> None:
-        """Let go of the device: the kernel switches bus mastering off and resets it. Harmless when called twice."""
+        """Close the device: the kernel switches bus mastering off and resets it. Harmless when called twice."""
         for fd in (self._fd, self.removal_fd):
             if fd >= 0:
                 os.close(fd)

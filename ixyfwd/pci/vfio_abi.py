@@ -1,4 +1,4 @@
-"""linux/vfio.h as far as it is used: request numbers, structures, and the call itself."""
+"""The parts of linux/vfio.h that are used: request numbers, structures, and the call itself."""
 
 import fcntl
 import struct
@@ -26,7 +26,7 @@ _RANGE: Final = struct.Struct("=QQ")
 
 
 class Request(IntEnum):
-    """ioctl numbers: _IO(';', 100 + n)."""
+    """The ioctl numbers of linux/vfio.h: _IO(';', 100 + n)."""
 
     GET_API_VERSION = _BASE
     CHECK_EXTENSION = _BASE + 1
@@ -48,22 +48,22 @@ class Ioctl(Protocol):
     """The system call: a number or a structure goes in (the structure is changed), a number comes back."""
 
     def __call__(self, fd: int, request: Request, argument: int | bytearray = 0) -> int:
-        """Raises OSError."""
+        """Call; returns the kernel's number. Raises OSError."""
 
 
 def kernel_ioctl(fd: int, request: Request, argument: int | bytearray = 0) -> int:
-    """The kernel's own. Raises OSError."""
+    """The `Ioctl` of the kernel. Raises OSError."""
     return fcntl.ioctl(fd, request, argument)
 
 
 def structure(layout: struct.Struct, *values: int, room: int = 0) -> bytearray:
-    """A structure whose first word is its own size, with room for `room` bytes in all."""
+    """A structure whose first word is its own size, padded with zeros to `room` bytes."""
     size = max(layout.size, room)
     return bytearray(layout.pack(size, *values)).ljust(size, b"\0")
 
 
 def iova_ranges(info: bytes) -> tuple[tuple[int, int], ...]:
-    """(first, last) of each run of device addresses that the IOMMU takes; empty if the kernel does not say."""
+    """The (first, last) addresses of each range that the IOMMU accepts; empty if the kernel does not list them."""
     _, flags, _, at, _ = IOMMU_INFO.unpack_from(info)
     while flags & INFO_CAPS and 0 < at <= len(info) - _CAPABILITY.size:
         kind, _, following = _CAPABILITY.unpack_from(info, at)

@@ -1,4 +1,4 @@
-"""VFIO's containers and groups: several functions in one space of device addresses, memory mapped and locked once."""
+"""VFIO's containers and groups: one space of device addresses for several functions, memory locked once."""
 
 import errno
 import mmap
@@ -35,10 +35,10 @@ _NOIOMMU: Final = "vfio-noiommu"
 
 
 class VfioContainer:
-    """Open groups by number, and at most one mapping, which all functions share."""
+    """A container with its open groups and at most one mapping, which all functions share."""
 
     def __init__(self, root: Path = ROOT, ioctl: Ioctl = kernel_ioctl) -> None:
-        """Opens nothing yet: that is for the first function."""
+        """Open nothing yet: the first function opens the container."""
         self._root = root
         self._ioctl = ioctl
         self._fd = -1
@@ -47,8 +47,11 @@ class VfioContainer:
         self._users = 0
 
     def open_device(self, address: str) -> int:
-        """The device's descriptor, which is the caller's to close. Raises RefusedError for a group that others use or
-        that has no IOMMU, IxyfwdError if the kernel does not let us in."""
+        """Open a device; returns its descriptor, which is the caller's to close.
+
+        Raises RefusedError for a group that is in use or that has no IOMMU, IxyfwdError if the kernel's files cannot be
+        opened, DeviceError if the kernel refuses the device.
+        """
         group = self._group(address)
         try:
             return self._ioctl(group, Request.GROUP_GET_DEVICE_FD, bytearray(address.encode() + b"\0"))
@@ -59,7 +62,7 @@ class VfioContainer:
         folder = iommu_group(address, self._root)
         if folder is None or read_text(folder / "name") == _NOIOMMU:
             raise RefusedError(
-                f"{address} has no IOMMU, so vfio-pci protects nothing here (noiommu mode is not used); switch the "
+                f"{address} has no IOMMU, so vfio-pci protects no memory here (noiommu mode is not used); switch the "
                 "IOMMU on (intel_iommu=on on the kernel's command line), or use it through sysfs: "
                 f"ixyfwd bind {address} --driver none"
             )
@@ -120,7 +123,11 @@ class VfioContainer:
         )
 
     def map(self, address: str, fd: int, size: int) -> DmaMap:
-        """Map the file for all devices of the container; the same file again costs nothing."""
+        """Map the first `size` bytes of a file for all devices; a second device shares the mapping.
+
+        Raises ValueError for a size that is not of whole 2 MiB pages, DeviceError if memory of another size is mapped,
+        IxyfwdError if the kernel refuses.
+        """
         if self._mapping is None:
             self._mapping = (size, self._map(address, fd, size))
         if self._mapping[0] != size:
@@ -130,7 +137,7 @@ class VfioContainer:
 
     def _map(self, address: str, fd: int, size: int) -> DmaMap:
         if size <= 0 or size % HUGEPAGE_BYTES:
-            raise ValueError(f"{address}: {size} bytes are no multiple of {HUGEPAGE_BYTES}")
+            raise ValueError(f"{address}: {size} bytes are not a multiple of {HUGEPAGE_BYTES}")
         base = self._iova(address, size)
         # The kernel finds the pages through this mapping and keeps them: it need not outlive the call.
         with mmap.mmap(fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE) as mapping:
@@ -142,7 +149,7 @@ class VfioContainer:
         return DmaMap(HUGEPAGE_BYTES, tuple(range(base, base + size, HUGEPAGE_BYTES)))
 
     def _iova(self, address: str, size: int) -> int:
-        """A device address that the IOMMU takes. Without a word from the kernel the preferred one is tried."""
+        """A device address that the IOMMU accepts; the preferred one if the kernel lists no ranges."""
         info = structure(IOMMU_INFO, 0, 0, 0, 0, room=REPLY_BYTES)
         self._ioctl(self._fd, Request.IOMMU_GET_INFO, info)
         ranges = iova_ranges(bytes(info)) or ((PREFERRED_IOVA, 2**48 - 1),)
@@ -160,7 +167,7 @@ class VfioContainer:
         )
 
     def unmap(self, address: str) -> None:
-        """One user less; with the last the mapping goes."""
+        """Count one user of the mapping less; it ends with the last one. Raises DeviceError."""
         if self._mapping is None:
             return
         self._users -= 1
@@ -173,7 +180,7 @@ class VfioContainer:
                 raise DeviceError(f"{address}: the IOMMU mapping cannot be removed: {error.strerror}") from None
 
     def close(self) -> None:
-        """After the devices are closed: the kernel then unmaps. Harmless when called twice."""
+        """Close groups and container, after the devices: the kernel then unmaps. Harmless when called twice."""
         for fd in (*self._groups.values(), self._fd):
             if fd >= 0:
                 os.close(fd)

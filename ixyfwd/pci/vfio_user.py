@@ -23,11 +23,11 @@ IOVA_BASE = 0x10_0000_0000  # above 4 GiB, so that a forgotten high address regi
 COMMAND = 0x04  # PCI command register
 COMMAND_MEMORY = 1 << 1
 COMMAND_BUS_MASTER = 1 << 2
-COMMAND_GONE = 0xFFFF  # no command register reads so (9.3.4): there is no device any more, and it masters nothing
+COMMAND_GONE = 0xFFFF  # the command register never reads so (82599 datasheet 9.3.4): the device is gone
 
 
 class VfioUserFunction:
-    """Implements `pci.function.Function`.
+    """A function behind a vfio-user server. Implements `pci.function.Function`.
 
     Registers are always accessed by message, also those in mappable windows: a doorbell page holds control registers
     (RXDCTL, RDBAL), whose writes the server must see. Mapping is for the doorbells of workers, through `window`.
@@ -51,7 +51,7 @@ class VfioUserFunction:
             raise
 
     def read_config(self, offset: int, size: int) -> int:
-        """1, 2 or 4 bytes of configuration space, little endian."""
+        """Read `size` bytes (1, 2 or 4) of configuration space, little endian."""
         self._check_config(offset, size)
         return int.from_bytes(self._client.region_read(Region.CONFIG, offset, size), "little")
 
@@ -64,12 +64,12 @@ class VfioUserFunction:
             raise ValueError(f"{self.address}: no aligned configuration word of {size} bytes at {offset:#x}")
 
     def read32(self, offset: int) -> int:
-        """One register of BAR0. All ones are returned like any value: what they mean is the driver's business."""
+        """Read the register at `offset` of BAR0. All ones are returned as any value: the driver interprets them."""
         self._check_register(offset)
         return int.from_bytes(self._client.region_read(Region.BAR0, offset, 4), "little")
 
     def write32(self, offset: int, value: int) -> None:
-        """A posted write, as on PCI Express: a read that follows finds it done."""
+        """Write the register at `offset` of BAR0: a posted write, which a later read finds carried out."""
         self._check_register(offset)
         self._client.region_write(Region.BAR0, offset, value.to_bytes(4, "little"), posted=True)
 
@@ -85,7 +85,7 @@ class VfioUserFunction:
         self.write_config(COMMAND, 2, old | bit if on else old & ~bit)
 
     def map_dma(self, fd: int, size: int) -> DmaMap:
-        """Let the device reach the first `size` bytes of the file, at IOVA_BASE and up. One mapping at a time."""
+        """Let the device reach the first `size` bytes of the file, from IOVA_BASE on; one mapping at a time."""
         if self._mapped_bytes:
             raise DeviceError(f"{self.address}: memory is mapped for DMA already; unmap it first")
         if size <= 0 or size % PAGE_BYTES:
@@ -96,7 +96,7 @@ class VfioUserFunction:
         return DmaMap(DMA_PAGE_BYTES, tuple(pages))
 
     def unmap_dma(self) -> None:
-        """Harmless if nothing is mapped. Raises RefusedError while the device may still master the bus."""
+        """Take the mapping back; harmless if there is none. Raises RefusedError while bus mastering is on."""
         if not self._mapped_bytes:
             return
         command = self.read_config(COMMAND, 2)
@@ -106,7 +106,7 @@ class VfioUserFunction:
         self._mapped_bytes = 0
 
     def window(self, bar_offset: int, size: int) -> Window | None:
-        """The file descriptor in it is this object's: it is closed with it."""
+        """The mappable window with the `size` bytes; its file descriptor is closed with this object."""
         if self._bar_fd is None or not self._bar.flags & RegionFlag.MMAP:
             return None
         areas = self._bar.areas or ((0, self._bar.size),)
@@ -118,12 +118,12 @@ class VfioUserFunction:
         return None
 
     def interrupt_vectors(self) -> int:
-        """What the server's device has."""
+        """The number of MSI-X vectors of the server's device."""
         found = self._client.irq_info(Irq.MSIX)
         return found.count if found.flags & IrqFlag.EVENTFD else 0
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
-        """In as many messages as the server's limit of descriptors asks for."""
+        """Deliver vectors, in as many messages as the server's limit on descriptors demands."""
         self._client.set_irqs(msix_off())
         most = max(1, self._client.version.max_msg_fds)
         for start in range(0, len(eventfds), most):
@@ -131,12 +131,12 @@ class VfioUserFunction:
             self._client.set_irqs(msix_eventfds(start, len(part)), part)
 
     def reset(self) -> None:
-        """Function-level reset; registers answer again afterwards, bus mastering is off."""
+        """Reset the function; registers answer again afterwards, bus mastering is off."""
         self._client.reset()
         self._set_command(COMMAND_MEMORY, on=True)
 
     def close(self) -> None:
-        """Drop the connection; the server then stops the device and forgets the mappings."""
+        """Close the connection; the server then stops the device and forgets the mappings."""
         self._client.close()
         if self._bar_fd is not None:
             os.close(self._bar_fd)

@@ -1,1 +1,1 @@
-"""What a run is, as one value that is computed before anything is touched."""
+"""The plan of a run: one value, computed before any device is touched."""

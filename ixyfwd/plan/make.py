@@ -24,14 +24,14 @@ from ixyfwd.worker.order import Order
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a plan depends on besides the configuration. `cpus`: those that this process may use, at least one."""
+class MachineCpus:
+    """The machine as far as a plan depends on it. `cpus`: those that this process may use, at least one."""
 
     cpus: Collection[int]
 
 
-def make_plan(config: Config, machine: Machine, traffic: Order | None = None) -> Plan:
-    """The plan of a run of `config` on `machine`; with `traffic` its only port is an end of the traffic."""
+def make_plan(config: Config, machine: MachineCpus, traffic: Order | None = None) -> Plan:
+    """The plan of a run of `config` on `machine`; with `traffic` its only port generates or captures."""
     placement = place(config, machine.cpus)
     arena = arena_of(config, len(placement.workers))
     forward = config.forward
@@ -64,7 +64,10 @@ def make_plan(config: Config, machine: Machine, traffic: Order | None = None) ->
 
 
 def device_kind(config: Config) -> DeviceKind:
-    """ "model", "wire" or "mixed": a figure on the model must never look like one on the wire."""
+    """The kind of the ports, all together: "model", "wire" or "mixed".
+
+    Reports carry it, so that a figure on the model never looks like one on the wire.
+    """
     kinds: set[DeviceKind] = {
         "model" if port.device.startswith(("sim:", "vfio-user:")) else "wire" for port in config.ports
     }

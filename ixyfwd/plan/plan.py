@@ -1,4 +1,4 @@
-"""The plan of a run: which workers where, which rings and buffers, which ports and how, who reads what.
+"""The plan of a run: its workers and their CPUs, its rings and buffers, its ports and their options.
 
 Every process and every module of the supervisor takes its part of this value; none derives its share from the
 configuration again. A plan holds no resource of the machine: no descriptor, no path, no address of memory.
@@ -19,8 +19,11 @@ DeviceKind = Literal["model", "wire", "mixed"]
 
 @dataclass(frozen=True)
 class PortPlan:
-    """A port. `device` as in the configuration; `options` are the driver's, with the owners of the RETA's entries in
-    `options.rss`: entry e belongs to queue `options.rss.table(entries)[e]`, and queue i to worker i."""
+    """A port of the run.
+
+    `device`: as in the configuration. `options`: the driver's; entry e of the redirection table belongs to queue
+    `options.rss.table(entries)[e]`, and queue i to worker i.
+    """
 
     index: int
     name: str
@@ -30,19 +33,21 @@ class PortPlan:
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """A worker. `links` are (rx port, tx port) by index; `cpu` None: not pinned."""
+    """A worker of the run. `links`: (rx port, tx port) by index. `cpu` None: not pinned."""
 
     index: int
     cpu: int | None
-    shared_cpu: bool  # some other process of the run polls there, too
+    shared_cpu: bool  # another process of the run polls there, too
     layout: WorkerLayout
     links: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class ModelPortPlan:
-    """A port that the model plays: the MAC address in its NVM, what hangs on its cable, which chip (None: its usual
-    one)."""
+    """A port that the model plays.
+
+    `mac`: the address in its NVM. `wire`: the far end of its cable. `device_id`: its PCI device id; None: the default.
+    """
 
     name: str
     mac: str
@@ -52,7 +57,7 @@ class ModelPortPlan:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """The process that plays the `sim:` ports."""
+    """The process that plays the `sim:` ports. `cpu` None: not pinned."""
 
     cpu: int | None
     shared_cpu: bool
@@ -61,9 +66,11 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `frame_op`: where the loop is
-    fused, the program in it that does something to frames, if any. `traffic`: an end of the traffic in place of
-    programs, on a run with one port and no links."""
+    """The loop of every worker; fields as in `config.schema.ForwardConfig`.
+
+    `batch`: frames per burst. `frame_op`: the program that a fused loop applies to each frame, if any. `traffic`: the
+    order to generate or capture in place of programs, in a run with one port and no links.
+    """
 
     engine: EngineName
     programs: tuple[ProgramOptions, ...]
@@ -74,12 +81,15 @@ class LoopPlan:
     segmented: bool
     collect_garbage: bool
     traffic: Order | None
-    fused_only: bool = False  # asked for, not chosen
+    fused_only: bool = False  # the configuration demands the fused loop
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run. `main_cpu`: the supervisor's, None: not pinned. `interrupt_interval_us` None: no interrupts."""
+    """The plan of a whole run.
+
+    `main_cpu`: the supervisor's; None: not pinned. `interrupt_interval_us` None: no interrupts.
+    """
 
     instance: str
     device: DeviceKind
@@ -97,5 +107,5 @@ class Plan:
 
     @property
     def ring_entries(self) -> int:
-        """Of every ring; 0 without workers."""
+        """The number of descriptors in each ring; 0 without workers."""
         return self.arena.workers[0].rx[0].entries if self.arena.workers else 0

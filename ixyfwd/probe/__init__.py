@@ -1,1 +1,1 @@
-"""What the machine does to processes that poll: the distance between CPUs, CPUs taken away, pauses."""
+"""Probes of the machine for processes that poll: distance between CPUs, run delay and steal, pauses."""

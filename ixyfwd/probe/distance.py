@@ -15,17 +15,16 @@ from ixyfwd.probe._probe import ffi, lib
 BATCHES: Final = 64
 TRIPS: Final = 100  # per batch: short enough that most batches see no pause of the machine
 TIMEOUT_NS: Final = 1_000_000_000  # for one end to hear of the other
-NEAR_BELOW_NS: Final = 200.0  # halfway between the two kinds of distance that were seen, by ratio
+NEAR_BELOW_NS: Final = 200.0  # the geometric mean of the two kinds of distance that were measured
 
 Distance = Literal["near", "far"]
 
 
 def round_trip_ns(cpu: int, other: int) -> float | None:
-    """The round trip of a cache line between two CPUs, in ns: the lower quartile of short batches, since what the
-    scheduler takes away only ever makes a batch longer.
+    """The round trip of a cache line between two CPUs, in ns.
 
-    None where it cannot be measured: the CPUs are one, this process may not run on them, or one of them did not answer
-    within a second.
+    It is the lower quartile of short batches, since the scheduler can only make a batch longer. None where it cannot
+    be measured: both are the same CPU, this process may not run on them, or one did not answer within a second.
     """
     if cpu == other or not {cpu, other} <= os.sched_getaffinity(0):
         return None
@@ -50,5 +49,5 @@ def round_trip_ns(cpu: int, other: int) -> float | None:
 
 
 def distance_of(ns: float) -> Distance:
-    """Which kind of distance a round trip is."""
+    """The kind of distance that a round trip of `ns` nanoseconds means."""
     return "near" if ns < NEAR_BELOW_NS else "far"

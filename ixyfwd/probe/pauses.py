@@ -17,15 +17,18 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.process import stop_signals_held, tie_to_parent
 from ixyfwd.probe.stolen import grown, run_delay_ns, steal_ns
 
-SHORTEST_NS: Final = 1000  # a turn of the loop takes about a tenth of this
+SHORTEST_NS: Final = 1000  # one iteration of the loop takes about a tenth of this
 NS_PER_S: Final = 1_000_000_000
 GRACE_S: Final = 10.0  # for interpreters to start and end on a machine that is busy
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What happened on a CPU in `elapsed_ns`. `run_delay_ns`: behind other processes; `steal_ns`: what the hypervisor
-    says it took; None is what cannot be read."""
+    """A CPU as it was for `elapsed_ns`.
+
+    `gaps_ns`: how long each gap lasted. `run_delay_ns`: time behind other processes. `steal_ns`: time that the
+    hypervisor says it took. None: it cannot be read.
+    """
 
     gaps_ns: tuple[int, ...]
     elapsed_ns: int
@@ -34,7 +37,7 @@ class Watched:
 
 
 def observe(cpu: int, duration_s: float) -> Watched:
-    """Spin on `cpu`."""
+    """Spin on `cpu` for `duration_s` seconds; returns the gaps and the time taken away. Raises OSError."""
     before, stolen_before, begun_ns = run_delay_ns(os.getpid()), steal_ns().get(cpu), monotonic_ns()
     gaps_ns = watch(cpu, duration_s)
     elapsed_ns, after, stolen_after = monotonic_ns() - begun_ns, run_delay_ns(os.getpid()), steal_ns().get(cpu)
@@ -42,7 +45,7 @@ def observe(cpu: int, duration_s: float) -> Watched:
 
 
 def watch(cpu: int, duration_s: float) -> list[int]:
-    """The gaps, in ns, in the time that this process gets on `cpu`."""
+    """The gaps, in ns, in `duration_s` seconds of this process on `cpu`. Raises OSError if it may not run there."""
     os.sched_setaffinity(0, {cpu})
     gaps: list[int] = []
     last = monotonic_ns()
@@ -56,12 +59,12 @@ def watch(cpu: int, duration_s: float) -> list[int]:
 
 
 def watch_cpus(cpus: Collection[int], duration_s: float) -> dict[int, list[int]]:
-    """By CPU the gaps of `watch`, all CPUs at the same time. Raises IxyfwdError if a process of it fails."""
+    """The gaps of `watch` by CPU, in ns, on all CPUs at the same time. Raises IxyfwdError if a process fails."""
     return {cpu: list(watched.gaps_ns) for cpu, watched in observe_cpus(cpus, duration_s).items()}
 
 
 def observe_cpus(cpus: Collection[int], duration_s: float) -> dict[int, Watched]:
-    """`observe` on all CPUs at the same time, a process on each. Raises IxyfwdError if one of them fails."""
+    """The results of `observe` by CPU, with a process on each at the same time. Raises IxyfwdError if one fails."""
     head, tail = (sys.executable, "-m", __name__), (str(duration_s), str(os.getpid()))
     with stop_signals_held():
         processes = {

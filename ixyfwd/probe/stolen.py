@@ -20,17 +20,20 @@ _STEAL_FIELD: Final = 8  # of a line "cpuN user nice system idle iowait irq soft
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the time since a watch began, 0 to 1; None is what could not be read."""
+    """Shares of the time since a watch began, each from 0 to 1; None: it could not be read.
+
+    `run_delay`: the share on the run queue behind other processes. `steal`: the share that the hypervisor took.
+    """
 
     run_delay: float | None
     steal: float | None
 
 
 class StolenWatch:
-    """Watches some processes, each on a CPU of its own or on any (None), from its construction on."""
+    """A watch over processes, each on a CPU of its own or on any (None), from its construction on."""
 
     def __init__(self, cpus: Mapping[int, int | None], proc: Path = _PROC) -> None:
-        """`cpus` by process id. Only the main thread of a process is watched: the one that polls."""
+        """Begin. `cpus`: by process id. Only the main thread of a process is watched: the one that polls."""
         self._cpus = dict(cpus)
         self._proc = proc
         self._since_ns = time.monotonic_ns()
@@ -38,7 +41,7 @@ class StolenWatch:
         self._steal = steal_ns(proc)
 
     def shares(self) -> dict[int, Shares]:
-        """By process id, from the construction to now."""
+        """The shares by process id, from the construction to now."""
         elapsed_ns = max(1, time.monotonic_ns() - self._since_ns)
         stolen = steal_ns(self._proc)
         return {
@@ -51,7 +54,7 @@ class StolenWatch:
 
 
 def run_delay_ns(pid: int, proc: Path = _PROC) -> int | None:
-    """Time that a process's main thread has waited on a run queue; None if it is gone or the kernel does not say."""
+    """Time, in ns, that a process's main thread has waited on a run queue; None if it cannot be read."""
     try:
         return int((proc / str(pid) / "schedstat").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
@@ -59,7 +62,10 @@ def run_delay_ns(pid: int, proc: Path = _PROC) -> int | None:
 
 
 def steal_ns(proc: Path = _PROC) -> dict[int, int]:
-    """By CPU, what a hypervisor has taken since boot, to a tick (mostly 10 ms); empty if it cannot be read."""
+    """Time, in ns, that a hypervisor has taken since boot, by CPU; empty if it cannot be read.
+
+    The kernel counts it in ticks, of 10 ms mostly (proc_stat(5)).
+    """
     try:
         lines = (proc / "stat").read_text(encoding="ascii", errors="replace").splitlines()
         tick_ns = NS_PER_S // os.sysconf("SC_CLK_TCK")
@@ -70,7 +76,7 @@ def steal_ns(proc: Path = _PROC) -> dict[int, int]:
 
 
 def grown(before: int | None, now: int | None) -> int | None:
-    """By how much a counter has grown; None if it could not be read."""
+    """The growth of a counter; None if it could not be read at one end. A counter that went back has not grown."""
     return None if before is None or now is None else max(0, now - before)
 
 

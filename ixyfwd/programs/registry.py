@@ -1,4 +1,4 @@
-"""The programs that there are, as a configuration knows them. A new folder is found without a change here."""
+"""The registry of programs, as a configuration knows them. A new folder is found without a change here."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -25,8 +25,10 @@ def programs() -> Mapping[str, type[ProgramOptions]]:
 
 
 def frame_op(chain: Sequence[ProgramOptions]) -> str | None:
-    """The one program of `chain` that does something to frames, if a loop in C can do all of it; None if none does
-    anything. Raises ValueError if Python has to call them one by one: `fusible` tells."""
+    """The program whose `frame.h` a loop in C applies to frames, if it runs `chain` by itself.
+
+    None if no program of the chain changes frames. Raises ValueError for a chain that is not `fusible`.
+    """
     treating = [program.name for program in chain if program.frame_op]
     if not fusible(chain):
         raise ValueError(f"these programs do not fit one loop in C: {', '.join(program.name for program in chain)}")
@@ -34,7 +36,7 @@ def frame_op(chain: Sequence[ProgramOptions]) -> str | None:
 
 
 def fusible(chain: Sequence[ProgramOptions]) -> bool:
-    """Whether a loop in C can do all of it by itself: no verdicts, and at most one thing done to each frame."""
+    """Whether a loop in C can run a chain by itself: no program decides, and at most one changes frames."""
     if not all(program.does_nothing or program.frame_op for program in chain):
         return False
     return sum(program.frame_op for program in chain) <= 1

@@ -1,4 +1,4 @@
-"""What a program is to a worker: `bind(options, place)` in `programs/NAME/worker.py`."""
+"""A program as a worker knows it: `bind(options, place)` in `programs/NAME/worker.py`."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ from ixyfwd.telemetry.counters import ProgramWord, program_word
 _WORD = struct.Struct("=Q")
 
 Treat = Callable[[], object]
-"""Treats the frames of the batch that it was bound to, in place; called once per burst that has some."""
+"""A callable that treats the frames of its batch in place; it is called once per burst with frames."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a program works: behind the receive ring of one port, in one worker.
+    """The place of a program: behind the receive ring of one port, in one worker.
 
-    `index`: the program's place in the list of programs, which is where its counters are (`telemetry.counters`).
+    `index`: the program's number in the list of programs, by which its counters are found (`telemetry.counters`).
     """
 
     engine: Engine
@@ -30,17 +30,19 @@ class Place:
 
     @property
     def memory(self) -> EngineMemory:
-        """What the engine works on."""
+        """The memory that the engine works on."""
         return self.engine.memory
 
     def count(self, counter: int, value: int) -> None:
-        """Add to one of the program's own counters, by its index in `ProgramOptions.counters`."""
+        """Add `value` to one of the program's own counters, by its index in `ProgramOptions.counters`."""
         at = self.memory.layout.counters + 8 * program_word(self.index, ProgramWord.COUNTERS + counter)
         _WORD.pack_into(self.memory.arena, at, _WORD.unpack_from(self.memory.arena, at)[0] + value)
 
     def block(self) -> memoryview:
-        """The program's words of the counters page, as 'Q'; its own begin at COUNTERS. It must be let go when the
-        engine closes: see `ArrayEngine.keep`."""
+        """The program's block of the counters page, uint64[32]; its own counters begin at COUNTERS.
+
+        The view must be released when the engine closes (`ArrayEngine.keep`).
+        """
         return self.memory.program_words(self.index)
 
 
@@ -49,7 +51,7 @@ class FrameOpEngine(Protocol):
     """An engine that was compiled with the `frame.h` of programs."""
 
     def bind_frame_op(self, name: str, batch: Batch) -> Callable[[], int]:
-        """A callable that does to every frame of `batch` what the program `name` does."""
+        """The callable that applies the program `name` to every frame of `batch`."""
 
 
 @runtime_checkable
@@ -60,7 +62,7 @@ class ArrayEngine(Protocol):
         """The columns of a batch: the same object for all that work on it."""
 
     def keep(self, holder: Any) -> Any:
-        """`holder`, a `Closable`, which lets its views of the arena go when the engine closes."""
+        """Keep `holder`, a `Closable`, and return it; it releases its views of the arena when the engine closes."""
 
 
 @runtime_checkable
@@ -68,15 +70,18 @@ class CallingEngine(Protocol):
     """An engine that calls C: programs with C functions of their own bind them through it."""
 
     def bind_c(self, ffi: Any, function: Any, work: Any, batch: Batch) -> Callable[[], int]:
-        """`function(work)` as a callable; see `engine.bound.bind`. `work` points to a struct with a
-        `struct batch_view batch`, which is pointed at `batch`, and at an empty batch when the engine closes."""
+        """The callable for `function(work)`, as `engine.bound.bind` makes it.
+
+        `function`: a pointer to a C function `uint32_t (struct X *)`. `work`: a `struct X *` whose member
+        `struct batch_view batch` is pointed at `batch`, and at an empty batch when the engine closes.
+        """
 
     def counters_address(self) -> int:
-        """Where the worker's counters page is, for C."""
+        """The address, in this process, of the worker's counters page."""
 
 
 def bind_program(name: str, options: Mapping[str, Any], place: Place) -> Treat | None:
-    """What the program `name` does at `place`; None if there is nothing to do.
+    """The callable of the program `name` at `place`; None if there is nothing to do.
 
     Imports only the program's worker module. Raises UsageError for an engine that it cannot work with.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: one sentence per problem, each with its place in the file."""
+"""Problems of a configuration: one sentence each, with its place in the file."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from ixyfwd.errors import UsageError
 
 Path = tuple[str | int, ...]
-"""Where a value is in the document: `("port", 0, "wire", "rate")`."""
+"""The place of a value in the document: `("port", 0, "wire", "rate")`."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -65,7 +65,7 @@ class Source:
         return self.lines.get(path, 1 if self.lines else 0)
 
     def place(self, path: Path) -> str:
-        """Where a value is, for another value's message."""
+        """The place of a value, as another value's message names it."""
         return f"line {self.line(path)}"
 
     def problem(self, path: Path, message: str) -> Problem:

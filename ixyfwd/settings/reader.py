@@ -1,5 +1,7 @@
-"""Reading a TOML table value by value: a wrong value is noted as a problem and replaced by its default, so that one
-reading finds every problem."""
+"""Reading a TOML table value by value.
+
+A wrong value is noted as a problem and replaced by its default, so that one reading finds every problem.
+"""
 
 import difflib
 import math
@@ -28,7 +30,7 @@ class Notes:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: as TOML writes it, shortened, on one line whatever it holds."""
+    """A value as a message shows it: as TOML writes it, shortened, and always on one line."""
     match value:
         case bool():
             text = "true" if value else "false"
@@ -54,13 +56,13 @@ def _list_shown(values: list[Any]) -> str:
 
 
 def one_of(choices: Iterable[str]) -> str:
-    """`"a", "b" or "c"`."""
+    """The choices as a sentence lists them: `"a", "b" or "c"`."""
     *most, last = [f'"{choice}"' for choice in choices]
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def hint(found: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?`, or nothing if nothing known is close."""
+    """The clause `; did you mean "x"?`; empty if no known word is close."""
     close = difflib.get_close_matches(found, list(known), n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
 
@@ -79,7 +81,7 @@ class Table:
         return key in self.data
 
     def wrong(self, key: str, expected: str, extra: str = "") -> None:
-        """Note that the value of `key` is not what was expected."""
+        """Note that the value of `key` differs from what was expected."""
         self.notes.add((*self.path, key), f"found {shown(self.data[key])}, expected {expected}{extra}")
 
     def get(self, key: str, default: T, expected: str, accept: Callable[[Any], bool]) -> T:
@@ -99,25 +101,25 @@ class Table:
             self.notes.add((*self.path, key), f"found no such key, expected {expected}")
 
     def text(self, key: str, default: str, expected: str, pattern: re.Pattern[str]) -> str:
-        """A string that matches as a whole."""
+        """The value of `key`, a string that `pattern` matches as a whole."""
         return self.get(key, default, expected, lambda v: isinstance(v, str) and bool(pattern.fullmatch(v)))
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false."""
+        """The value of `key`, true or false."""
         return self.get(key, default, "true or false", lambda v: isinstance(v, bool))
 
     def integer(self, key: str, default: T, low: int, high: int) -> int | T:
-        """A whole number in a range."""
+        """The value of `key`, a whole number from `low` to `high`."""
         expected = f"a whole number from {low} to {high}"
         return self.get(key, default, expected, lambda v: is_integer(v) and low <= v <= high)
 
     def number(self, key: str, default: float, low: float, high: float, unit: str) -> float:
-        """A whole or broken number in a range."""
+        """The value of `key`, a number from `low` to `high`; `unit` is for the message."""
         expected = f"a number from {low:g} to {high:g} ({unit})"
         return float(self.get(key, default, expected, lambda v: is_number(v) and low <= v <= high))
 
     def choice(self, key: str, default: Choice, choices: Sequence[Choice]) -> Choice:
-        """One of a few words."""
+        """The value of `key`, one of a few words."""
         self._known.append(key)
         value = self.data.get(key, default)
         if value in choices:
@@ -126,15 +128,15 @@ class Table:
         return default
 
     def items(self, key: str, expected: str) -> list[Any]:
-        """A list; the caller looks at its elements."""
+        """The value of `key`, a list; the caller checks its elements."""
         return self.get(key, [], expected, lambda v: isinstance(v, list))
 
     def table(self, key: str) -> "Table":
-        """A table in this one; empty when absent."""
+        """The table `key` inside this one; empty when absent."""
         return Table(self.notes, (*self.path, key), self.get(key, {}, "a table", lambda v: isinstance(v, dict)))
 
     def tables(self, key: str) -> list["Table"]:
-        """An array of tables (`[[key]]`); what is no table is noted and left out."""
+        """The array of tables `[[key]]`; an element that is not a table is noted and left out."""
         expected = f"tables headed [[{key}]]"
         found: list[Table] = []
         for index, data in enumerate(self.items(key, expected)):
@@ -146,7 +148,7 @@ class Table:
         return found
 
     def finish(self) -> None:
-        """Note every key that nobody asked for."""
+        """Note every key that no getter has asked for."""
         for key in self.data:
             if key not in self._known:
                 expected = one_of(self._known) if self._known else "none: this table is empty"
@@ -154,10 +156,10 @@ class Table:
 
 
 def is_integer(value: object) -> bool:
-    """A whole number; in Python true and false are numbers too, in a configuration they are not."""
+    """Whether a value is a whole number; true and false, which Python counts as numbers, are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """A whole or broken number that is finite."""
+    """Whether a value is a finite number."""
     return is_integer(value) or (isinstance(value, float) and math.isfinite(value))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from ixyfwd.config.schema import Config
 from ixyfwd.memory.arena import Arena
 from ixyfwd.pci.function import DmaMap
-from ixyfwd.plan.make import Machine, make_plan
+from ixyfwd.plan.make import MachineCpus, make_plan
 from ixyfwd.plan.plan import Plan, WorkerPlan
 from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
@@ -44,7 +44,7 @@ def run_forwarder(
     """
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
-    plan = make_plan(config, Machine(allowed), traffic)
+    plan = make_plan(config, MachineCpus(allowed), traffic)
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         if plan.main_cpu is not None:

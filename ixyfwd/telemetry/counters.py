@@ -1,4 +1,4 @@
-"""The counters page: 1024 64-bit words per worker, written by that worker, read by anybody.
+"""The counters page: 1024 64-bit words per worker, written by that worker, read by any process.
 
 Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the only one that the supervisor
 writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
@@ -26,7 +26,7 @@ MAX_PROGRAMS = (PAGE_WORDS - PROGRAM_BLOCK_WORD) // PROGRAM_BLOCK_WORDS
 
 
 class State(IntEnum):
-    """What a worker says of itself in `Word.STATE`."""
+    """A worker's state, as the worker writes it to `Word.STATE`."""
 
     STARTING = 0
     READY = 1
@@ -35,7 +35,7 @@ class State(IntEnum):
 
 
 class Command(IntEnum):
-    """What the supervisor asks of a worker in `Word.COMMAND`."""
+    """A command to a worker, as the supervisor writes it to `Word.COMMAND`."""
 
     RUN = 0
     DRAIN = 1
@@ -43,11 +43,11 @@ class Command(IntEnum):
 
 
 NOT_LOOKED: Final = (1 << 63) - 1  # in LOOKED_NS: before the first look, or after a wait whose end was left open
-NO_PAUSES: Final = (1 << 63) - 1  # as the shortest pause that counts: none does
+NO_PAUSES: Final = (1 << 63) - 1  # as the shortest pause that is counted: no pause is
 
 
 class Scope(Enum):
-    """What a row is counted of."""
+    """The kind of object that a row describes."""
 
     WORKER = "worker"
     PAUSES = "worker with a CPU of its own"
@@ -57,19 +57,25 @@ class Scope(Enum):
 
 
 class Kind(Enum):
-    """What a row's number is: one that only grows, one that says how things are, the first of a program's own numbers,
-    or a word by which processes talk to each other and which no report shows."""
+    """The kind of a row's number."""
 
     COUNTER = "counter"
+    """It only grows."""
+
     GAUGE = "gauge"
+    """It says how things are now."""
+
     NAMED = "named by the program"
+    """The first of some words whose names a program declares."""
+
     PRIVATE = "private"
+    """A word by which processes talk to each other; no report shows it."""
 
 
 Unit = Literal["frames", "bytes", "ns", "rounds", "bursts", "times", "number"]
 
 
-class Row(IntEnum):
+class MetricRow(IntEnum):
     """A metric in the page. Its value is the index of its word in its block; `text` is one sentence."""
 
     scope: Scope
@@ -93,8 +99,8 @@ class Row(IntEnum):
         return self.kind in {Kind.COUNTER, Kind.GAUGE}
 
 
-class Word(Row):
-    """Words of the page that are not per port."""
+class Word(MetricRow):
+    """Words of the page that belong to the worker as a whole."""
 
     STATE = 0, Scope.WORKER, Kind.PRIVATE, "number", "What the worker says of itself (State)."
     PID = 1, Scope.WORKER, Kind.PRIVATE, "number", "Process id."
@@ -105,16 +111,22 @@ class Word(Row):
     )
     PAUSES = (
         *(4, Scope.PAUSES, Kind.COUNTER, "times"),
-        "Times it was away from its rings for longer than the smallest of them lasts.",
+        "Times in which it left its rings alone for longer than the smallest of them lasts.",
     )
     PAUSED_NS = 5, Scope.PAUSES, Kind.COUNTER, "ns", "All pauses together."
     LONGEST_PAUSE_NS = 6, Scope.PAUSES, Kind.GAUGE, "ns", "The longest pause."
     LOOKED_NS = (
         *(7, Scope.WORKER, Kind.PRIVATE, "ns"),
-        "Fused loop: its clock at its last look at the rings, and the rest that it asked for since.",
+        "Fused loop: its clock when it last polled the rings, plus the sleep that was asked for since.",
     )
-    COMMAND = 8, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's word (Command)."
-    GO = 9, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's too: 1 once links are up and a generator may send."
+    COMMAND = 8, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's command (Command)."
+    GO = (
+        9,
+        Scope.WORKER,
+        Kind.PRIVATE,
+        "number",
+        "Written by the supervisor: 1 once links are up and a generator may send.",
+    )
     POLLS = 16, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds over all links."
     EMPTY_POLLS = 17, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds that found nothing."
     BURSTS = 18, Scope.WORKER, Kind.COUNTER, "bursts", "Receive bursts with at least one frame."
@@ -128,7 +140,7 @@ class Word(Row):
     )
     SHORTFALL = (
         *(24, Scope.TRAFFIC, Kind.COUNTER, "frames"),
-        "generate: frames that were due and given up, for the ring had no room for too long.",
+        "generate: frames that were due and given up, because the ring had no room for too long.",
     )
     WRITTEN = 25, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames in the file (or seen, without a file)."
     FILTERED = 26, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames that the filter did not match."
@@ -141,11 +153,11 @@ class Word(Row):
         "capture: frames lost because the file could not be written.",
     )
     SURPLUS = 29, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames after the last one that was asked for."
-    DONE = 30, Scope.TRAFFIC, Kind.GAUGE, "number", "1 once the count of frames is reached."
-    ERRNO = 31, Scope.TRAFFIC, Kind.GAUGE, "number", "capture: why the file cannot be written; 0: it can."
+    DONE = 30, Scope.TRAFFIC, Kind.GAUGE, "number", "1 once the asked number of frames is reached."
+    ERRNO = 31, Scope.TRAFFIC, Kind.GAUGE, "number", "capture: errno of writing the file; 0: no error."
 
 
-class PortWord(Row):
+class PortWord(MetricRow):
     """Words of a port's block; rx words count frames taken from that port, tx words frames given to it."""
 
     RX_PACKETS = 0, Scope.PORT, Kind.COUNTER, "frames", "Frames taken from the rx ring."
@@ -164,31 +176,31 @@ class PortWord(Row):
 
 
 def port_word(port: int, word: PortWord) -> int:
-    """Index of a per-port word in the page."""
+    """The index, in the page, of a word of a port's block."""
     return PORT_BLOCK_WORD + port * PORT_BLOCK_WORDS + word
 
 
-class ProgramWord(Row):
+class ProgramWord(MetricRow):
     """Words of a program's block. IN = PASSED + OUT + INVALID + the drops; written only if the program decides."""
 
-    IN = 0, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames that came to it."
+    IN = 0, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames that reached the program."
     PASSED = 1, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames to the next program, or out of the link's other port."
     OUT = 2, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames out of a port that a program named."
     INVALID = (
         *(7, Scope.PROGRAM, Kind.COUNTER, "frames"),
-        "Frames freed for a verdict that names no port or no cause.",
+        "Frames freed because their verdict names a port or a cause that does not exist.",
     )
     DROPS = 8, Scope.PROGRAM, Kind.NAMED, "frames", "The first of DROP_CAUSES words: frames dropped, by cause."
     COUNTERS = 20, Scope.PROGRAM, Kind.NAMED, "number", "The first of PROGRAM_COUNTERS words: the program's own."
 
 
 def program_word(program: int, word: int) -> int:
-    """Index of a word of the page in the block of a program, by its place in the list of programs."""
+    """The index, in the page, of a word of a program's block; `program` is its place in the list of programs."""
     return PROGRAM_BLOCK_WORD + program * PROGRAM_BLOCK_WORDS + word
 
 
 def words_header() -> str:
-    """`telemetry/words.h`: the same numbers for C."""
+    """The text of `telemetry/words.h`: the same numbers for C."""
     more = {"PORT_BLOCK_WORDS": PORT_BLOCK_WORDS, "PROGRAM_DROP_CAUSES": DROP_CAUSES}
     enums = (
         *(_enum(prefix, rows) for prefix, rows in (("WORD", Word), ("PORT", PortWord), ("PROGRAM", ProgramWord))),
@@ -198,7 +210,7 @@ def words_header() -> str:
     return "\n".join([*head, *(line for lines in enums for line in lines)])
 
 
-def _enum(prefix: str, rows: Iterable[Row]) -> Iterator[str]:
+def _enum(prefix: str, rows: Iterable[MetricRow]) -> Iterator[str]:
     yield "enum {"
     yield from (f"\t{prefix}_{row.name} = {row.value}," for row in rows)
     yield from ("};", "")

@@ -1,4 +1,4 @@
-"""What commands print as one JSON object, each kind with a schema's name and version of its own."""
+"""The documents that commands print as one JSON object, each with a schema name and version of its own."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The account of a model that runs by itself: `ixyfwd model`."""
+"""The account of a model that runs alone: `ixyfwd model`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Typed values to and from plain data (what `json` reads and writes), by the types of their fields.
+"""Conversion of typed values to and from plain data (as `json` reads and writes it), by their fields' types.
 
 A value is a frozen dataclass whose fields are annotated with `About` or `Rows`. Their types are numbers, texts, other
 such dataclasses, sequences and mappings of these; `Mapping[str, Any]` is plain data already.
@@ -11,15 +11,17 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Scope, Word
+from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Scope, Word
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class About:
-    """What a field means, in one sentence, and its unit if it is a measure. `names`: of a mapping that has these keys
-    and maybe others, what they mean."""
+    """The meaning of a field, in one sentence, and its unit if it is a measure.
+
+    `names`: for a mapping that has these keys, and perhaps others, the meaning of each key.
+    """
 
     text: str
     unit: str = ""
@@ -28,27 +30,31 @@ class About:
 
 @dataclass(frozen=True)
 class Rows:
-    """A field that maps rows to numbers: all rows of a scope, each under its own name in place of the field's, or
-    `nested` below it."""
+    """A field that maps rows to numbers: it has all rows of a scope.
+
+    In JSON each stands under its own name in place of the field's, or `nested` below it.
+    """
 
     scope: Scope
     nested: bool = False
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        """Those that reports show, by index."""
+    def rows(self) -> tuple[MetricRow, ...]:
+        """The rows that reports show, by index."""
         return _rows_of(self.scope)
 
 
 @cache
-def _rows_of(scope: Scope) -> tuple[Row, ...]:
+def _rows_of(scope: Scope) -> tuple[MetricRow, ...]:
     return tuple(row for row in (*Word, *PortWord, *ProgramWord) if row.scope is scope and row.reported)
 
 
 @dataclass(frozen=True)
 class Item:
-    """A field of a typed value: its name, its type without None, and what it was annotated with. `plain`: there is
-    nothing but plain data in it."""
+    """A field of a typed value: its name, its type without None, and its annotation.
+
+    `plain`: it holds plain data only.
+    """
 
     name: str
     type: Any
@@ -64,7 +70,7 @@ def _items(kind: Any) -> tuple[Item, ...]:
 
 
 def items(kind: type) -> tuple[Item, ...]:
-    """The fields of a typed value's class. Raises TypeError for one that is not annotated."""
+    """The fields of a typed value's class. Raises TypeError for a field without annotation."""
     return _items(kind)
 
 
@@ -95,7 +101,7 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return dict(_pairs(value))
     if isinstance(value, Mapping):
-        return {key.key if isinstance(key, Row) else key: to_plain(one) for key, one in value.items()}
+        return {key.key if isinstance(key, MetricRow) else key: to_plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(one) for one in value]
     return value
@@ -114,8 +120,10 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def from_plain(kind: type[T], data: Any, where: str = "") -> T:
-    """The typed value that `data` stands for. Keys that `kind` does not know are left out. Raises IxyfwdError for what
-    is missing or of another type: another version has written it."""
+    """The typed value that `data` stands for, without the keys that `kind` does not know.
+
+    Raises IxyfwdError for a value that is missing or of another type: another version has written it.
+    """
     if not isinstance(data, Mapping):
         raise _other(where or "it", "an object", data)
     return kind(**{item.name: _read(item, data, where) for item in items(kind)})

@@ -1,10 +1,10 @@
-"""The reference page of all numbers, `docs/metrics.md`, made from the rows; `scripts/describe.py` writes it."""
+"""The reference page of all numbers, `docs/metrics.md`. It is made from the rows; `scripts/describe.py` writes it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Final, get_args, get_origin
 
-from ixyfwd.telemetry.counters import PortWord, ProgramWord, Row, Word
+from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Word
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import About, Item, items
 from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
@@ -34,7 +34,7 @@ how processes talk to each other and stands in no report.
 
 
 def reference(named: Named) -> str:
-    """The page. `named`: what programs count by names of their own."""
+    """The text of the page. `named`: what programs count by names of their own."""
     lines = [_HEAD]
     for document, title, where in _DOCUMENTS:
         lines += [f"## {title}", "", f"{_first_sentence(document)}: {where}.", ""]
@@ -54,7 +54,7 @@ def _first_sentence(kind: type) -> str:
 
 
 def _tables(kind: type, where: str) -> Iterator[str]:
-    """Of the keys of an object and of those below it. A report has all that a snapshot has, which is not repeated."""
+    """The tables of an object's keys and of those below it. A report's does not repeat those of a snapshot."""
     known = {item.name for item in items(Snapshot)} if kind is Report else set()
     found = [item for item in items(kind) if item.name not in known]
     if where:
@@ -77,7 +77,7 @@ def _rows(item: Item) -> Iterator[tuple[str, str, str]]:
 
 
 def _object_of(hint: Any) -> tuple[type, str] | None:
-    """The class of an object, or of those in a list or by name, and how a path goes on to it."""
+    """The class of an object, or of those in a list or a mapping, and how the path to it goes on."""
     if is_dataclass(hint) and isinstance(hint, type):
         return hint, ""
     arguments = get_args(hint)
@@ -86,7 +86,7 @@ def _object_of(hint: Any) -> tuple[type, str] | None:
     return None
 
 
-def _word(block: str, row: Row) -> tuple[str, ...]:
+def _word(block: str, row: MetricRow) -> tuple[str, ...]:
     return block, str(row.value), f"`{row.name}`", row.scope.value, row.kind.value, row.unit, row.text
 
 

@@ -1,4 +1,4 @@
-"""The published JSON schema (draft 2020-12) of what commands print, made from the types of `documents`.
+"""The published JSON schema (draft 2020-12) of the documents that commands print, made from their types.
 
 `status.schema.json` beside this file is its text; `scripts/describe.py` writes it and a test compares. Objects are
 closed but for those whose keys are not known in advance: drops by cause, what programs count, the account of a wire.
@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
-from ixyfwd.telemetry.counters import Row
+from ixyfwd.telemetry.counters import MetricRow
 from ixyfwd.telemetry.documents import DOCUMENTS
 from ixyfwd.telemetry.plain import About, Item, items
 
@@ -22,12 +22,12 @@ Schema = dict[str, Any]
 
 
 def schema_text() -> str:
-    """The schema file."""
+    """The text of the schema file."""
     return json.dumps(status_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def status_schema() -> Schema:
-    """One schema for all documents: the value of a document's key `schema` says which it is."""
+    """The schema for all documents: the value of a document's key `schema` says which one it is."""
     parts: dict[str, Schema] = {}
     for document in DOCUMENTS:
         _define(document, parts)
@@ -81,13 +81,13 @@ def _properties(item: Item, parts: dict[str, Schema]) -> Iterator[tuple[str, Sch
         yield from words.items()
 
 
-def _word(row: Row, optional: bool) -> Schema:
+def _word(row: MetricRow, optional: bool) -> Schema:
     kind = ["integer", "null"] if optional else "integer"
     return {"description": sentence(row.text, row.unit), "type": kind, "minimum": 0}
 
 
 def sentence(text: str, unit: str) -> str:
-    """A meaning with its unit."""
+    """The description of a field: its meaning with its unit."""
     return f"{text} [{unit}]" if unit else text
 
 

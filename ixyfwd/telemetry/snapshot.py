@@ -1,4 +1,4 @@
-"""The numbers of a run as one typed value: what `ixyfwd status` shows while it lasts and `ixyfwd start` when it ends.
+"""The numbers of a run as one typed value, which `ixyfwd status` shows while it lasts and `ixyfwd start` at its end.
 
 `plain.to_plain` makes the JSON of it, `plain.from_plain` reads that, `schema` describes it, `reference` is its page. A
 number is declared once, here or as a row of `counters`: a field says its type, its unit and its meaning, and a field
@@ -148,7 +148,7 @@ class ModelProcessRow(ProcessRow):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerHead:
-    """Which worker it is, and how it is."""
+    """A worker's number and state."""
 
     index: Annotated[int, About("Its number, and that of its queue at every port.")]
     state: Annotated[WorkerState, About("What it says of itself; dead if its process has ended.")]
@@ -156,8 +156,7 @@ class WorkerHead:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerRow(ProcessRow, WorkerHead):
-    """A worker; what it counts per port is summed over its ports. What concerns pauses is null where it has no CPU of
-    its own and so counts none."""
+    """A worker. Counts per port are summed over its ports; those of pauses are null where it has no CPU of its own."""
 
     ports: Annotated[Mapping[PortWord, int], Rows(Scope.PORT)]
     words: Annotated[Mapping[Word, int], Rows(Scope.WORKER)]

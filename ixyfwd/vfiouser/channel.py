@@ -19,17 +19,18 @@ class ChannelClosed(Exception):
 
 
 def close_fds(fds: Sequence[int]) -> None:
-    """Close what came with a message that nobody wants."""
+    """Close descriptors that came with a message and are not used."""
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)
 
 
 class Channel:
-    """Never blocks; the owner waits for the socket itself.
+    """One end of a connection. It never blocks; the owner waits for the socket itself.
 
-    Reads stop at message boundaries, so that descriptors surely belong to the message they are handed out with: the
-    kernel delivers them with the first byte of the run they were sent with, and would glue earlier messages to it.
+    Reads stop at message boundaries, so that descriptors surely belong to the message that they come with: the kernel
+    delivers them with the first byte of the data that they were sent with, and a longer read would also return
+    messages before it.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -42,6 +43,7 @@ class Channel:
         self._outbox_bytes = 0
 
     def fileno(self) -> int:
+        """The descriptor of the socket."""
         return self._socket.fileno()
 
     @property
@@ -50,9 +52,9 @@ class Channel:
         return bool(self._outbox)
 
     def receive(self) -> Message | None:
-        """The next whole message, None if it has not arrived yet.
+        """The next whole message; None if it has not arrived yet.
 
-        Raises ChannelClosed at the end of the stream and ProtocolError for what is no message.
+        Raises ChannelClosed at the end of the stream, ProtocolError for bytes that are not a message.
         """
         if self._header is None:
             if not self._fill(HEADER_BYTES):
@@ -93,7 +95,7 @@ class Channel:
                 self._fds.extend(numbers)
 
     def send(self, header: Header, payload: bytes = b"", fds: Sequence[int] = ()) -> None:
-        """Queue a message and send what the socket takes at once. The fds stay the caller's.
+        """Queue a message and send what the socket takes at once. `fds` stay the caller's.
 
         Raises ChannelClosed, and ProtocolError if the peer has left too much unread.
         """
@@ -105,7 +107,7 @@ class Channel:
         self.flush()
 
     def flush(self) -> bool:
-        """Send what is queued; True when all of it is gone."""
+        """Send what is queued; returns True when all of it is sent. Raises ChannelClosed."""
         while self._outbox:
             data, fds = self._outbox.popleft()
             try:
@@ -127,7 +129,7 @@ class Channel:
         return self._socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Close the socket and descriptors that no message took. Harmless when called twice."""
         close_fds(self._fds)
         self._fds = []
         self._socket.close()

@@ -1,4 +1,4 @@
-"""The messages of vfio-user 0.0 as plain structures: what goes over the wire, and nothing about how.
+"""The messages of vfio-user 0.0 as plain structures; `channel` sends and receives them.
 
 Facts: QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are in host byte order.
 """
@@ -15,7 +15,7 @@ from ixyfwd.errors import DeviceError
 MAX_TRANSFER_BYTES = 1 << 20  # the protocol's default for max_data_xfer_size
 MAX_MESSAGE_BYTES = MAX_TRANSFER_BYTES + 4096
 MAX_MESSAGE_FDS = 64  # one SET_IRQS may carry an eventfd for each of the 64 MSI-X vectors
-MAX_AREAS = 64  # sparse mmap areas that a client believes a server
+MAX_AREAS = 64  # sparse mmap areas of a region that a client accepts
 
 HEADER_BYTES = 16
 _HEADER = struct.Struct("=HHIII")
@@ -34,18 +34,20 @@ _AREA = struct.Struct("=QQ")
 
 
 class ProtocolError(DeviceError):
-    """The peer sent something that vfio-user does not allow; the connection is of no more use."""
+    """A message that vfio-user does not allow; the connection cannot be used any more."""
 
 
 class RequestError(DeviceError):
-    """One request cannot be granted. `errno` travels in the error reply."""
+    """A request that is refused. `errno` travels in the error reply."""
 
     def __init__(self, errno: int, message: str) -> None:
         super().__init__(message)
         self.errno = errno
 
 
-class Command(IntEnum):
+class VfioUserCommand(IntEnum):
+    """The protocol's numbers for requests."""
+
     VERSION = 1
     DMA_MAP = 2
     DMA_UNMAP = 3
@@ -100,6 +102,8 @@ DEVICE_FLAG_PCI = 2
 
 
 class RegionFlag(IntFlag):
+    """VFIO_REGION_INFO_FLAG_*."""
+
     READ = 1
     WRITE = 2
     MMAP = 4
@@ -107,6 +111,8 @@ class RegionFlag(IntFlag):
 
 
 class IrqFlag(IntFlag):
+    """VFIO_IRQ_INFO_*."""
+
     EVENTFD = 1
     MASKABLE = 2
     AUTOMASKED = 4
@@ -114,6 +120,8 @@ class IrqFlag(IntFlag):
 
 
 class IrqAction(IntFlag):
+    """VFIO_IRQ_SET_*: the form of the data, and what to do with the vectors."""
+
     DATA_NONE = 1
     DATA_BOOL = 2
     DATA_EVENTFD = 4
@@ -137,7 +145,7 @@ def _unpack(layout: struct.Struct, data: bytes, what: str, offset: int = 0) -> t
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What precedes every message; `size` is the whole message in bytes, this header included."""
+    """The header of every message; `size` is that of the whole message in bytes, this header included."""
 
     message_id: int
     command: int
@@ -146,11 +154,12 @@ class Header:
     error: int = 0
 
     def pack(self) -> bytes:
+        """The header's 16 bytes."""
         return _HEADER.pack(self.message_id, self.command, self.size, self.flags, self.error)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Raises ProtocolError for a size or a type that no message can have."""
+        """The header in 16 bytes. Raises ProtocolError for a size or a type that no message can have."""
         header = cls(*_unpack(_HEADER, data, "a message header"))
         if not HEADER_BYTES <= header.size <= MAX_MESSAGE_BYTES:
             limits = f"{HEADER_BYTES} to {MAX_MESSAGE_BYTES}"
@@ -161,12 +170,13 @@ class Header:
 
     @property
     def is_reply(self) -> bool:
+        """Whether the message is a reply; else it is a command."""
         return self.flags & TYPE_MASK == TYPE_REPLY
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole message. Whoever holds it owns `fds` and closes them."""
+    """A whole message. Its holder owns `fds` and closes them."""
 
     header: Header
     payload: bytes
@@ -175,21 +185,28 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
+    """What a device is: its flags (DEVICE_FLAG_*), and how many regions and interrupt kinds it has."""
+
     flags: int
     regions: int
     irqs: int
 
     def pack(self) -> bytes:
+        """The payload of the request and of its reply."""
         return _DEVICE_INFO.pack(_DEVICE_INFO.size, self.flags, self.regions, self.irqs)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
+        """The device info in a payload. Raises ProtocolError if it is too short."""
         return cls(*_unpack(_DEVICE_INFO, data, "the device info")[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class RegionInfo:
-    """A region: `areas` are the (offset, size) runs that may be mapped from `fd`, at `offset` + the run's offset."""
+    """A region of `size` bytes.
+
+    `areas` are the (offset, size) runs, in bytes, that may be mapped from `fd`, at `offset` + the run's offset.
+    """
 
     index: int
     size: int
@@ -199,7 +216,7 @@ class RegionInfo:
     fd: int | None = None
 
     def pack(self, argsz: int) -> bytes:
-        """The reply payload; without the capabilities if the asker has no room for them (`argsz` bytes)."""
+        """The payload of the reply; without capabilities if they do not fit the client's `argsz` bytes."""
         capabilities = self._pack_areas()
         full = _REGION_INFO.size + len(capabilities)
         fits = bool(capabilities) and argsz >= full
@@ -215,22 +232,24 @@ class RegionInfo:
 
     @classmethod
     def unpack(cls, data: bytes, fd: int | None = None) -> Self:
+        """The region info in a reply's payload. Raises ProtocolError for capabilities that make no sense."""
         _, flags, index, at, size, offset = _unpack(_REGION_INFO, data, "the region info")
         areas = _unpack_areas(data, at, size) if flags & RegionFlag.CAPS and at else ()
         return cls(index, size, RegionFlag(flags & 0xF), offset, areas, fd)
 
 
 def region_info_argsz(data: bytes) -> int:
-    """The reply size that a region info reply says it would need."""
+    """The size in bytes that a region info reply says it would need. Raises ProtocolError."""
     return _unpack(_REGION_INFO, data, "the region info")[0]
 
 
 def pack_region_info_request(index: int, argsz: int) -> bytes:
+    """The payload of a region info request; `argsz`: bytes that the reply may have."""
     return _REGION_INFO.pack(argsz, 0, index, 0, 0, 0)
 
 
 def unpack_region_info_request(data: bytes) -> tuple[int, int]:
-    """(index, argsz). Only the first three words need to be there."""
+    """(index, argsz) of a region info request. Raises RequestError if it is shorter than three 32-bit words."""
     if len(data) < 12:
         raise RequestError(errno.EINVAL, f"a region info request has {len(data)} bytes, expected {_REGION_INFO.size}")
     argsz, _, index = struct.unpack_from("=III", data)
@@ -262,22 +281,29 @@ def _unpack_areas(data: bytes, at: int, size: int) -> tuple[tuple[int, int], ...
 
 @dataclass(frozen=True, slots=True)
 class IrqInfo:
+    """An interrupt kind (`Irq`) and how many vectors it has."""
+
     index: int
     flags: IrqFlag
     count: int
 
     def pack(self) -> bytes:
+        """The payload of the request and of its reply."""
         return _IRQ_INFO.pack(_IRQ_INFO.size, self.flags, self.index, self.count)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
+        """The interrupt info in a payload. Raises ProtocolError if it is too short."""
         _, flags, index, count = _unpack(_IRQ_INFO, data, "the interrupt info")
         return cls(index, IrqFlag(flags & 0xF), count)
 
 
 @dataclass(frozen=True, slots=True)
 class IrqSet:
-    """`data` holds one byte per interrupt with DATA_BOOL; with DATA_EVENTFD the descriptors travel beside it."""
+    """A set-up of `count` vectors from `start` on of an interrupt kind.
+
+    `data` holds one byte per interrupt with DATA_BOOL; with DATA_EVENTFD the descriptors travel beside it.
+    """
 
     flags: IrqAction
     index: int
@@ -286,33 +312,38 @@ class IrqSet:
     data: bytes = b""
 
     def pack(self) -> bytes:
+        """The payload of the request."""
         size = _IRQ_SET.size + len(self.data)
         return _IRQ_SET.pack(size, self.flags, self.index, self.start, self.count) + self.data
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
+        """The set-up in a payload. Raises ProtocolError if it is too short."""
         _, flags, index, start, count = _unpack(_IRQ_SET, payload, "the interrupt set-up")
         return cls(IrqAction(flags & 0x3F), index, start, count, payload[_IRQ_SET.size :])
 
 
 def msix_eventfds(start: int, count: int, data: bytes = b"") -> IrqSet:
-    """`count` MSI-X vectors from `start` on count up eventfds: those in `data` (the kernel's ABI) or those beside."""
+    """The set-up by which `count` MSI-X vectors from `start` on count up eventfds.
+
+    The eventfds are in `data` (the kernel's ABI), or travel beside the message.
+    """
     return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, Irq.MSIX, start, count, data)
 
 
 def removal_eventfd(data: bytes) -> IrqSet:
-    """The eventfd in `data` is counted up when the kernel wants the device back (the kernel's ABI only)."""
+    """The set-up by which the kernel counts up the eventfd in `data` when it wants the device back."""
     return IrqSet(IrqAction.DATA_EVENTFD | IrqAction.TRIGGER, REMOVAL_IRQ, 0, 1, data)
 
 
 def msix_off() -> IrqSet:
-    """No MSI-X vector is delivered any more."""
+    """The set-up that ends the delivery of all MSI-X vectors."""
     return IrqSet(IrqAction.DATA_NONE | IrqAction.TRIGGER, Irq.MSIX, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class DmaMapping:
-    """`size` bytes at device address `address` are those at `offset` of the file that travels beside the message."""
+    """A mapping: the file beside the message, from `offset` on, at device address `address`, `size` bytes long."""
 
     address: int
     size: int
@@ -320,23 +351,27 @@ class DmaMapping:
     flags: int = DMA_READABLE | DMA_WRITEABLE
 
     def pack_map(self) -> bytes:
+        """The payload of a request to map."""
         return _DMA_MAP.pack(_DMA_MAP.size, self.flags, self.offset, self.address, self.size)
 
     def pack_unmap(self) -> bytes:
+        """The payload of a request to unmap, and of its reply."""
         return _DMA_UNMAP.pack(_DMA_UNMAP.size, self.flags, self.address, self.size)
 
     @property
     def unmaps_all(self) -> bool:
-        """In an unmap request: every mapping is meant, whatever the address."""
+        """Whether a request to unmap means every mapping, and not that of its address."""
         return bool(self.flags & DMA_UNMAP_ALL)
 
     @classmethod
     def unpack_map(cls, data: bytes) -> Self:
+        """The mapping in a request to map. Raises ProtocolError if it is too short."""
         _, flags, offset, address, size = _unpack(_DMA_MAP, data, "the DMA map request")
         return cls(address, size, offset, flags)
 
     @classmethod
     def unpack_unmap(cls, data: bytes) -> Self:
+        """The mapping in a request to unmap. Raises ProtocolError if it is too short."""
         _, flags, address, size = _unpack(_DMA_UNMAP, data, "the DMA unmap request")
         return cls(address, size, 0, flags)
 
@@ -351,21 +386,24 @@ class Access:
     data: bytes = b""
 
     def pack(self) -> bytes:
+        """The payload of the request, or of its reply."""
         return _ACCESS.pack(self.offset, self.region, self.count) + self.data
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
+        """The access in a payload. Raises ProtocolError if it is too short."""
         offset, region, count = _unpack(_ACCESS, payload, "a region access")
         return cls(region, offset, count, payload[_ACCESS.size :])
 
 
 def pack_writes(writes: Sequence[Access]) -> bytes:
-    """REGION_WRITE_MULTI; each write has 8 bytes at most."""
+    """The payload of REGION_WRITE_MULTI; each write has 8 bytes at most."""
     many = (_WRITE_ONE.pack(w.offset, w.region, w.count, w.data) for w in writes)
     return _COUNT.pack(len(writes)) + b"".join(many)
 
 
 def unpack_writes(payload: bytes) -> list[Access]:
+    """The writes of a REGION_WRITE_MULTI. Raises ProtocolError if they are cut off or longer than 8 bytes."""
     (count,) = _unpack(_COUNT, payload, "a multiple write")
     if _COUNT.size + count * _WRITE_ONE.size > len(payload):
         raise ProtocolError(f"a multiple write announces {count} writes, but has only {len(payload)} bytes")
@@ -379,8 +417,10 @@ def unpack_writes(payload: bytes) -> list[Access]:
 
 
 def pack_count(count: int) -> bytes:
+    """The payload of a reply to REGION_WRITE_MULTI: how many writes were carried out."""
     return _COUNT.pack(count)
 
 
 def unpack_count(payload: bytes) -> int:
+    """The number of writes that were carried out. Raises ProtocolError if the payload is too short."""
     return _unpack(_COUNT, payload, "a count")[0]

@@ -1,4 +1,4 @@
-"""The answering side: one client's session with one device."""
+"""The server side of vfio-user: one client's session with one device."""
 
 import errno
 import sys
@@ -17,7 +17,6 @@ from ixyfwd.vfiouser.protocol import (
     REGIONS,
     TYPE_REPLY,
     Access,
-    Command,
     DeviceInfo,
     DmaMapping,
     Header,
@@ -27,43 +26,51 @@ from ixyfwd.vfiouser.protocol import (
     ProtocolError,
     RegionInfo,
     RequestError,
+    VfioUserCommand,
     pack_count,
     unpack_region_info_request,
     unpack_writes,
 )
 from ixyfwd.vfiouser.version import MAJOR, Version, our_version
 
-MESSAGES_AT_A_TIME = 256  # then others get their turn
+MESSAGES_AT_A_TIME = 256  # then other sockets get their turn
 
 
-class Device(Protocol):
-    """What a session serves. Every method may raise RequestError, which becomes the error reply."""
+class ServedDevice(Protocol):
+    """The device that a session serves. Every method may raise RequestError, which becomes the error reply."""
 
-    def region_info(self, index: int) -> RegionInfo: ...
+    def region_info(self, index: int) -> RegionInfo:
+        """The region `index` (`Region`)."""
 
-    def irq_info(self, index: int) -> IrqInfo: ...
+    def irq_info(self, index: int) -> IrqInfo:
+        """The interrupt kind `index` (`Irq`)."""
 
-    def region_read(self, region: int, offset: int, count: int) -> bytes: ...
+    def region_read(self, region: int, offset: int, count: int) -> bytes:
+        """Read `count` bytes at `offset` of a region."""
 
-    def region_write(self, region: int, offset: int, data: bytes) -> None: ...
+    def region_write(self, region: int, offset: int, data: bytes) -> None:
+        """Write `data` at `offset` of a region."""
 
     def dma_map(self, mapping: DmaMapping, fd: int | None) -> None:
-        """`fd` stays the session's; a device that keeps it duplicates it."""
+        """Map memory for DMA. `fd` stays the session's; a device that keeps it duplicates it."""
 
-    def dma_unmap(self, address: int, size: int) -> None: ...
+    def dma_unmap(self, address: int, size: int) -> None:
+        """Take the mapping of `size` bytes at the device address `address` back."""
 
-    def dma_unmap_all(self) -> None: ...
+    def dma_unmap_all(self) -> None:
+        """Take all mappings back."""
 
     def set_irqs(self, request: IrqSet, fds: tuple[int, ...]) -> None:
-        """`fds` stay the session's; a device that keeps one duplicates it."""
+        """Set interrupts up. `fds` stay the session's; a device that keeps one duplicates it."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Reset the device (function-level reset)."""
 
 
 class Session:
-    """Answers a client's messages. With `device` None the only answer is that the device is busy."""
+    """A session that answers a client's messages; `device` None: its only answer is that the device is busy."""
 
-    def __init__(self, channel: Channel, device: Device | None, name: str) -> None:
+    def __init__(self, channel: Channel, device: ServedDevice | None, name: str) -> None:
         self.channel = channel
         self._device = device
         self._name = name
@@ -71,7 +78,7 @@ class Session:
         self._reply_fds: tuple[int, ...] = ()
 
     def serve(self) -> bool:
-        """Answer what has arrived. False: the connection is over (the owner closes it). Never raises."""
+        """Answer the messages that have arrived. False: the connection is over (the owner closes it). Never raises."""
         try:
             self.channel.flush()
             for _ in range(MESSAGES_AT_A_TIME):
@@ -93,7 +100,7 @@ class Session:
     def _answer(self, message: Message) -> bool:
         header = message.header
         if header.is_reply:
-            raise ProtocolError("a reply came that nobody asked for")
+            raise ProtocolError("a reply came to no request")
         if not self._negotiated:
             return self._negotiate(message)
         self._reply_fds = ()
@@ -114,7 +121,7 @@ class Session:
         except (RequestError, ProtocolError):
             raise
         except Exception as error:  # a mistake in the model must cost an answer, not the process
-            name = Command(message.header.command).name
+            name = VfioUserCommand(message.header.command).name
             sys.stderr.write(f"ixyfwd model: {self._name}: {name} failed: {type(error).__name__}: {error}\n")
             raise RequestError(errno.EIO, f"{name} failed") from error
 
@@ -126,7 +133,7 @@ class Session:
         self.channel.send(answer, payload, self._reply_fds if error is None else ())
 
     def _negotiate(self, message: Message) -> bool:
-        if message.header.command != Command.VERSION:
+        if message.header.command != VfioUserCommand.VERSION:
             raise ProtocolError(f"the first message is command {message.header.command}, expected VERSION")
         asked = Version.unpack(message.payload)
         if self._device is None:
@@ -142,10 +149,10 @@ class Session:
 
     # Requests, one method each: take the message, give the reply's payload
 
-    def _device_info(self, message: Message, device: Device) -> bytes:
+    def _device_info(self, message: Message, device: ServedDevice) -> bytes:
         return DeviceInfo(DEVICE_FLAG_RESET | DEVICE_FLAG_PCI, REGIONS, IRQS).pack()
 
-    def _region_info(self, message: Message, device: Device) -> bytes:
+    def _region_info(self, message: Message, device: ServedDevice) -> bytes:
         index, argsz = unpack_region_info_request(message.payload)
         if index >= REGIONS:
             raise RequestError(errno.EINVAL, f"there is no region {index}")
@@ -155,23 +162,23 @@ class Session:
             self._reply_fds = (info.fd,)
         return payload
 
-    def _irq_info(self, message: Message, device: Device) -> bytes:
+    def _irq_info(self, message: Message, device: ServedDevice) -> bytes:
         index = IrqInfo.unpack(message.payload).index
         if index >= IRQS:
             raise RequestError(errno.EINVAL, f"there is no interrupt kind {index}")
         return device.irq_info(index).pack()
 
-    def _set_irqs(self, message: Message, device: Device) -> bytes:
+    def _set_irqs(self, message: Message, device: ServedDevice) -> bytes:
         device.set_irqs(IrqSet.unpack(message.payload), message.fds)
         return b""
 
-    def _region_read(self, message: Message, device: Device) -> bytes:
+    def _region_read(self, message: Message, device: ServedDevice) -> bytes:
         access = Access.unpack(message.payload)
         _check_count(access.count)
         data = device.region_read(access.region, access.offset, access.count)
         return Access(access.region, access.offset, len(data), data).pack()
 
-    def _region_write(self, message: Message, device: Device) -> bytes:
+    def _region_write(self, message: Message, device: ServedDevice) -> bytes:
         access = Access.unpack(message.payload)
         _check_count(access.count)
         if len(access.data) < access.count:
@@ -179,7 +186,7 @@ class Session:
         device.region_write(access.region, access.offset, access.data[: access.count])
         return Access(access.region, access.offset, access.count).pack()
 
-    def _region_write_multiple(self, message: Message, device: Device) -> bytes:
+    def _region_write_multiple(self, message: Message, device: ServedDevice) -> bytes:
         writes = unpack_writes(message.payload)
         for done, write in enumerate(writes):
             try:
@@ -190,13 +197,13 @@ class Session:
                 return pack_count(done)
         return pack_count(len(writes))
 
-    def _dma_map(self, message: Message, device: Device) -> bytes:
+    def _dma_map(self, message: Message, device: ServedDevice) -> bytes:
         if len(message.fds) > 1:
-            raise RequestError(errno.EINVAL, f"a DMA mapping came with {len(message.fds)} files, expected one or none")
+            raise RequestError(errno.EINVAL, f"a DMA mapping came with {len(message.fds)} files, expected at most one")
         device.dma_map(DmaMapping.unpack_map(message.payload), message.fds[0] if message.fds else None)
         return b""
 
-    def _dma_unmap(self, message: Message, device: Device) -> bytes:
+    def _dma_unmap(self, message: Message, device: ServedDevice) -> bytes:
         mapping = DmaMapping.unpack_unmap(message.payload)
         if mapping.unmaps_all:
             device.dma_unmap_all()
@@ -204,23 +211,23 @@ class Session:
             device.dma_unmap(mapping.address, mapping.size)
         return mapping.pack_unmap()
 
-    def _reset(self, message: Message, device: Device) -> bytes:
+    def _reset(self, message: Message, device: ServedDevice) -> bytes:
         device.reset()
         return b""
 
 
 # Outside of the class, so that a session is no cycle: the model runs without the garbage collector.
-_HANDLERS: Mapping[int, Callable[[Session, Message, Device], bytes]] = {
-    Command.DMA_MAP: Session._dma_map,
-    Command.DMA_UNMAP: Session._dma_unmap,
-    Command.DEVICE_GET_INFO: Session._device_info,
-    Command.DEVICE_GET_REGION_INFO: Session._region_info,
-    Command.DEVICE_GET_IRQ_INFO: Session._irq_info,
-    Command.DEVICE_SET_IRQS: Session._set_irqs,
-    Command.REGION_READ: Session._region_read,
-    Command.REGION_WRITE: Session._region_write,
-    Command.REGION_WRITE_MULTI: Session._region_write_multiple,
-    Command.DEVICE_RESET: Session._reset,
+_HANDLERS: Mapping[int, Callable[[Session, Message, ServedDevice], bytes]] = {
+    VfioUserCommand.DMA_MAP: Session._dma_map,
+    VfioUserCommand.DMA_UNMAP: Session._dma_unmap,
+    VfioUserCommand.DEVICE_GET_INFO: Session._device_info,
+    VfioUserCommand.DEVICE_GET_REGION_INFO: Session._region_info,
+    VfioUserCommand.DEVICE_GET_IRQ_INFO: Session._irq_info,
+    VfioUserCommand.DEVICE_SET_IRQS: Session._set_irqs,
+    VfioUserCommand.REGION_READ: Session._region_read,
+    VfioUserCommand.REGION_WRITE: Session._region_write,
+    VfioUserCommand.REGION_WRITE_MULTI: Session._region_write_multiple,
+    VfioUserCommand.DEVICE_RESET: Session._reset,
 }
 
 

@@ -11,13 +11,16 @@ MAJOR = 0
 MINOR = 0
 PAGE_SIZES = 4096  # smallest unit of a DMA mapping
 MAX_DMA_MAPS = 65535
-MAX_MSG_FDS = 16  # more are taken, but QEMU refuses a server that says so
+MAX_MSG_FDS = 16  # the server accepts more, but QEMU refuses one that says so
 _NUMBERS = struct.Struct("=HH")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A proposal or an answer. Defaults are those that the protocol prescribes for what is not mentioned."""
+    """A version message, proposal or answer. Defaults are those of the protocol for capabilities that are absent.
+
+    `max_data_xfer_size`: bytes of one access. `pgsizes`: smallest unit of a DMA mapping, in bytes.
+    """
 
     major: int = MAJOR
     minor: int = MINOR
@@ -28,6 +31,7 @@ class Version:
     write_multiple: bool = False
 
     def pack(self) -> bytes:
+        """The message's payload."""
         capabilities = {
             "max_msg_fds": self.max_msg_fds,
             "max_data_xfer_size": self.max_data_xfer_size,
@@ -40,7 +44,7 @@ class Version:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
-        """Raises ProtocolError for text that is not the JSON object the protocol describes."""
+        """The version in a payload. Raises ProtocolError unless its text is the JSON object of the protocol."""
         if len(payload) < _NUMBERS.size:
             raise ProtocolError(f"the version message has {len(payload)} bytes, expected at least {_NUMBERS.size}")
         major, minor = _NUMBERS.unpack_from(payload)
@@ -57,7 +61,7 @@ class Version:
 
 
 def our_version(*, write_multiple: bool = True) -> Version:
-    """What this implementation proposes, and what it answers."""
+    """The version that this implementation proposes and answers."""
     return Version(MAJOR, MINOR, MAX_MSG_FDS, MAX_TRANSFER_BYTES, MAX_DMA_MAPS, PAGE_SIZES, write_multiple)
 
 

@@ -1,1 +1,1 @@
-"""C functions bound to the struct that they work on, as calls that cost Python next to nothing."""
+"""C functions bound to the struct that they work on, as calls that cost Python a few instructions."""

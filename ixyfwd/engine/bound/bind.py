@@ -1,8 +1,9 @@
 """`bind`: a function of any cffi module, and a struct for it, as a callable for the poll loop.
 
 A call through cffi lets go of the interpreter lock and takes it again, converts its argument and saves errno, which
-together take longer than a burst of one frame. What is bound here does none of that, so it is for functions that return
-after a burst, in a process with one Python thread; anything longer, or beside another thread, goes through cffi.
+together take longer than a burst of one frame. A callable made here does none of that, so it is for functions that
+return after a burst, in a process with one Python thread; longer functions, and those beside another thread, go
+through cffi.
 """
 
 from collections.abc import Callable
@@ -14,22 +15,29 @@ CData = Any  # a C object of cffi's
 
 
 class Ffi(Protocol):
-    """The part of a cffi module's `ffi` that who binds its functions needs."""
+    """The part of a cffi module's `ffi` that binding its functions takes; see cffi's reference, "ffi/lib objects"."""
 
     CData: type[Any]
 
-    def new(self, ctype: str, init: object = ...) -> Any: ...
-    def cast(self, ctype: str, value: object) -> Any: ...
-    def typeof(self, cdata: Any) -> Any: ...
-    def addressof(self, lib: Any, name: str) -> Any: ...
+    def new(self, ctype: str, init: object = ...) -> Any:
+        """Allocate a C object."""
+
+    def cast(self, ctype: str, value: object) -> Any:
+        """Convert a value to a C type."""
+
+    def typeof(self, cdata: Any) -> Any:
+        """The C type of an object."""
+
+    def addressof(self, lib: Any, name: str) -> Any:
+        """A pointer to a function of a module."""
 
 
 def bind(ffi: Ffi, function: CData, work: CData, keeps: object = None) -> Callable[[], int]:
-    """`function(work)` as a callable without arguments that returns the function's result.
+    """Bind a C function to its argument: a callable without arguments that returns the function's result.
 
-    `function`: a pointer to a C function, as `ffi.addressof(lib, NAME)` gives it, that takes one pointer to a struct
-    and returns uint32_t. `work`: a pointer to such a struct. `keeps`: what the struct's own pointers lead to. The
-    callable keeps all three alive. The interpreter lock is held during a call.
+    `function`: a pointer to a function `uint32_t (struct X *)`, as `ffi.addressof(lib, NAME)` gives it. `work`: a
+    `struct X *`. `keeps`: the objects that the struct's own pointers lead to. The callable keeps all three alive. The
+    interpreter lock is held during a call.
 
     Raises TypeError if `function` is no such pointer or `work` is of another type, ValueError if one of them is NULL.
     """
@@ -43,7 +51,7 @@ def bind(ffi: Ffi, function: CData, work: CData, keeps: object = None) -> Callab
 
 
 def _argument_type(ffi: Ffi, function: CData) -> Any:
-    """The type of the one argument of `function`. Raises TypeError unless it is as `bind` wants it."""
+    """The type of the one argument of `function`. Raises TypeError unless the function is as `bind` expects it."""
     if isinstance(function, ffi.CData):
         type_ = ffi.typeof(function)
         if (

@@ -52,7 +52,7 @@ class Registers:
         if word == ALL_ONES and self._function.read32(locate(STATUS).offset) == ALL_ONES:
             raise DeviceGoneError(
                 f"{self.label}: {location.name} ({location.offset:#07x}) and STATUS read all ones: the device has "
-                "left the bus (removed, powered off or reset by someone else); bring it back and start again"
+                "left the bus (removed, powered off or reset by another process); bring it back and start again"
             )
         return word
 

@@ -1,1 +1,1 @@
-"""Drop: frees frames instead of sending them, all of them, every n-th, or by length."""
+"""Drop: frees frames instead of sending them: all of them, every n-th, or by length."""

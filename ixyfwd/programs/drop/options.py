@@ -1,4 +1,4 @@
-"""The drop program in a configuration: which frames."""
+"""The drop program in a configuration: which frames it drops."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -12,8 +12,12 @@ MIN_BYTES, MAX_BYTES = 64, 9728
 
 @dataclass(frozen=True)
 class Options(ProgramOptions):
-    """`shorter_than`, `longer_than`: in bytes with CRC; None: length is no reason. `every`: of the other frames of each
-    port and worker each so-manieth, 0: none of them; None: 1 if length is no reason, else 0."""
+    """The frames to drop, by length or by count.
+
+    `shorter_than`, `longer_than`: in bytes with CRC; None: that length is no cause. `every`: of
+    the other frames of each port and worker, every n-th is dropped; 0: none of them; None: all of them if length is no
+    cause, else none.
+    """
 
     name: ClassVar = "drop"
     summary: ClassVar = "drops frames: all, every n-th, or by length"
@@ -21,7 +25,7 @@ class Options(ProgramOptions):
     drop_causes: ClassVar = (
         Counted("shorter", "shorter than `shorter_than`"),
         Counted("longer", "longer than `longer_than`"),
-        Counted("every", "an `every`-th frame of those that length spared"),
+        Counted("every", "an `every`-th frame of those whose length was no cause"),
     )
     counters: ClassVar = (Counted("bytes", "bytes of the dropped frames, with CRC"),)
 
@@ -31,7 +35,7 @@ class Options(ProgramOptions):
 
     @classmethod
     def read(cls, table: Table) -> Self:
-        """Keys `every`, `shorter_than`, `longer_than`."""
+        """The options of a table with the keys `every`, `shorter_than` and `longer_than`."""
         return cls(
             every=table.integer("every", None, 0, MAX_EVERY),
             shorter_than=table.integer("shorter_than", None, MIN_BYTES, MAX_BYTES),

@@ -3,17 +3,17 @@
 import numpy as np
 
 from ixyfwd.engine.vector_verdicts import frame_starts
-from ixyfwd.engine.vector_views import BatchViews, Closable, Words
+from ixyfwd.engine.vector_views import BatchViews, Closable, Dwords
 from ixyfwd.memory.layout import CRC_BYTES
 from ixyfwd.programs.drop.worker import EVERY, LONGER, SHORTER
 from ixyfwd.telemetry.counters import ProgramWord
 
 
 class Drop(Closable):
-    """`run` gives the frames of a batch their verdicts."""
+    """The drop program on one batch: `run` gives its frames their verdicts."""
 
     def __init__(self, batch: BatchViews, block: memoryview, shorter_than: int, longer_than: int, every: int) -> None:
-        """`block`: the program's words, as 'Q'."""
+        """Bind to a batch. `block`: uint64[32], the program's block of the counters page. Lengths are in bytes."""
         self._batch = batch
         self._block = block
         self._shorter_than = shorter_than
@@ -22,7 +22,7 @@ class Drop(Closable):
         self._spared = 0
 
     def run(self) -> int:
-        """Returns the entries looked at."""
+        """Write the verdicts; returns the number of entries in the batch."""
         n = self._batch.words[0]
         if n == 0:
             return 0
@@ -32,7 +32,7 @@ class Drop(Closable):
         cells[4, starts] = self._verdicts(cells[4, starts], lengths)
         return n
 
-    def _verdicts(self, verdicts: Words, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Words:
+    def _verdicts(self, verdicts: Dwords, lengths: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Dwords:
         shorter = lengths < self._shorter_than
         longer = (lengths > self._longer_than) & ~shorter
         spared = ~(shorter | longer)

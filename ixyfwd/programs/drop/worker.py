@@ -13,7 +13,7 @@ SHORTER, LONGER, EVERY = (drop_for(cause) for cause in range(3))  # as `options.
 
 
 def bind(options: Mapping[str, Any], place: Place) -> Treat:
-    """In C, in numpy or in plain Python, as the engine works."""
+    """The callable that drops frames at `place`: in C, in numpy or in plain Python, as the engine works."""
     shorter_than, longer_than = options["shorter_than"] or 0, options["longer_than"] or LENGTH_MAX
     every = options["every"]
     if every is None:

@@ -13,7 +13,7 @@ from ixyfwd.programs.work import ArrayEngine, Place
 
 
 def bind_touch(engine: ArrayEngine, place: Place) -> Callable[[], int]:
-    """Increments the byte in every frame of the place's batch that has it."""
+    """The callable that increments the byte in every frame of the place's batch that has it."""
     offsets = np.array(place.memory.layout.buffer_offsets(), np.int64) + TOUCHED_BYTE
     touch = SegmentedTouchBurst if place.memory.segmented else TouchBurst
     burst: Callable[[], int] = engine.keep(
@@ -23,7 +23,7 @@ def bind_touch(engine: ArrayEngine, place: Place) -> Callable[[], int]:
 
 
 class TouchStage:
-    """The first `n` entries of a batch."""
+    """Views of the first `n` entries of a batch, made once for each `n`; `at` is the offset of the touched byte."""
 
     def __init__(self, batch: BatchViews, n: int, at: int) -> None:
         self.ids = batch.cells[0, :n]
@@ -37,10 +37,13 @@ class TouchStage:
 
 
 class TouchBurst(Closable):
-    """A batch whose frames are touched; `run` does it."""
+    """The touch program on one batch, a frame per buffer: `run` touches the frames."""
 
     def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
-        """`offsets`: of byte `at` of each buffer id's frame in the arena."""
+        """Bind to a batch.
+
+        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id, where byte `at` of the frame is.
+        """
         self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
         self._offsets = offsets
         self._batch = batch
@@ -49,7 +52,7 @@ class TouchBurst(Closable):
         self._stages: dict[int, TouchStage] = {}
 
     def run(self) -> int:
-        """Increment the byte of every frame that is long enough to have it; returns the frames looked at."""
+        """Increment the byte of every frame that is long enough; returns the number of frames in the batch."""
         n = self._words[0]
         if n == 0:
             return 0
@@ -73,17 +76,20 @@ class TouchBurst(Closable):
 
 
 class SegmentedTouchBurst(Closable):
-    """A batch whose frames are touched, in their first segments; `run` does it."""
+    """The touch program on one batch of segments: `run` touches each frame in its first segment."""
 
     def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
-        """`offsets`: of byte `at` of each buffer id's frame in the arena."""
+        """Bind to a batch.
+
+        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id, where byte `at` of the frame is.
+        """
         self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
         self._offsets = offsets
         self._batch = batch
         self._at = at
 
     def run(self) -> int:
-        """Increment the byte of every frame that is long enough to have it; returns the segments looked at."""
+        """Increment the byte of every frame that is long enough; returns the number of segments in the batch."""
         n = self._batch.words[0]
         if n == 0:
             return 0

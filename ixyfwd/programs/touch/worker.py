@@ -9,7 +9,7 @@ TOUCHED_BYTE: Final = 48  # frame.h
 
 
 def bind(options: Mapping[str, Any], place: Place) -> Treat:
-    """In C, in numpy or in plain Python, as the engine works."""
+    """The callable that touches frames at `place`: in C, in numpy or in plain Python, as the engine works."""
     if isinstance(place.engine, FrameOpEngine):
         return place.engine.bind_frame_op("touch", place.batch)
     if isinstance(place.engine, ArrayEngine):

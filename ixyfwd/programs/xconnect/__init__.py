@@ -1,1 +1,1 @@
-"""Cross-connect: what comes in at one port of a link goes out at the other, untouched."""
+"""Cross-connect: frames that come in at one port of a link go out at the other, unchanged."""

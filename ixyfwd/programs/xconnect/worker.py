@@ -7,4 +7,4 @@ from ixyfwd.programs.work import Place
 
 
 def bind(options: Mapping[str, Any], place: Place) -> None:
-    """Nothing to do."""
+    """Return None: the cross-connect leaves the frames of a batch as they are."""

@@ -13,7 +13,7 @@ from ixyfwd.nic.ixgbe.rings.start import start_rx
 from ixyfwd.nic.ixgbe.rings.vector_ring import RingViews
 from ixyfwd.nic.ixgbe.rings.vector_rx import RxBurst
 from ixyfwd.nic.ixgbe.rings.vector_segments import SegmentedRxBurst, SegmentedTxBurst, SegmentedTxRing
-from ixyfwd.nic.ixgbe.rings.vector_source import Source
+from ixyfwd.nic.ixgbe.rings.vector_source import VectorSource
 from ixyfwd.nic.ixgbe.rings.vector_tx import TxBurst, TxRing
 
 
@@ -45,7 +45,7 @@ class VectorRings:
     def bind_source(self, batch: Batch, frames: Frames) -> Callable[[], int]:
         """See `engine.rings.SourceRings`."""
         engine = self._engine
-        source = Source(self._memory, self._tx_ring, engine.pool_of(self._port), BatchViews(batch), frames)
+        source = VectorSource(self._memory, self._tx_ring, engine.pool_of(self._port), BatchViews(batch), frames)
         return engine.keep(source).run
 
     def _bind_rx(self, batch: Batch) -> Callable[[], int]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ixyfwd.engine.vector_views import ADDRESS, Addresses, Closable, Words
+from ixyfwd.engine.vector_views import ADDRESS, Addresses, Closable, Dwords
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 
@@ -16,15 +16,15 @@ class RingViews(Closable):
     def __init__(self, arena: memoryview, ring: RingLayout) -> None:
         """`arena` is the whole arena as bytes."""
         raw = arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
-        words: Words = np.frombuffer(raw, np.uint32).reshape(-1, 4)
+        words: Dwords = np.frombuffer(raw, np.uint32).reshape(-1, 4)
         self.entries = ring.entries
         self.dwords = raw.cast("I")  # dword k of slot i is [4 * i + k]
-        self.hash_and_status: Words = words[:, 1:3].T  # one row each
-        self.d2: Words = words[:, 2]
-        self.d3: Words = words[:, 3]
+        self.hash_and_status: Dwords = words[:, 1:3].T  # one row each
+        self.d2: Dwords = words[:, 2]
+        self.d3: Dwords = words[:, 3]
         self.lengths: NDArray[np.uint16] = np.frombuffer(raw, np.uint16).reshape(-1, 8)[:, 6]
         self.descriptors: Addresses = np.frombuffer(raw, ADDRESS)
-        self.ids: Words = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
+        self.ids: Dwords = np.frombuffer(arena[ring.ids : ring.ids + 4 * ring.entries], np.uint32)
         self.state = arena[ring.state : ring.state + 16].cast("I")
         self._raw = raw
         self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")

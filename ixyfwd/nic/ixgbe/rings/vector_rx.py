@@ -10,8 +10,8 @@ from ixyfwd.engine.vector_views import (
     MAX_STAGES,
     BatchViews,
     Closable,
+    Dwords,
     PoolViews,
-    Words,
     constant,
     count_leading,
     split,
@@ -59,7 +59,7 @@ class RxSpace:
     """Room for `n` descriptors on their way out of the ring."""
 
     def __init__(self, n: int) -> None:
-        self.found: Words = np.zeros((n, 4), np.uint32)
+        self.found: Dwords = np.zeros((n, 4), np.uint32)
         self.checked = constant(EOP | RXE, n)
 
 

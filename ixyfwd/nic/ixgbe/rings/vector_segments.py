@@ -8,9 +8,9 @@ from ixyfwd.engine.vector_views import (
     Addresses,
     BatchViews,
     Closable,
+    Dwords,
     Index,
     PoolViews,
-    Words,
     count_leading,
     split,
 )
@@ -25,7 +25,7 @@ from ixyfwd.nic.ixgbe.rings.vector_rx import RX_BYTES, RX_ERRORS, RX_NO_BUFFER, 
 from ixyfwd.nic.ixgbe.rings.vector_tx import TX_BYTES, TX_FULL, TX_PACKETS
 
 
-def frame_ends(status: Words) -> Index:
+def frame_ends(status: Dwords) -> Index:
     """The entries that end a frame."""
     return np.flatnonzero(status & np.uint32(EOP))
 

@@ -17,7 +17,7 @@ _HEAD_WORDS: Final = HEAD_BYTES // 4
 _SEQUENCE_WORD: Final = AT_SEQUENCE // 4
 
 
-class Source(Closable):
+class VectorSource(Closable):
     """Fills a batch with frames that are due; `run` is the burst."""
 
     def __init__(

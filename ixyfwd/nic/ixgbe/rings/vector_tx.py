@@ -13,8 +13,8 @@ from ixyfwd.engine.vector_views import (
     Addresses,
     BatchViews,
     Closable,
+    Dwords,
     PoolViews,
-    Words,
     constant,
     count_leading,
     split,
@@ -52,7 +52,7 @@ class TxStage:
         self.second_half = self.made.view(np.uint64).reshape(-1, 2)[:, 1]
 
         # The second halves for lengths and a first slot modulo RS_INTERVAL as they were seen last.
-        self.orders: Words = np.zeros((n, 2), np.uint32)
+        self.orders: Dwords = np.zeros((n, 2), np.uint32)
         self.order_words = self.orders.view(np.uint64)[:, 0]
         self.last_lengths = b""
         self.last_phase = 0

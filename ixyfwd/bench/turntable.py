@@ -161,7 +161,7 @@ class Turntable:
 
 
 @contextmanager
-def turning(
+def open_turntable(
     engine: str,
     batch: int,
     *,
