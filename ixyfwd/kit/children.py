@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.process import stop_signals_held
+from ixyfwd.kit.syscalls import memfd_create, pidfd_open
 
 STEP_S: Final = 0.002  # between two looks at what nothing announces
 _FAILED_END_S: Final = 1.0  # from a child's word that it failed to its end
@@ -40,7 +41,7 @@ class Child:
     ) -> None:
         """`what` is its name in messages, such as "worker 0". `arguments(order_fd, words_fd)` are the interpreter's:
         where the order (JSON) is and where `Words` go."""
-        order_fd = os.memfd_create("ixyfwd-order", 0)
+        order_fd = memfd_create("ixyfwd-order", 0)
         self._words_fd, child_words_fd = os.pipe2(os.O_CLOEXEC)
         try:
             os.write(order_fd, json.dumps(order).encode())
@@ -63,7 +64,13 @@ class Child:
         self._heard = b""
         self._said: dict[str, Any] = {}
         self.pid = self._process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = pidfd_open(self.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            os.close(self._words_fd)
+            raise
         self.name = f"{what} (pid {self.pid})"
 
     def wait_ready(self, timeout_s: float, ready: Callable[[], bool] | None = None) -> None:

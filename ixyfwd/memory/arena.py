@@ -7,7 +7,6 @@ They are zeroed. Memory goes with the last descriptor and mapping, whatever way 
 
 import contextlib
 import errno
-import fcntl
 import gc
 import mmap
 import os
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Final, Literal
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.syscalls import ALLOW_SEALING, CLOEXEC, HUGE_2MB, HUGETLB, memfd_create, seal_size
 from ixyfwd.memory.hugepages import shortage
 from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
@@ -129,7 +129,7 @@ def attach_arena(fd: int, size: int) -> Arena:
 
 
 def _hugepages(size: int) -> Arena:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | os.MFD_HUGETLB | os.MFD_HUGE_2MB
+    flags = CLOEXEC | ALLOW_SEALING | HUGETLB | HUGE_2MB
     return _anonymous(size, flags, "hugepages", "")
 
 
@@ -139,7 +139,7 @@ def _plain(size: int, notice: str) -> Arena:
         # Asking the kernel for more than there is would not fail: it would kill a process of its choice.
         if size > available:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        return _anonymous(size, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING, "plain", notice)
+        return _anonymous(size, CLOEXEC | ALLOW_SEALING, "plain", notice)
     except OSError as error:
         raise IxyfwdError(
             f"cannot get {size >> 20} MiB of memory for the arena, {available >> 20} MiB are available "
@@ -148,12 +148,11 @@ def _plain(size: int, notice: str) -> Arena:
 
 
 def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
-    fd = os.memfd_create(FILE_NAME, flags)
+    fd = memfd_create(FILE_NAME, flags)
     try:
         os.fchmod(fd, 0o600)
         _allocate(fd, size)
-        # Nobody who gets the descriptor can take pages away under the others.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        seal_size(fd)
         return Arena(fd, size, kind, notice=notice)
     except BaseException:
         os.close(fd)
