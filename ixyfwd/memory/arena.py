@@ -86,11 +86,12 @@ class Arena:
         return ", ".join(words) or "a view that the collector does not know of (gc.freeze hides them)"
 
 
-def create_arena(size: int, backing: str = "auto") -> Arena:
+def create_arena(size: int, backing: str = "auto", node: int | None = None) -> Arena:
     """A new arena of `size` bytes, a multiple of 2 MiB.
 
     `backing`: "auto" (hugepages, else ordinary pages and a notice), "hugepages", "plain", or "hugetlbfs:/MOUNT" (a
-    named file, see `hugetlbfs`). Raises IxyfwdError if the pages are not there, UsageError for another `backing`.
+    named file, see `hugetlbfs`). `node`: the NUMA node that its pages are wanted on, for messages. Raises IxyfwdError
+    if the pages are not there, UsageError for another `backing`.
     """
     if size <= 0 or size % ARENA_PAGE_BYTES:
         raise ValueError(f"an arena is a multiple of {ARENA_PAGE_BYTES} bytes, not {size}")
@@ -100,14 +101,14 @@ def create_arena(size: int, backing: str = "auto") -> Arena:
         try:
             return _hugepages(size)
         except OSError as error:
-            raise IxyfwdError(_why(error, size)) from None
+            raise IxyfwdError(_why(error, size, node=node)) from None
     if backing == "auto":
         try:
             return _hugepages(size)
         except OSError as error:
-            return _plain(size, notice=f"using ordinary memory pages, which is slower: {_why(error, size)}")
+            return _plain(size, notice=f"using ordinary memory pages, which is slower: {_why(error, size, node=node)}")
     if backing.startswith(_NAMED_PREFIX):
-        return _named(size, backing.removeprefix(_NAMED_PREFIX))
+        return _named(size, backing.removeprefix(_NAMED_PREFIX), node)
     raise UsageError(
         f"memory backing {backing!r} is none of: auto, hugepages, plain, hugetlbfs:/MOUNT (a mounted hugetlbfs)"
     )
@@ -159,7 +160,7 @@ def _anonymous(size: int, flags: int, kind: Kind, notice: str) -> Arena:
         raise
 
 
-def _named(size: int, mount: str) -> Arena:
+def _named(size: int, mount: str, node: int | None) -> Arena:
     fd, path = create_file(mount)
     try:
         _allocate(fd, size)
@@ -168,7 +169,7 @@ def _named(size: int, mount: str) -> Arena:
         os.unlink(path)
         os.close(fd)
         if isinstance(error, OSError):
-            raise IxyfwdError(f"{mount}: {_why(error, size)}") from None
+            raise IxyfwdError(f"{mount}: {_why(error, size, mount, node)}") from None
         raise
 
 
@@ -181,9 +182,9 @@ def _allocate(fd: int, size: int) -> None:
     os.posix_fallocate(fd, 0, size)
 
 
-def _why(error: OSError, size: int) -> str:
+def _why(error: OSError, size: int, mount: str | None = None, node: int | None = None) -> str:
     if error.errno in (errno.ENOMEM, errno.ENOSPC):
-        return shortage(size)
+        return shortage(size, mount, node)
     return f"no hugepages of 2 MiB can be had here ({error.strerror})"
 
 
