@@ -1,10 +1,13 @@
 # Sourced by run and test: makes .venv and installs ixyfwd into it when there is something to do.
 #
-# What was installed is remembered in .venv/ixyfwd.stamp (a checksum of what the installation depends on), so that a
-# second run costs a few milliseconds. IXYFWD_PYTHON names another interpreter, IXYFWD_VENV another place.
+# What was installed, from which checkout, is remembered in .venv/ixyfwd.stamp, so that a second run costs a few
+# milliseconds. IXYFWD_PYTHON names another interpreter, IXYFWD_VENV another place.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+unset CDPATH # with it `cd` may go elsewhere, and prints where
+root=$(cd -P -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd)
 venv=${IXYFWD_VENV:-$root/.venv}
+case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
+tree=$root # where the code is installed from, and tests run; a copy if the checkout cannot be written
 
 die() {
     echo "${0##*/}: $*" >&2
@@ -35,12 +38,65 @@ check_can_build() {
         die "the C headers of $python are missing ($include/Python.h); install them, for example: apt-get install python3-dev"
 }
 
+# A build writes into these.
+can_build_in_root() {
+    local place
+    for place in "$root" "$root/ixyfwd" "$root"/build "$root"/ixyfwd.egg-info; do
+        [ ! -e "$place" ] || [ -w "$place" ] || return 1
+    done
+}
+
+# A checkout that cannot be written is installed from a copy.
+copy_tree() {
+    rm -rf "$tree"
+    mkdir "$tree"
+    cp -R "$root"/{pyproject.toml,MANIFEST.in,LICENSE,config.toml,docs,ixyfwd,scripts,tests} "$root"/*.md "$tree" &&
+        chmod -R u+w "$tree" || die "$root cannot be copied to $tree"
+}
+
+# What an installation depends on. From a copy, that is all of the checkout.
+checksum() {
+    local -
+    shopt -s globstar nullglob
+    if [ "$tree" = "$root" ]; then
+        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
+            "$root"/ixyfwd/**/_c/[!_]* "$root"/ixyfwd/engine/*.h "$root"/ixyfwd/programs/*/frame.h
+    else
+        cat "$root"/pyproject.toml "$root"/{docs,ixyfwd,scripts,tests}/**/*.{py,pyi,c,h,toml,md} "$root"/scripts/*[a-z]
+    fi | cksum
+}
+
+# Refuse what is not ours to change.
+check_venv() {
+    local owner="" inside
+    mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
+        die "$venv cannot be written by this user; let its owner run this once, or set IXYFWD_VENV to a directory of yours"
+    inside=$(shopt -s nullglob dotglob && cd -- "$venv" && echo *)
+    [ -z "$inside" ] || [ -f "$venv/pyvenv.cfg" ] || [ -f "$venv/ixyfwd.lock" ] ||
+        die "$venv is a directory with other files in it; name a new one, or a virtual environment, in IXYFWD_VENV"
+    [ ! -r "$venv/ixyfwd.stamp" ] || owner=$(sed -n 2p "$venv/ixyfwd.stamp")
+    # One in a checkout came with it when that was copied.
+    case $venv in "$root"/*) return ;; esac
+    if [ -n "$owner" ] && [ "$owner" != "$root" ] && [ -e "$owner/scripts/_venv.sh" ]; then
+        die "$venv runs the code of the checkout $owner; set IXYFWD_VENV to another directory for $root"
+    fi
+}
+
 install_into_venv() {
-    local extras=$1 log=$venv/install.log
-    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || rm -rf "$venv"
-    [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv" || die "$venv: the virtual environment could not be made"
+    local extras=$1 python=$2 log=$venv/install.log
+    if [ -e "$venv/pyvenv.cfg" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        [ -e "$venv/ixyfwd.made" ] || [ "$venv" = "$root/.venv" ] ||
+            die "$venv has no Python that works and has pip; remove it, or name another directory in IXYFWD_VENV"
+        rm -rf "$venv"
+        mkdir -p "$venv"
+    fi
+    if [ ! -e "$venv/pyvenv.cfg" ]; then
+        "$python" -m venv "$venv" || die "$venv: the virtual environment could not be made"
+        : >"$venv/ixyfwd.made"
+    fi
+    [ "$tree" = "$root" ] || copy_tree
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --retries 2 --timeout 20 \
-        -e "$root[$extras]" >"$log" 2>&1; then
+        -e "$tree[$extras]" >"$log" 2>&1; then
         if grep -qiE 'network is unreachable|name resolution|connection (refused|timed out|broken)|max retries|no route to host|ProxyError' "$log"; then
             die "the Python packages could not be fetched: no package index answered (see $log)"
         fi
@@ -48,33 +104,42 @@ install_into_venv() {
     fi
 }
 
+# is_installed STAMP WANT WHERE: whether there is nothing to do. The test installation serves run and bench as well, the
+# bench installation run.
+is_installed() {
+    local stamp=$1 want=$2 where=$3
+    [ -r "$stamp" ] && [ -x "$venv/bin/python" ] && [ "$(sed 1d "$stamp")" = "$where" ] || return 1
+    case "$(sed -n 1p "$stamp")" in
+        "$want" | "pcap,test ${want#* }") ;;
+        "pcap,bench ${want#* }") [ "${want%% *}" = pcap ] ;;
+        *) return 1 ;;
+    esac
+}
+
 # ensure_venv EXTRAS: EXTRAS as in pip's brackets
 ensure_venv() {
-    local extras=$1 python stamp want
+    local extras=$1 python stamp want where
     stamp=$venv/ixyfwd.stamp
-    want="$extras $(
-        shopt -s globstar
-        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
-            "$root"/ixyfwd/**/_c/[!_]* "$root"/ixyfwd/engine/*.h "$root"/ixyfwd/programs/*/frame.h | cksum
-    )"
-    # The test installation serves run and bench as well, the bench installation run.
-    if [ -r "$stamp" ]; then
-        case "$(cat "$stamp")" in
-            "$want" | "pcap,test ${want#* }") return ;;
-            "pcap,bench ${want#* }") [ "$extras" != pcap ] || return 0 ;;
-        esac
-    fi
+    can_build_in_root || tree=$venv/checkout
+    want="$extras $(checksum)"
+    # Scripts and the path to the code hold both places.
+    where="$root
+$venv"
+    ! is_installed "$stamp" "$want" "$where" || return 0
     python=$(find_python) || exit 1
     check_can_build "$python"
-    mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
-        die "$venv cannot be written by this user; let its owner run this once, or set IXYFWD_VENV to a directory of yours"
+    check_venv
     if command -v flock >/dev/null 2>&1; then
         exec 9>"$venv/ixyfwd.lock"
         flock 9
+        if is_installed "$stamp" "$want" "$where"; then # by whoever had the lock
+            exec 9>&-
+            return
+        fi
     fi
     echo "${0##*/}: installing into $venv (once; about half a minute)" >&2
     rm -f "$stamp"
-    install_into_venv "$extras"
-    echo "$want" >"$stamp"
+    install_into_venv "$extras" "$python"
+    printf '%s\n%s\n' "$want" "$where" >"$stamp"
     exec 9>&-
 }

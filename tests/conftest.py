@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ixyfwd.supervisor.places import Place
 from tests.fake_nic import KINDS, MakeRig
 from tests.support import HUGEPAGES, Instance
 
@@ -52,7 +53,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run-time directories below a temporary one with a short name, because of the sockets in them."""
     with tempfile.TemporaryDirectory(dir="/tmp") as base:
         run = Path(base) / "run"
-        monkeypatch.setattr("ixyfwd.supervisor.instance.runtime_dir", lambda name: run / name)
+        for module in ("places", "instance"):
+            monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: (Place(run),))
         yield run
 
 

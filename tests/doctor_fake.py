@@ -21,6 +21,13 @@ Limit                     Soft Limit           Hard Limit           Units
 Max open files            20000                20000                files
 Max locked memory         unlimited            unlimited            bytes
 """
+MOUNTS: Final = """\
+20 1 8:1 / / rw - ext4 /dev/sda1 rw
+21 20 0:20 / /proc rw - proc none rw
+22 20 0:21 / /mnt/huge rw - hugetlbfs none rw,pagesize=2M
+23 20 0:22 / /mnt/giant rw - hugetlbfs none rw,pagesize=1024M
+24 20 0:23 / /sys/fs/cgroup rw - cgroup2 none rw
+"""
 INTERRUPTS: Final = """\
            CPU0       CPU1       CPU2       CPU3       CPU4       CPU5       CPU6       CPU7
  24:         10          0          0          0          0          0          0          0  PCI-MSI  eth0
@@ -42,7 +49,9 @@ def files() -> dict[str, str]:
         "proc/1/comm": "init\n",
         "proc/self/status": "Name:\tixyfwd\nCapEff:\t000001ffffffffff\n",
         "proc/self/limits": LIMITS,
-        "proc/self/mounts": "none /proc proc rw 0 0\nnone /mnt/huge hugetlbfs rw,pagesize=2M 0 0\n",
+        "proc/self/mountinfo": MOUNTS,
+        "mnt/huge/pages/.keep": "",
+        "mnt/giant/.keep": "",
         "proc/self/pagemap": "",
         "proc/sys/kernel/osrelease": "6.1.0\n",
         "proc/sys/kernel/numa_balancing": "0\n",

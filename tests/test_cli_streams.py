@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from ixyfwd.model.client import ModelClient
-from ixyfwd.supervisor.instance import runtime_dir
+from ixyfwd.supervisor.places import runtime_dir
 from tests.support import (
     IXYFWD,
     Instance,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ixyfwd.supervisor.instance import runtime_dir
+from ixyfwd.supervisor.places import runtime_dir
 from tests.siege import Siege, connected
 from tests.support import Instance, assert_exact, config_text, eventually, report_of, write_config
 

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from ixyfwd.supervisor.instance import runtime_dir
+from ixyfwd.supervisor.places import runtime_dir
 from tests.support import (
     IXYFWD,
     Instance,

@@ -4,9 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import psutil
 import pytest
 
 from ixyfwd.model.client import ModelClient
-from ixyfwd.supervisor.instance import runtime_dir
+from ixyfwd.supervisor.places import runtime_dir
 from tests.support import (
     HUGEPAGES,
     IXYFWD,
@@ -23,7 +21,6 @@ from tests.support import (
     assert_forwarded_sum,
     config_text,
     descendants,
-    environment,
     eventually,
     report_of,
     run,
@@ -324,38 +321,45 @@ def test_a_socket_without_a_listener(instance: Instance, tmp_path: Path) -> None
     assert "Traceback" not in failed.stderr
 
 
-@pytest.fixture
-def short_dir() -> Iterator[str]:
-    """A private directory with a short name: Unix sockets live in it."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as found:
-        yield found
+UNPRIVILEGED = ("unshare", "--user", "--map-user", "1000", "--map-group", "1000")
 
 
-def test_as_an_ordinary_user(instance: Instance, short_dir: str) -> None:
+def test_as_an_ordinary_user(instance: Instance) -> None:
     """Without privileges: simulated ports in ordinary pages, what is missing is said, nothing fails.
 
     A user namespace of its own takes all privileges away, whoever runs the test.
     """
-    if run("unshare", "--user", "true").returncode != 0:
+    if run(*UNPRIVILEGED, "true").returncode != 0:
         pytest.skip("user namespaces are not available here")
     done = run(
-        "unshare", "--user", *IXYFWD, "start", "--json", "--duration", "0.5", "--instance", instance.name,
-        env=environment(XDG_RUNTIME_DIR=short_dir),
-    )  # fmt: skip
+        *UNPRIVILEGED,
+        *IXYFWD,
+        "start",
+        "--json",
+        "--duration",
+        "0.5",
+        "--instance",
+        instance.name,
+    )
     assert done.returncode == 0, done.stderr
     assert_exact(report_of(done.stdout))
 
 
-def test_a_tap_without_permission(instance: Instance, tmp_path: Path, short_dir: str) -> None:
-    if run("unshare", "--user", "true").returncode != 0:
+def test_a_tap_without_permission(instance: Instance, tmp_path: Path) -> None:
+    if run(*UNPRIVILEGED, "true").returncode != 0:
         pytest.skip("user namespaces are not available here")
     config = write_config(
         tmp_path / "config.toml", config_text(['{ kind = "tap", interface = "ixt0" }', '{ kind = "none" }'])
     )
     failed = run(
-        "unshare", "--user", *IXYFWD, "start", "-c", config, "--instance", instance.name,
-        env=environment(XDG_RUNTIME_DIR=short_dir),
-    )  # fmt: skip
+        *UNPRIVILEGED,
+        *IXYFWD,
+        "start",
+        "-c",
+        config,
+        "--instance",
+        instance.name,
+    )
     assert failed.returncode == 1, failed.stderr
     assert "ixt0" in failed.stderr
     assert "Traceback" not in failed.stderr

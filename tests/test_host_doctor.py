@@ -13,7 +13,7 @@ from ixyfwd.config.default import default_config
 from ixyfwd.config.load import load_config
 from ixyfwd.host.doctor import Row, counts, examine, exit_code, need_of
 from ixyfwd.host.doctor_machine import Machine, Need, State
-from tests.doctor_fake import ADDRESS, INTERRUPTS, LIMITS, NEED, SIMULATED, build, files
+from tests.doctor_fake import ADDRESS, INTERRUPTS, LIMITS, MOUNTS, NEED, SIMULATED, build, files
 
 CPU = "sys/devices/system/cpu"
 DEVICE = f"sys/bus/pci/devices/{ADDRESS}"
@@ -28,6 +28,32 @@ NO_IOMMU: dict[str, str | None] = {
     f"{DEVICE}/driver": None,
 }
 IDENTITY = {"sys/kernel/iommu_groups/7/type": "identity\n"}
+ON_DEMAND: dict[str, str | None] = {
+    f"{POOL_2M}/free_hugepages": "2\n",
+    f"{POOL_2M}/nr_overcommit_hugepages": "10\n",
+    f"{POOL_2M}/surplus_hugepages": "2\n",
+}
+HUGETLB_V2: dict[str, str | None] = {
+    "proc/self/cgroup": "0::/a/b\n",
+    "sys/fs/cgroup/a/hugetlb.2MB.max": f"{8 << 21}\n",
+    "sys/fs/cgroup/a/hugetlb.2MB.current": f"{1 << 21}\n",
+    "sys/fs/cgroup/a/b/hugetlb.2MB.max": "max\n",
+}
+HUGETLB_V1: dict[str, str | None] = {
+    "proc/self/cgroup": "5:cpu,hugetlb:/docker/x\n0::/\n",
+    "proc/self/mountinfo": f"{MOUNTS}30 20 0:9 /docker/x /sys/fs/cgroup/h rw - cgroup none rw,cpu,hugetlb\n",
+    "sys/fs/cgroup/h/hugetlb.2MB.limit_in_bytes": f"{8 << 21}\n",
+    "sys/fs/cgroup/h/hugetlb.2MB.usage_in_bytes": f"{1 << 21}\n",
+    "sys/fs/cgroup/h/hugetlb.2MB.rsvd.limit_in_bytes": "9223372036852678656\n",
+    "sys/fs/cgroup/h/hugetlb.2MB.rsvd.usage_in_bytes": "0\n",
+}
+MOUNT_SIZE: dict[str, str | None] = {
+    "proc/self/mountinfo": MOUNTS.replace("pagesize=2M", f"pagesize=2M,size={8 << 21}")
+}
+MEMS: dict[str, str | None] = {
+    "proc/self/status": "CapEff:\t000001ffffffffff\nMems_allowed_list:\t1\n",
+    f"{NODE_2M}/free_hugepages": "8\n",
+}
 OK, WARN, MISSING, UNKNOWN = State.OK, State.WARN, State.MISSING, State.UNKNOWN
 
 
@@ -57,13 +83,38 @@ def row_of(rows: list[Row], label: str) -> Row:
 
 HUGE = [
     case("hugepages", {f"{POOL_2M}/free_hugepages": "10\n"}, OK, "9 of 64"),
-    case("hugepages", {f"{POOL_2M}/free_hugepages": "9\n"}, MISSING, "8 of 64", "echo 65 > /proc/sys/vm/nr_hugepages"),
+    case("hugepages", {f"{POOL_2M}/free_hugepages": "9\n"}, MISSING, "8 of 64", f"echo 65 > /{NODE_2M}/nr_hugepages"),
     case("hugepages", {f"{POOL_2M}/free_hugepages": "2\n"}, WARN, "1 of 64", "echo 72 >", SIMULATED),
     case("hugepages", {f"{POOL_2M}/free_hugepages": "2\n"}, MISSING, need=SIMULATED, backing="hugepages"),
     case("hugepages", {f"{POOL_2M}/free_hugepages": "2\n"}, OK, "not used", need=SIMULATED, backing="plain"),
     case("hugepages", {f"{POOL_2M}/free_hugepages": "2\n"}, MISSING, backing="plain"),
     case("hugepages", {POOL: None}, MISSING, "no pages of 2 MiB", "CONFIG_HUGETLBFS"),
     case("hugepages", {f"{POOL_2M}/nr_hugepages": "many\n"}, UNKNOWN, "'many', expected a number"),
+    case("hugepages", ON_DEMAND, OK, "1 of 64 pages of 2 MiB free, 8 more on demand"),
+    case(
+        "hugepages", HUGETLB_V2, MISSING, "may have 8, and has 1", f"echo {10 << 21} > /sys/fs/cgroup/a/hugetlb.2MB.max"
+    ),
+    case(
+        "hugepages", HUGETLB_V1, MISSING, "may have 8, and has 1", f"echo {10 << 21} > /sys/fs/cgroup/h/hugetlb.2MB.l"
+    ),
+    case("hugepages", {**HUGETLB_V2, "sys/fs/cgroup/a/hugetlb.2MB.max": "max"}, OK),
+    case(
+        "hugepages",
+        MOUNT_SIZE,
+        MISSING,
+        "has room for 8",
+        "size=18M none /mnt/huge",
+        backing="hugetlbfs:/mnt/huge/pages",
+    ),
+    case("hugepages", {**MOUNT_SIZE, **NO_IOMMU}, MISSING, "has room for 8", "size=18M none /mnt/huge"),
+    case("hugepages", MOUNT_SIZE, OK),
+    case(
+        "hugepages",
+        MEMS,
+        MISSING,
+        "8 pages of 2 MiB free on the nodes that this process may use (1)",
+        "node1/hugepages",
+    ),
     case("hugepages", {"sys/kernel": None}, UNKNOWN, "sysfs"),
     case(
         "hugepages of node 1", {f"{NODE_2M}/free_hugepages": "8\n"}, WARN, "8 of 64", "node1/hugepages/hugepages-2048"
@@ -72,8 +123,15 @@ HUGE = [
     case("hugepages of node 1", {"sys/devices/system/node/node1/hugepages": None}, UNKNOWN),
     case("hugepages of node 1", {NODE_2M: None}, WARN, "1 GiB", "echo 9 >"),
     case("hugetlbfs", {}, OK, "mounted at /mnt/huge", backing="hugetlbfs:/mnt/huge"),
-    case("hugetlbfs", {}, MISSING, "/mnt/huge", "mount -t hugetlbfs", backing="hugetlbfs:/mnt/other"),
-    case("hugetlbfs", {"proc/self/mounts": None}, UNKNOWN, "cannot be read"),
+    case("hugetlbfs", {}, OK, "mounted at /mnt/huge", backing="hugetlbfs:/mnt/huge/"),
+    case("hugetlbfs", {}, OK, "mounted at /mnt/huge", backing="hugetlbfs:/mnt/huge/pages"),
+    case("hugetlbfs", {}, MISSING, "not a directory", "mkdir -p /mnt/other && mount", backing="hugetlbfs:/mnt/other"),
+    case("hugetlbfs", {}, MISSING, "/mnt is on ext4", "mount -t hugetlbfs", backing="hugetlbfs:/mnt"),
+    case("hugetlbfs", {}, MISSING, "pages of 1048576 KiB", "/dev/hugepages-2M", backing="hugetlbfs:/mnt/giant"),
+    case("hugetlbfs", NO_IOMMU, OK, "mounted at /mnt/huge, /mnt/giant"),
+    case("hugetlbfs", {**NO_IOMMU, "mnt/huge": None}, MISSING, "mounted at", "mkdir -p /dev/hugepages-2M"),
+    case("hugetlbfs", {"proc/self/mountinfo": "no table"}, UNKNOWN, "expected a mount"),
+    case("hugetlbfs", {"proc/self/mountinfo": None}, UNKNOWN, "cannot be read"),
 ]
 MEMORY = [
     case("transparent hugepages", {"sys/kernel/mm/transparent_hugepage/defrag": "[always] never\n"}, WARN, "always"),

@@ -9,7 +9,22 @@ import pytest
 
 from tests.support import ROOT, environment, run
 
-TOOLS = ("bash", "cat", "cksum", "dirname", "mkdir", "grep", "tail", "rm", "flock", "env")
+TOOLS = (
+    "bash",
+    "cat",
+    "cksum",
+    "dirname",
+    "mkdir",
+    "grep",
+    "tail",
+    "rm",
+    "flock",
+    "env",
+    "readlink",
+    "sed",
+    "cp",
+    "chmod",
+)
 
 
 @pytest.fixture

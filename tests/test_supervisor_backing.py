@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError
+from ixyfwd.kit.tree import Tree
 from ixyfwd.memory import hugetlbfs
 from ixyfwd.memory.arena import Arena, create_arena
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
@@ -36,7 +37,7 @@ class _Asked:
 def asked(monkeypatch: pytest.MonkeyPatch) -> _Asked:
     found = _Asked()
 
-    def create(size: int, kind: str) -> Arena:
+    def create(size: int, kind: str, node: int | None) -> Arena:
         found.backing, found.cpus = kind, frozenset(os.sched_getaffinity(0))
         return create_arena(size, "plain")
 
@@ -138,7 +139,7 @@ def test_notices_on_what_is_far_from_the_ports(tmp_path: Path) -> None:
         assert list(numa_notices(ports, workers, arena, tmp_path)) == [
             "worker 0 runs on CPU 1 of NUMA node 0, port b is on node 1: slower",
             "3 pages of the arena are on NUMA node 0, the ports on 1: slower; as root: "
-            "echo N > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
+            "echo 3 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
         ]
         assert not list(numa_notices([_sim(tmp_path)], workers, arena, tmp_path))
 
@@ -154,7 +155,9 @@ def test_nodes(tmp_path: Path) -> None:
         assert os.sched_getaffinity(0) == before
 
 
-def test_no_hugetlbfs_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hugetlbfs, "_mounts", lambda: iter([("/", "ext4"), ("/none", "hugetlbfs")]))
+def test_no_hugetlbfs_is_mounted(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    table = "20 1 8:1 / / rw - ext4 none rw\n21 20 0:9 / /none rw - hugetlbfs none rw,pagesize=2M\n"
+    (tmp_path / "proc/self/mountinfo").write_text(table)
     with pytest.raises(IxyfwdError, match=r"no hugetlbfs of 2 MiB pages is mounted.*mount -t hugetlbfs"):
-        hugetlbfs.find_mount()
+        hugetlbfs.find_mount(Tree(tmp_path))

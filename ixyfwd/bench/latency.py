@@ -26,8 +26,8 @@ from ixyfwd.model.client import ModelClient
 from ixyfwd.model.turn import idle_latency
 from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
-from ixyfwd.supervisor.instance import runtime_dir
 from ixyfwd.supervisor.observer import Silent
+from ixyfwd.supervisor.places import runtime_dir
 from ixyfwd.telemetry.snapshot import Snapshot
 
 WARM_UP_S: Final = 1.0  # a tick of the supervisor

@@ -10,9 +10,10 @@ from ixyfwd.config.schema import SCHEMES, Config
 from ixyfwd.host.doctor_cpu import CPU
 from ixyfwd.host.doctor_iommu import IOMMU
 from ixyfwd.host.doctor_limits import LIMITS
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, State, UnreadableError
+from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, State
 from ixyfwd.host.doctor_memory import MEMORY, NODE
 from ixyfwd.host.doctor_pcie import DEVICE, PCIE, known_devices
+from ixyfwd.kit.tree import UnreadableError
 from ixyfwd.memory.hugepages import pages_for
 
 SCHEMA: Final = 1

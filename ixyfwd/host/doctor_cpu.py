@@ -6,7 +6,8 @@ from typing import Final
 
 from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.host.doctor_irq import irq_affinity, irqbalance
-from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, Requirement, UnreadableError, good, warn
+from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, Requirement, good, warn
+from ixyfwd.kit.tree import UnreadableError
 
 _PSTATE: Final = "/sys/devices/system/cpu/intel_pstate/no_turbo"
 _BOOST: Final = "/sys/devices/system/cpu/cpufreq/boost"

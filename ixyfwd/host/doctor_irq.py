@@ -1,7 +1,8 @@
 """Rows on interrupts: which are led to the workers' CPUs, and by whom."""
 
 from ixyfwd.config.cpus import format_cpu_list
-from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, UnreadableError, good, warn
+from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, good, warn
+from ixyfwd.kit.tree import UnreadableError
 
 
 def irq_affinity(machine: Machine, need: Need, _: str) -> Finding:

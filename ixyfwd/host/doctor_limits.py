@@ -11,12 +11,12 @@ from ixyfwd.host.doctor_machine import (
     Machine,
     Need,
     Requirement,
-    UnreadableError,
     good,
     lacking,
     vfio_devices,
     warn,
 )
+from ixyfwd.kit.tree import UnreadableError
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
 _NAMES: Final = {

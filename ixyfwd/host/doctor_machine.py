@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from ixyfwd.config.cpus import parse_cpu_list
+from ixyfwd.kit.tree import Tree, UnreadableError
 
 CAP_IPC_LOCK: Final = 14  # linux/capability.h
 CAP_NET_ADMIN: Final = 12
@@ -17,10 +17,6 @@ PCI_DEVICES: Final = "/sys/bus/pci/devices"
 NODES: Final = "/sys/devices/system/node"
 GROUPS: Final = "/sys/kernel/iommu_groups"
 CPUS: Final = "/sys/devices/system/cpu"
-
-
-class UnreadableError(Exception):
-    """A file is missing, may not be read, or says something unexpected; the message names it and the reason."""
 
 
 class State(StrEnum):
@@ -78,37 +74,8 @@ class Requirement:
     judge: Callable[["Machine", Need, str], Finding]
 
 
-class Machine:
-    """Files of the kernel below `root`. Every reader raises UnreadableError and nothing else; nothing is written."""
-
-    def __init__(self, root: str | Path = "/") -> None:
-        self._root = Path(root)
-
-    def at(self, path: str) -> Path:
-        """Where `path` really is."""
-        return self._root / path.lstrip("/")
-
-    def exists(self, path: str) -> bool:
-        """Whether there is such a file; False also where nobody may look."""
-        try:
-            return self.at(path).exists()
-        except OSError:
-            return False
-
-    def text(self, path: str) -> str:
-        """Content without blanks at its ends."""
-        try:
-            return self.at(path).read_text(errors="replace").strip()
-        except OSError as error:
-            raise UnreadableError(f"{path} cannot be read ({error.strerror or error})") from None
-
-    def number(self, path: str, text: str | None = None) -> int:
-        """An integer, decimal or with 0x; `text` if it has been read already."""
-        text = self.text(path) if text is None else text
-        try:
-            return int(text, 0)
-        except ValueError:
-            raise UnreadableError(f"{path} says {text[:40]!r}, expected a number") from None
+class Machine(Tree):
+    """Files of the kernel below a root, and what they say."""
 
     def cpus(self, path: str) -> frozenset[int]:
         """A list of CPUs, which may be empty (the kernel then writes nothing or "(null)")."""
@@ -127,15 +94,6 @@ class Machine:
         if not inside:
             raise UnreadableError(f"{path} says {text[:40]!r}, expected one word in brackets")
         return inside
-
-    def names(self, path: str) -> list[str]:
-        """Entries of a directory in order; empty if there is no such directory."""
-        try:
-            return sorted(os.listdir(self.at(path)))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise UnreadableError(f"{path} cannot be listed ({error.strerror or error})") from None
 
     def link_name(self, path: str) -> str:
         """Last part of what a symbolic link points to; empty if there is none."""

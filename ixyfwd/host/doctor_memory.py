@@ -1,21 +1,17 @@
 """Rows on memory: hugepages, what the kernel does behind a program's back, swap."""
 
+from contextlib import suppress
 from typing import Final
 
-from ixyfwd.host.doctor_machine import NODES, Finding, Machine, Need, Requirement, UnreadableError, good, lacking, warn
+from ixyfwd.errors import IxyfwdError
+from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, vfio_devices, warn
+from ixyfwd.kit.mounts import mounts
+from ixyfwd.kit.tree import UnreadableError
+from ixyfwd.memory.hugepages import NODES, POOL, Pool, node_pool, pool_of, shortages
+from ixyfwd.memory.hugetlbfs import find_mount, mount_problem
 
-_POOL: Final = "/sys/kernel/mm/hugepages"
+_POOLS: Final = "/sys/kernel/mm/hugepages"
 _SIZES: Final = (("2 MiB", "hugepages-2048kB"), ("1 GiB", "hugepages-1048576kB"))
-_PAGE_2M: Final = "hugepages-2048kB"
-
-
-def _pages(machine: Machine, pool: str) -> tuple[int, int]:
-    """Free and total pages; what is promised to somebody (resv) is not free. Nodes have no such count."""
-    free, total = (machine.number(f"{pool}/{name}_hugepages") for name in ("free", "nr"))
-    promised = f"{pool}/resv_hugepages"
-    if machine.exists(promised):
-        free = max(0, free - machine.number(promised))
-    return free, total
 
 
 def hugepages(machine: Machine, need: Need, _: str) -> Finding:
@@ -24,16 +20,17 @@ def hugepages(machine: Machine, need: Need, _: str) -> Finding:
     if need.backing == "plain" and not need.hardware:
         return good("not used: memory.backing is plain", "nothing")
     required = need.hardware or need.backing not in {"auto", "plain"}
-    if not machine.exists(f"{_POOL}/{_PAGE_2M}"):
+    if not machine.exists(POOL):
         if not machine.exists("/sys/kernel"):
             raise UnreadableError("/sys/kernel is not there (is sysfs mounted?)")
         fix = "boot a kernel with CONFIG_HUGETLBFS on a processor with 2 MiB pages"
         return lacking(required, "the kernel has no pages of 2 MiB", wanted, fix)
-    free, total = _pages(machine, f"{_POOL}/{_PAGE_2M}")
-    found = f"{free} of {total} pages of 2 MiB free"
-    if free >= need.arena_pages:
-        return good(found, wanted)
-    return lacking(required, found, wanted, f"echo {total + need.arena_pages - free} > /proc/sys/vm/nr_hugepages")
+    homes = {node_of(machine, device) for device in need.devices}
+    node = homes.pop() if len(homes) == 1 and len(machine.nodes()) > 1 else None
+    found = list(shortages(machine, need.arena_pages, _mount(machine, need), node))
+    if not found:
+        return good(str(pool_of(machine)), wanted)
+    return lacking(required, "; ".join(one.found for one in found), wanted, " && ".join(one.fix for one in found))
 
 
 def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
@@ -42,18 +39,18 @@ def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
     if not machine.exists(base):
         if len(machine.nodes()) > 1:
             raise UnreadableError(f"{base} is not there")
-        base = _POOL
-    counts = {label: _pages(machine, f"{base}/{name}") for label, name in _SIZES if machine.exists(f"{base}/{name}")}
-    found = "; ".join(f"{free} of {total} pages of {label} free" for label, (free, total) in counts.items())
+        base = _POOLS
+    pools = {label: pool_of(machine, f"{base}/{name}") for label, name in _SIZES if machine.exists(f"{base}/{name}")}
+    found = "; ".join(f"{pool.free} of {pool.total} pages of {label} free" for label, pool in pools.items())
     homes = {node_of(machine, device) for device in need.devices}
     if int(node) not in homes or len(machine.nodes()) == 1:
         return good(found or "no hugepages", "nothing: no configured device is on this node alone")
     wanted = f"{need.arena_pages} free pages of 2 MiB beside the device"
-    free, total = counts.get("2 MiB", (0, 0))
-    if free >= need.arena_pages:
+    pool = pools.get("2 MiB", Pool(0, 0))
+    if pool.free >= need.arena_pages:
         return good(found, wanted)
-    more = total + need.arena_pages - free
-    return warn(found or "no hugepages", wanted, f"echo {more} > {base}/{_PAGE_2M}/nr_hugepages")
+    more = pool.total + need.arena_pages - pool.free
+    return warn(found or "no hugepages", wanted, f"echo {more} > {node_pool(node)}/nr_hugepages")
 
 
 def node_of(machine: Machine, device: str) -> int:
@@ -63,17 +60,37 @@ def node_of(machine: Machine, device: str) -> int:
 
 
 def hugetlbfs(machine: Machine, need: Need, _: str) -> Finding:
-    """Only a named backing needs a mount: the other ones are memfds."""
-    mounts = [line.split() for line in machine.text("/proc/self/mounts").splitlines()]
-    places = [fields[1] for fields in mounts if len(fields) >= 3 and fields[2] == "hugetlbfs"]
+    """A named backing and physical addresses need a mount: the other arenas are memfds."""
+    places = [mount.point for mount in mounts(machine) if mount.kind == "hugetlbfs"]
     found = f"mounted at {', '.join(places)}" if places else "not mounted"
-    kind, _, asked = need.backing.partition(":")
-    if kind != "hugetlbfs":
+    asked = _asked(need)
+    if asked is not None:
+        wanted, problem = f"hugetlbfs of 2 MiB pages at {asked}", mount_problem(machine, asked)
+        return good(found, wanted) if problem is None else lacking(True, problem[0], wanted, problem[1])
+    if len(vfio_devices(machine, need)) == len(need.devices):
         return good(found, "nothing: the arena is a memfd")
-    wanted = f"hugetlbfs at {asked}"
-    if asked in places:
-        return good(found, wanted)
-    return lacking(True, found, wanted, f"mkdir -p {asked} && mount -t hugetlbfs -o pagesize=2M none {asked}")
+    wanted = "a hugetlbfs of 2 MiB pages for physical addresses"
+    try:
+        find_mount(machine)
+    except UnreadableError:
+        raise
+    except IxyfwdError as error:
+        return lacking(True, found, wanted, str(error).rpartition("as root: ")[2])
+    return good(found, wanted)
+
+
+def _asked(need: Need) -> str | None:
+    kind, _, path = need.backing.partition(":")
+    return path if kind == "hugetlbfs" else None
+
+
+def _mount(machine: Machine, need: Need) -> str | None:
+    """The mount that the arena will be in, or None."""
+    asked = _asked(need)
+    if asked is None and len(vfio_devices(machine, need)) < len(need.devices):
+        with suppress(IxyfwdError):
+            asked = find_mount(machine)
+    return asked
 
 
 def transparent_hugepages(machine: Machine, _need: Need, _: str) -> Finding:

@@ -12,12 +12,12 @@ from ixyfwd.host.doctor_machine import (
     Need,
     Requirement,
     State,
-    UnreadableError,
     good,
     lacking,
     warn,
 )
 from ixyfwd.host.doctor_memory import node_of
+from ixyfwd.kit.tree import UnreadableError
 
 WANTED_GT_S: Final = 5.0  # 82599 datasheet 1.3: PCIe v2.0, 5 GT/s, up to 8 lanes
 WANTED_LANES: Final = 8

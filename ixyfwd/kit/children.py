@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.process import stop_signals_held
+from ixyfwd.kit.syscalls import memfd_create, pidfd_open
 
 STEP_S: Final = 0.002  # between two looks at a condition that no event announces
 _FAILED_END_S: Final = 1.0  # from a child's word that it failed to its end
@@ -46,7 +47,7 @@ class Child:
         arguments: `order_fd` is where the child reads its order (JSON), `words_fd` where it writes its `Words`. `fds`
         are further descriptors that the child inherits.
         """
-        order_fd = os.memfd_create("ixyfwd-order", 0)
+        order_fd = memfd_create("ixyfwd-order", 0)
         self._words_fd, child_words_fd = os.pipe2(os.O_CLOEXEC)
         try:
             os.write(order_fd, json.dumps(order).encode())
@@ -69,7 +70,13 @@ class Child:
         self._heard = b""
         self._said: dict[str, Any] = {}
         self.pid = self._process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = pidfd_open(self.pid)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            os.close(self._words_fd)
+            raise
         self.name = f"{what} (pid {self.pid})"
 
     def wait_ready(self, timeout_s: float, ready: Callable[[], bool] | None = None) -> None:

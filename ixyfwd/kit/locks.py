@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _HINT: Final = re.compile(r"pid (\d+) \(([^()\n]*)\)")
 _HINT_BYTES: Final = 100
+_LOOK_S: Final = 0.02  # who only looks whether a lock is held has it for less
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,25 @@ def is_abandoned(path: Path) -> bool:
         os.close(fd)
 
 
+def find_holder(path: Path) -> LockHolder | None:
+    """Who has a lock file, or None. Also where it cannot be written; a file that cannot be read has no holder."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others that only look do not take it for held
+    except OSError:
+        return _read_holder(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
 def _open_locked(path: Path) -> int:
     while True:
         fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
-        if not try_lock(fd):
+        if not _lock_soon(fd):
             holder = _read_holder(fd)
             os.close(fd)
             raise LockHeldError(holder)
@@ -90,6 +107,15 @@ def _open_locked(path: Path) -> int:
         if os.fstat(fd).st_nlink:
             return fd
         os.close(fd)
+
+
+def _lock_soon(fd: int) -> bool:
+    deadline = time.monotonic() + _LOOK_S
+    while not try_lock(fd):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_S / 20)
+    return True
 
 
 def _read_holder(fd: int) -> LockHolder:

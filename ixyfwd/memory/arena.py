@@ -7,7 +7,6 @@ file (`hugetlbfs`) is removed by its owner or swept by the next start.
 
 import contextlib
 import errno
-import fcntl
 import gc
 import mmap
 import os
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Final, Literal
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.syscalls import ALLOW_SEALING, CLOEXEC, HUGE_2MB, HUGETLB, memfd_create, seal_size
 from ixyfwd.memory.hugepages import shortage
 from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
@@ -87,12 +87,12 @@ class Arena:
         return ", ".join(words) or "a view that the collector does not know of (gc.freeze hides them)"
 
 
-def create_arena(size: int, backing: str = "auto") -> Arena:
-    """Create an arena of `size` bytes, a multiple of 2 MiB.
+def create_arena(size: int, backing: str = "auto", node: int | None = None) -> Arena:
+    """A new arena of `size` bytes, a multiple of 2 MiB.
 
     `backing`: "auto" (hugepages, else ordinary pages and a notice), "hugepages", "plain", or "hugetlbfs:/MOUNT" (a
-    named file, see `hugetlbfs`). Raises IxyfwdError if there are too few pages, UsageError for another `backing`,
-    ValueError for another `size`.
+    named file, see `hugetlbfs`). `node`: the NUMA node that its pages are wanted on, for messages. Raises IxyfwdError
+    if the pages are not there, UsageError for another `backing`, ValueError for another `size`.
     """
     if size <= 0 or size % ARENA_PAGE_BYTES:
         raise ValueError(f"an arena is a multiple of {ARENA_PAGE_BYTES} bytes, not {size}")
@@ -102,14 +102,14 @@ def create_arena(size: int, backing: str = "auto") -> Arena:
         try:
             return _hugepages(size)
         except OSError as error:
-            raise IxyfwdError(_why(error, size)) from None
+            raise IxyfwdError(_why(error, size, node=node)) from None
     if backing == "auto":
         try:
             return _hugepages(size)
         except OSError as error:
-            return _plain(size, notice=f"using ordinary memory pages, which is slower: {_why(error, size)}")
+            return _plain(size, notice=f"using ordinary memory pages, which is slower: {_why(error, size, node=node)}")
     if backing.startswith(_NAMED_PREFIX):
-        return _named(size, backing.removeprefix(_NAMED_PREFIX))
+        return _named(size, backing.removeprefix(_NAMED_PREFIX), node)
     raise UsageError(
         f"memory backing {backing!r} is none of: auto, hugepages, plain, hugetlbfs:/MOUNT (a mounted hugetlbfs)"
     )
@@ -131,7 +131,7 @@ def attach_arena(fd: int, size: int) -> Arena:
 
 
 def _hugepages(size: int) -> Arena:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | os.MFD_HUGETLB | os.MFD_HUGE_2MB
+    flags = CLOEXEC | ALLOW_SEALING | HUGETLB | HUGE_2MB
     return _anonymous(size, flags, "hugepages", "")
 
 
@@ -141,7 +141,7 @@ def _plain(size: int, notice: str) -> Arena:
         # Asking the kernel for more than there is would not fail: it would kill a process of its choice.
         if size > available:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        return _anonymous(size, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING, "plain", notice)
+        return _anonymous(size, CLOEXEC | ALLOW_SEALING, "plain", notice)
     except OSError as error:
         raise IxyfwdError(
             f"cannot get {size >> 20} MiB of memory for the arena, {available >> 20} MiB are available "
@@ -150,19 +150,18 @@ def _plain(size: int, notice: str) -> Arena:
 
 
 def _anonymous(size: int, flags: int, kind: PageKind, notice: str) -> Arena:
-    fd = os.memfd_create(FILE_NAME, flags)
+    fd = memfd_create(FILE_NAME, flags)
     try:
         os.fchmod(fd, 0o600)
         _allocate(fd, size)
-        # No process that gets the descriptor can take pages away from the others.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        seal_size(fd)
         return Arena(fd, size, kind, notice=notice)
     except BaseException:
         os.close(fd)
         raise
 
 
-def _named(size: int, mount: str) -> Arena:
+def _named(size: int, mount: str, node: int | None) -> Arena:
     fd, path = create_file(mount)
     try:
         _allocate(fd, size)
@@ -171,7 +170,7 @@ def _named(size: int, mount: str) -> Arena:
         os.unlink(path)
         os.close(fd)
         if isinstance(error, OSError):
-            raise IxyfwdError(f"{mount}: {_why(error, size)}") from None
+            raise IxyfwdError(f"{mount}: {_why(error, size, mount, node)}") from None
         raise
 
 
@@ -184,9 +183,9 @@ def _allocate(fd: int, size: int) -> None:
     os.posix_fallocate(fd, 0, size)
 
 
-def _why(error: OSError, size: int) -> str:
+def _why(error: OSError, size: int, mount: str | None = None, node: int | None = None) -> str:
     if error.errno in (errno.ENOMEM, errno.ENOSPC):
-        return shortage(size)
+        return shortage(size, mount, node)
     return f"no hugepages of 2 MiB can be had here ({error.strerror})"
 
 

@@ -8,17 +8,33 @@ next start sweeps it, *after* it has stopped the devices.
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.locks import try_lock
+from ixyfwd.kit.mounts import Mount, mount_of, mounts
+from ixyfwd.kit.tree import Tree
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
 PATTERN: Final = "ixyfwd-*.arena"
 _ATTEMPTS: Final = 10
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+_HERE: Final = Tree()
+_PLACE: Final = "/dev/hugepages-2M"
+_PAGESIZE: Final = re.compile(r"(\d+)([KMG])")
+_SHIFTS: Final = {"K": 10, "M": 20, "G": 30}
+
+
+@dataclass(frozen=True)
+class Room:
+    """Of a mount with the option size=: how many pages it may have, and how many of them are not taken."""
+
+    point: str
+    most: int
+    free: int
 
 
 def create_file(mount: str) -> tuple[int, str]:
@@ -63,51 +79,57 @@ def sweep(mount: str) -> list[str]:
     return swept
 
 
-def check_mount(mount: str) -> None:
-    """Check that `mount` is a directory in a hugetlbfs with 2 MiB pages. Raises IxyfwdError if it is not."""
-    if not os.path.isdir(mount):
-        raise IxyfwdError(f"{mount} is not a directory; name a hugetlbfs mount: mount -t hugetlbfs none {mount}")
-    found = _filesystem_of(os.path.realpath(mount))
-    if found != "hugetlbfs":
-        raise IxyfwdError(f"{mount} is on {found}, not on hugetlbfs; as root: mount -t hugetlbfs none {mount}")
-    page_bytes = os.statvfs(mount).f_bsize
+def check_mount(mount: str, tree: Tree = _HERE) -> None:
+    """Raises IxyfwdError unless `mount` is in a hugetlbfs of 2 MiB pages."""
+    problem = mount_problem(tree, mount)
+    if problem is not None:
+        raise IxyfwdError(f"{problem[0]}; as root: {problem[1]}")
+
+
+def mount_problem(tree: Tree, path: str) -> tuple[str, str] | None:
+    """What is wrong with a place for arenas, and a shell command for root against it; None if it is in a hugetlbfs of
+    2 MiB pages, at any depth. Raises UnreadableError."""
+    name = shlex.quote(path)
+    if not tree.at(path).is_dir():
+        return f"{path} is not a directory", f"mkdir -p {name} && mount -t hugetlbfs -o pagesize=2M none {name}"
+    mount = mount_of(tree, path)
+    kind = "an unknown file system" if mount is None else mount.kind
+    if mount is None or kind != "hugetlbfs":
+        return f"{path} is on {kind}, not on hugetlbfs", f"mount -t hugetlbfs -o pagesize=2M none {name}"
+    page_bytes = _page_bytes(tree, mount)
     if page_bytes != ARENA_PAGE_BYTES:
-        raise IxyfwdError(
-            f"{mount} has pages of {page_bytes // 1024} KiB, 2048 KiB are needed; "
-            f"as root: mount -t hugetlbfs -o pagesize=2M none {mount}"
-        )
+        fix = f"mkdir -p {_PLACE} && mount -t hugetlbfs -o pagesize=2M none {_PLACE}"
+        if path != _PLACE:
+            fix += f' # and memory.backing = "hugetlbfs:{_PLACE}"'
+        return f"{path} has pages of {page_bytes // 1024} KiB, 2048 KiB are needed", fix
+    return None
 
 
-def find_mount() -> str:
-    """The first mounted hugetlbfs with 2 MiB pages that this process may write to. Raises IxyfwdError."""
-    for point, kind in _mounts():
-        if kind == "hugetlbfs" and os.access(point, os.W_OK) and os.statvfs(point).f_bsize == ARENA_PAGE_BYTES:
-            return point
+def find_mount(tree: Tree = _HERE) -> str:
+    """The first mounted hugetlbfs with 2 MiB pages that we may write to. Raises IxyfwdError if there is none."""
+    for mount in mounts(tree):
+        fits = mount.kind == "hugetlbfs" and mount_problem(tree, mount.point) is None
+        if fits and os.access(tree.at(mount.point), os.W_OK):
+            return mount.point
     raise IxyfwdError(
         "no hugetlbfs of 2 MiB pages is mounted, which a device without an IOMMU needs; as root: "
-        "mkdir -p /dev/hugepages && mount -t hugetlbfs -o pagesize=2M none /dev/hugepages"
+        f"mkdir -p {_PLACE} && mount -t hugetlbfs -o pagesize=2M none {_PLACE}"
     )
 
 
-def _filesystem_of(path: str) -> str:
-    """The type of the file system that holds a real path."""
-    best, kind = "", "an unknown file system"
-    for point, found in _mounts():
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
-        # Of two mounts on one point, the later hides the earlier.
-        if inside and len(point) >= len(best):
-            best, kind = point, found
-    return kind
+def room_of(tree: Tree, path: str) -> Room | None:
+    """How much room the mount has that a path is on; None if it has as much as there are pages."""
+    mount = mount_of(tree, path)
+    if mount is None or not mount.options.get("size", "").isdigit():
+        return None
+    most = free = int(mount.options["size"]) // ARENA_PAGE_BYTES
+    found = os.statvfs(tree.at(mount.point))
+    if found.f_bsize == ARENA_PAGE_BYTES and found.f_blocks == most:  # it is this mount, and no tree of a test
+        free = found.f_bavail
+    return Room(mount.point, most, free)
 
 
-def _mounts() -> Iterator[tuple[str, str]]:
-    """Mount points and types of file system, in the order of mounting."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            left, _, right = line.partition(" - ")
-            yield _unescape(left.split(" ")[4]), right.split(" ")[0]
-
-
-def _unescape(field: str) -> str:
-    """A path of mountinfo, which writes blanks and backslashes as octal (proc_pid_mountinfo(5))."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+def _page_bytes(tree: Tree, mount: Mount) -> int:
+    """Of a hugetlbfs. Kernels before 4.14 do not list the option."""
+    found = _PAGESIZE.fullmatch(mount.options.get("pagesize", ""))
+    return int(found[1]) << _SHIFTS[found[2]] if found else os.statvfs(tree.at(mount.point)).f_bsize

@@ -4,13 +4,13 @@ Nothing here is called while `run` is at work: one process, one thread, no locks
 """
 
 import errno
-import fcntl
 import mmap
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from ixyfwd.errors import UsageError
+from ixyfwd.kit.syscalls import ALLOW_SEALING, CLOEXEC, memfd_create, seal_size
 from ixyfwd.model._datapath import ffi, lib
 from ixyfwd.model.fault_records import FaultReport, read_report
 from ixyfwd.model.wires.contract import Jack, Plug, Pointer, Wire
@@ -48,10 +48,10 @@ class DatapathPort:
         self._datapath = datapath
         self._plug: Plug | None = None
         self._wire: Wire | None = None
-        self.store_fd = os.memfd_create(f"ixyfwd-bar0-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self.store_fd = memfd_create(f"ixyfwd-bar0-{name}", CLOEXEC | ALLOW_SEALING)
         os.ftruncate(self.store_fd, STORE_BYTES)
         # Clients are given this file; one that cut it short would end the process with SIGBUS.
-        fcntl.fcntl(self.store_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        seal_size(self.store_fd)
         memory = mmap.mmap(self.store_fd, STORE_BYTES)
         self.store = memoryview(memory).cast("I")
         self._pinned = ffi.from_buffer(memory)  # C keeps the address

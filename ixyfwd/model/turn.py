@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.syscalls import CLOEXEC, HUGETLB, memfd_create
 from ixyfwd.model._datapath import ffi, lib
 from ixyfwd.model.datapath import Datapath, DatapathPort
 from ixyfwd.model.wires.generator import GeneratorWire
@@ -57,8 +58,8 @@ def configure(port: DatapathPort, queues: int) -> None:
 
 def shared_memory(size: int) -> tuple[int, mmap.mmap]:
     """A memfd of hugepages, or of ordinary pages if the kernel has too few of the former; and its mapping."""
-    for flags in (os.MFD_HUGETLB, 0):
-        fd = os.memfd_create("ixyfwd-turn", os.MFD_CLOEXEC | flags)
+    for flags in (HUGETLB, 0):
+        fd = memfd_create("ixyfwd-turn", CLOEXEC | flags)
         try:
             os.ftruncate(fd, size)
             return fd, mmap.mmap(fd, size)

@@ -25,7 +25,9 @@ class DeviceLock:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FileLock(path)
         except OSError as error:
-            raise IxyfwdError(f"{address}: the lock {path} cannot be taken: {error.strerror}; run as root") from None
+            raise IxyfwdError(
+                f"{address}: the lock {path} cannot be taken: {error.strerror}; run as root, where /run can be written"
+            ) from None
         except LockHeldError as held:
             raise RefusedError(
                 f"{address} is in use by {held.holder}; stop that first (`ixyfwd stop`), or use another device"

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Sequence
 
 from ixyfwd.errors import DeviceError
+from ixyfwd.kit.syscalls import eventfd
 from ixyfwd.pci.function import DmaMap, Window
 from ixyfwd.pci.kernel import COMMAND_MEMORY, KernelFunction
 from ixyfwd.pci.vfio_abi import DEVICE_INFO, REGION_INFO, REPLY_BYTES, Ioctl, Request, kernel_ioctl, structure
@@ -59,7 +60,7 @@ class VfioFunction(KernelFunction):
 
     def _hear_of_removal(self) -> int:
         """An eventfd by which the kernel asks for the device: a removal or unbinding waits until it is closed."""
-        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        fd = eventfd()
         asked = bytearray(removal_eventfd(struct.pack("=i", fd)).pack())
         try:
             self._ioctl(self._fd, Request.DEVICE_SET_IRQS, asked)

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ixyfwd.errors import RefusedError
+from ixyfwd.kit.tree import Tree, UnreadableError
 from ixyfwd.memory.arena import FILE_NAME, Arena, create_arena
+from ixyfwd.memory.hugepages import node_pool, pool_of
 from ixyfwd.memory.hugetlbfs import find_mount
 from ixyfwd.memory.numa import node_of, pages_by_node, running_on
 from ixyfwd.pci.sysfs import SysfsFunction, quiet_orphans
@@ -25,8 +27,9 @@ def make_arena(ports: Sequence[Port], size: int, backing: str, root: Path = ROOT
         # Creating a file there sweeps those of killed runs: their devices must not write to them any more.
         quiet_orphans(root)
     nodes = set(port_nodes(ports, root).values())
-    with running_on(nodes.pop() if len(nodes) == 1 else None, root):
-        return create_arena(size, backing)
+    node = nodes.pop() if len(nodes) == 1 else None
+    with running_on(node, root):
+        return create_arena(size, backing, node)
 
 
 def _backing(ports: Sequence[Port], backing: str) -> str:
@@ -52,6 +55,13 @@ def port_nodes(ports: Sequence[Port], root: Path = ROOT) -> dict[str, int]:
     return {name: node for name, node in nodes.items() if node is not None}
 
 
+def _total(root: Path, pool: str) -> int:
+    try:
+        return pool_of(Tree(root), pool).total
+    except UnreadableError:
+        return 0
+
+
 def numa_notices(
     ports: Sequence[Port], workers: Sequence[WorkerPlan], arena: Arena, root: Path = ROOT
 ) -> Iterator[str]:
@@ -68,8 +78,9 @@ def numa_notices(
                 )
     away = {node: pages for node, pages in pages_by_node(arena.path or FILE_NAME, root).items() if node not in homes}
     if homes and away:
-        home = min(homes)
+        home, count = min(homes), sum(away.values())
+        pool = node_pool(home)
         yield (
-            f"{sum(away.values())} pages of the arena are on NUMA node {min(away)}, the ports on {home}: slower; as "
-            f"root: echo N > /sys/devices/system/node/node{home}/hugepages/hugepages-2048kB/nr_hugepages"
+            f"{count} pages of the arena are on NUMA node {min(away)}, the ports on {home}: slower; as "
+            f"root: echo {_total(root, pool) + count} > {pool}/nr_hugepages"
         )

@@ -4,7 +4,7 @@ from contextlib import closing
 from typing import Any
 
 from ixyfwd.kit.lineclient import LineClient, Peer
-from ixyfwd.supervisor.instance import control_socket
+from ixyfwd.supervisor.places import control_socket
 
 
 def request(instance: str, command: str, timeout_s: float = 5.0, **more: object) -> dict[str, Any]:

@@ -1,61 +1,84 @@
 """An instance's run-time directory: its lock, its sockets. One running ixyfwd per instance name."""
 
 import contextlib
-import os
-import stat
 from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.kit.listener import PATH_LIMIT_BYTES
-from ixyfwd.kit.locks import FileLock, LockHeldError
-
-
-def runtime_dir(instance: str) -> Path:
-    """Where this user's instance of that name keeps its lock and sockets."""
-    if os.geteuid() == 0:
-        return Path("/run/ixyfwd") / instance
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    if base and os.access(base, os.W_OK):
-        return Path(base) / "ixyfwd" / instance
-    return Path(f"/tmp/ixyfwd-{os.geteuid()}") / instance  # noqa: S108 - checked to be ours and 0700 below
-
-
-def control_socket(instance: str) -> Path:
-    """Where that instance's supervisor listens."""
-    return runtime_dir(instance) / "control.sock"
+from ixyfwd.kit.locks import FileLock, LockHeldError, LockHolder
+from ixyfwd.supervisor.places import LOCK, make_private, places, running
 
 
 class Instance:
-    """The lock on an instance name, held until `close`. What a dead owner left in the directory is swept."""
+    """The lock on an instance name, held until `close`. What a dead owner left in the directory is swept.
+
+    `notice` is a sentence for the user if the directory is not where one would look for it, or "".
+    """
 
     def __init__(self, name: str) -> None:
         """Raises RefusedError if that instance is running, IxyfwdError if the directory cannot be had."""
         self.name = name
-        self.dir = runtime_dir(name)
-        _make_private(self.dir.parent)
-        if len(bytes(self.dir)) + 40 > PATH_LIMIT_BYTES:
-            raise IxyfwdError(
-                f"{self.dir}: the path is too long for a Unix socket; set XDG_RUNTIME_DIR to a shorter one"
-            )
-        self._lock = self._take()
+        self.notice = ""
+        self._locks: dict[Path, FileLock] = {}
         self._closed = False
+        try:
+            self._refuse_running()
+            self._settle()
+            self._refuse_running()  # one that began meanwhile, and had another place
+        except BaseException:
+            self.close()
+            raise
         for left in self.dir.glob("*.sock"):
             left.unlink(missing_ok=True)
 
-    def _take(self) -> FileLock:
-        while True:
-            _make_private(self.dir)
+    @property
+    def dir(self) -> Path:
+        """The directory."""
+        return next(iter(self._locks))
+
+    def _refuse_running(self) -> None:
+        for folder, holder in running(self.name):
+            if folder not in self._locks:
+                raise self._refusal(holder)
+
+    def _refusal(self, holder: LockHolder) -> RefusedError:
+        return RefusedError(
+            f"instance '{self.name}' is already running as {holder}; stop it with "
+            f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
+        )
+
+    def _settle(self) -> None:
+        """Take the first place that can be had, and more until one of them lasts."""
+        failures: list[IxyfwdError] = []
+        for place in places():
+            folder = place.base / self.name
             try:
-                return FileLock(self.dir / "lock")
+                make_private(place.base)
+                self._locks[folder] = self._take(folder)
+            except OSError as error:
+                if place.base.parent.exists():
+                    failures.append(IxyfwdError(f"{place.base} cannot be used ({error.strerror})"))
+            except LockHeldError as held:
+                raise self._refusal(held.holder) from None
+            except IxyfwdError as error:
+                failures.append(error)
+            if self._locks and place.lasting:
+                break
+        if not self._locks:
+            kind = RefusedError if any(isinstance(error, RefusedError) for error in failures) else IxyfwdError
+            raise kind(f"no run-time directory can be had: {'; '.join(map(str, failures))}")
+        if failures:
+            self.notice = f"{failures[0]}; the run-time directory is {self.dir}"
+
+    def _take(self, folder: Path) -> FileLock:
+        if len(bytes(folder)) + 40 > PATH_LIMIT_BYTES:
+            raise IxyfwdError(f"{folder}: the path is too long for a Unix socket; give --instance a shorter name")
+        while True:
+            make_private(folder)
+            try:
+                return FileLock(folder / LOCK)
             except FileNotFoundError:  # its last owner has just removed the directory
                 continue
-            except OSError as error:
-                raise IxyfwdError(f"{self.dir}: the lock cannot be had ({error.strerror})") from None
-            except LockHeldError as held:
-                raise RefusedError(
-                    f"instance '{self.name}' is already running as {held.holder}; stop it with "
-                    f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
-                ) from None
 
     def socket(self, stem: str) -> Path:
         """A path for one of this instance's sockets."""
@@ -66,22 +89,10 @@ class Instance:
         if self._closed:
             return
         self._closed = True
-        for left in self.dir.glob("*.sock"):
-            left.unlink(missing_ok=True)
-        self._lock.remove()
-        with contextlib.suppress(OSError):  # somebody put a file there, or starts at this moment
-            self.dir.rmdir()
-        self._lock.release()
-
-
-def _make_private(path: Path) -> None:
-    try:
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700, parents=True)
-        found = path.lstat()
-    except FileNotFoundError:
-        return  # its last owner removes it at this moment; `_take` finds out and tries again
-    except OSError as error:
-        raise IxyfwdError(f"{path}: the run-time directory cannot be made ({error.strerror})") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise RefusedError(f"{path}: must be a directory that only this user can write; remove it and start again")
+        for folder, lock in self._locks.items():
+            for left in folder.glob("*.sock"):
+                left.unlink(missing_ok=True)
+            lock.remove()
+            with contextlib.suppress(OSError):  # a file of others is there, or it starts at this moment
+                folder.rmdir()
+            lock.release()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from ixyfwd.errors import DeviceGoneError, RefusedError
+from ixyfwd.kit.syscalls import eventfd
 from ixyfwd.nic.contract import Attachment
 from ixyfwd.supervisor.ports import Port
 
@@ -62,7 +63,7 @@ def _check(port: Port, workers: int) -> None:
 
 
 def _eventfd(stack: ExitStack) -> int:
-    fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    fd = eventfd()
     stack.callback(os.close, fd)
     return fd
 

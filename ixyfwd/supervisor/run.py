@@ -82,7 +82,7 @@ def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> F
         interrupts.attach(port)
     workers = [Worker(_worker_spec(plan, worker, ports, maps, interrupts, arena), arena) for worker in plan.workers]
     _start_workers(workers, stack)
-    notices = [*([arena.notice] if arena.notice else []), *numa_notices(ports, plan.workers, arena)]
+    notices = [*filter(None, (instance.notice, arena.notice)), *numa_notices(ports, plan.workers, arena)]
     return Forwarder(plan, ports, workers, model, notices, begun_ns)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ixyfwd.kit.loop import Loop
+from ixyfwd.kit.syscalls import pidfd_open
 from ixyfwd.model.pciconfig import BAR0_BYTES
 from ixyfwd.model.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.polled.memory import DriverMemory, check_permission, mapping_identity, processes_that_map
@@ -102,7 +103,7 @@ class PolledFront:
     def _find_drivers(self) -> None:
         for pid in processes_that_map(self._identity) - self._drivers.keys():
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                self._drivers[pid] = os.pidfd_open(pid)
+                self._drivers[pid] = pidfd_open(pid)
                 self._loop.watch(self._drivers[pid], functools.partial(self._driver_ended, pid))
 
     def _driver_ended(self, pid: int) -> None:
