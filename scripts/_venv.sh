@@ -40,7 +40,7 @@ install_into_venv() {
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || rm -rf "$venv"
     [ -x "$venv/bin/python" ] || "$(find_python)" -m venv "$venv" || die "$venv: the virtual environment could not be made"
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --retries 2 --timeout 20 \
-        -e "$root[$extras]" >"$log" 2>&1; then
+        -e "$root${extras:+[$extras]}" >"$log" 2>&1; then
         if grep -qiE 'network is unreachable|name resolution|connection (refused|timed out|broken)|max retries|no route to host|ProxyError' "$log"; then
             die "the Python packages could not be fetched: no package index answered (see $log)"
         fi
@@ -48,7 +48,7 @@ install_into_venv() {
     fi
 }
 
-# ensure_venv EXTRAS: EXTRAS as in pip's brackets
+# ensure_venv EXTRAS: EXTRAS as in pip's brackets, or nothing
 ensure_venv() {
     local extras=$1 python stamp want
     stamp=$venv/ixyfwd.stamp
@@ -60,8 +60,8 @@ ensure_venv() {
     # The test installation serves run and bench as well, the bench installation run.
     if [ -r "$stamp" ]; then
         case "$(cat "$stamp")" in
-            "$want" | "pcap,test ${want#* }") return ;;
-            "pcap,bench ${want#* }") [ "$extras" != pcap ] || return 0 ;;
+            "$want" | "test ${want#* }") return ;;
+            "bench ${want#* }") [ -n "$extras" ] || return 0 ;;
         esac
     fi
     python=$(find_python) || exit 1

@@ -226,6 +226,8 @@ class DatapathPort:
 
     def start_feed(self) -> None:
         """Let the wire's frames in. What the port sends is always taken."""
+        if self._plug:
+            self._plug.begin()
         lib.dp_feed(self._handle, True)
 
     def restart_latency(self) -> None:
@@ -246,7 +248,8 @@ class DatapathPort:
     def wire_stats(self) -> dict[str, Any]:
         """JSON-ready account of the wire: `kind`, then
 
-        `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent);
+        `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent); `error`,
+        a sentence or None; `notices`, a list of sentences;
         generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
         duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
         p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ...
@@ -258,7 +261,8 @@ class DatapathPort:
             return {"kind": "none"}
         into_port, from_port, shortfall = self._plug.totals()
         totals = {"in": into_port, "out": from_port, "shortfall": shortfall}
-        return {"kind": self._wire.kind, "totals": totals, **self._plug.stats()}
+        told = {"error": self._plug.error(), "notices": list(self._plug.notices())}
+        return {"kind": self._wire.kind, "totals": totals, **told, **self._plug.stats()}
 
     def feed_done(self) -> bool:
         """True if the wire has nothing more to send: a finite count is reached, or the wire is no source."""
