@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ixyfwd.errors import RefusedError
-from ixyfwd.kit.outfile import OutputFile, write_file
+from ixyfwd.kit.outfile import OutputFile, check_writable, write_file
 
 STRANGER = 12345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
@@ -131,3 +131,15 @@ def test_a_file_without_a_name_is_not_taken_for_a_removed_one():
     with OutputFile(f"/proc/self/fd/{fd}") as file:
         assert not file.removed and file.complaint() is None
     os.close(fd)
+
+
+def test_a_look_whether_a_file_can_be_written_changes_nothing(tmp_path):
+    old, fifo = tmp_path / "old", tmp_path / "fifo"
+    old.write_bytes(b"content")
+    os.mkfifo(fifo)
+    for path in (old, fifo, tmp_path / "new", "/dev/null"):
+        check_writable(path)
+    assert old.read_bytes() == b"content" and not (tmp_path / "new").exists()
+    for path in (tmp_path, tmp_path / "nowhere" / "new"):
+        with pytest.raises(OSError, match=r"Is a directory|No such file"):
+            check_writable(path)

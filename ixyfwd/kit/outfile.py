@@ -86,6 +86,18 @@ class OutputFile:
         self.close()
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Whether `path` could be written, as far as can be said without a change to anything. Raises what OutputFile
+    does."""
+    if not os.path.exists(path):
+        folder = os.path.dirname(_follow(os.fspath(path))) or "."
+        os.stat(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    elif not stat.S_ISFIFO(os.stat(path).st_mode):  # whose reader would take it for the end
+        OutputFile(path).close()
+
+
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Put `data` into a file in the place of what it held. Raises what OutputFile does."""
     with OutputFile(path) as file:
