@@ -34,8 +34,8 @@ class DatapathPort:
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
     txdgbc fdirmatch fdirmiss lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
     Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
-    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
-    the packet buffer now.
+    accounts that close: rx_filtered rx_mac_control (pause frames and the like, which end in the MAC) rx_off (RXEN=0)
+    rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in the packet buffer now.
     """
 
     injected: Any
@@ -263,6 +263,11 @@ class DatapathPort:
         totals = {"in": into_port, "out": from_port, "shortfall": shortfall}
         told = {"error": self._plug.error(), "notices": list(self._plug.notices())}
         return {"kind": self._wire.kind, "totals": totals, **told, **self._plug.stats()}
+
+    @property
+    def wire_gone(self) -> bool:
+        """Whether what the wire led to is gone for good."""
+        return self._plug is not None and self._plug.gone()
 
     def feed_done(self) -> bool:
         """True if the wire has nothing more to send: a finite count is reached, or the wire is no source."""

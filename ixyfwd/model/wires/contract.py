@@ -163,6 +163,10 @@ class Plug:
         """Sentences about what is not as it should be. Each stays as it is, so that it is told once."""
         return ()
 
+    def gone(self) -> bool:
+        """Whether what the wire led to is gone for good: there is no link any more."""
+        return False
+
     def begin(self) -> None:
         """Frames come from now on. Until then nothing that was there before is changed."""
 
