@@ -96,7 +96,7 @@ install_into_venv() {
     fi
     [ "$tree" = "$root" ] || copy_tree
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --retries 2 --timeout 20 \
-        -e "$tree[$extras]" >"$log" 2>&1; then
+        -e "$tree${extras:+[$extras]}" >"$log" 2>&1; then
         if grep -qiE 'network is unreachable|name resolution|connection (refused|timed out|broken)|max retries|no route to host|ProxyError' "$log"; then
             die "the Python packages could not be fetched: no package index answered (see $log)"
         fi
@@ -110,13 +110,13 @@ is_installed() {
     local stamp=$1 want=$2 where=$3
     [ -r "$stamp" ] && [ -x "$venv/bin/python" ] && [ "$(sed 1d "$stamp")" = "$where" ] || return 1
     case "$(sed -n 1p "$stamp")" in
-        "$want" | "pcap,test ${want#* }") ;;
-        "pcap,bench ${want#* }") [ "${want%% *}" = pcap ] ;;
+        "$want" | "test ${want#* }") ;;
+        "bench ${want#* }") [ -z "${want%% *}" ] ;;
         *) return 1 ;;
     esac
 }
 
-# ensure_venv EXTRAS: EXTRAS as in pip's brackets
+# ensure_venv EXTRAS: EXTRAS as in pip's brackets, or nothing
 ensure_venv() {
     local extras=$1 python stamp want where
     stamp=$venv/ixyfwd.stamp

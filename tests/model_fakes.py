@@ -149,6 +149,10 @@ class FakePort:
     def stop_feed(self) -> None:
         self.feeding = False
 
+    @property
+    def wire_gone(self) -> bool:
+        return False
+
     def wire_stats(self) -> dict[str, Any]:
         return {"kind": self.wire.kind if self.wire else None}
 

@@ -246,7 +246,7 @@ class Hand:
     def accounts_close(self, port: DatapathPort) -> None:
         """Every frame of a port is in exactly one counter."""
         s = port.stats
-        assert s.tpr == s.roc + s.rx_filtered + s.gprc
+        assert s.tpr == s.roc + s.rx_filtered + s.rx_mac_control + s.gprc
         assert s.rxnfgpc == s.rx_filtered + s.gprc
         places = sum(s.qprc) + sum(s.qprdc) + sum(s.rxmpc) + s.rx_off + s.rx_queue_off + s.rx_dma_dropped
         assert s.gprc == places + s.rx_waiting

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -326,3 +327,68 @@ def test_what_a_stopped_worker_misses_fell_into_pauses() -> None:
         report = report_of(process.communicate(timeout=30)[0])
     assert_captured_sum(report)
     assert 0 < report["drops_in_pauses"] <= report["drops"]["rx_no_descriptor"]
+
+
+# files that were there before
+
+
+def test_an_old_file_keeps_its_mode_and_a_refused_run_leaves_its_content(tmp_path: Path) -> None:
+    """Before, the file was emptied before anybody knew whether there would be a run."""
+    file = tmp_path / "old.pcap"
+    file.write_bytes(b"content")
+    file.chmod(0o644)
+    done = run(*IXYFWD, "capture", f"vfio-user:{tmp_path}/nowhere", "-w", str(file))
+    assert done.returncode != 0 and file.read_bytes() == b"content"
+    link = tmp_path / "link.pcap"
+    link.symlink_to(file)
+    wire = "generator:rate=1000"
+    assert traffic("capture", "sim:p0", "--wire", wire, "-w", str(link), "--count", "3")["written"] == 3
+    assert len(shown(file)) == 3 and link.is_symlink() and file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a device")
+def test_a_device_is_written_to_as_it_is(tmp_path: Path) -> None:
+    null = tmp_path / "null"
+    os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    null.chmod(0o666)
+    assert (
+        traffic("capture", "sim:p0", "--wire", "generator:rate=1000", "-w", str(null), "--count", "3")["written"] == 3
+    )
+    assert null.stat().st_mode == 0o666 | stat.S_IFCHR
+
+
+def test_a_fifo_takes_what_is_captured(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = subprocess.Popen(
+        ["tcpdump", "-n", "-r", str(fifo)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    report = traffic("capture", "sim:p0", "--wire", "generator:rate=1000", "-w", str(fifo), "--count", "5")
+    out, _ = reader.communicate(timeout=30)
+    assert report["written"] == len(out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("fate", ["removed", "moved"])
+def test_what_becomes_of_the_file_is_said(tmp_path: Path, fate: str) -> None:
+    """A removed file is a failure: nothing of what was captured is left. A moved one is told of."""
+    file = tmp_path / "frames.pcap"
+    command = [*IXYFWD, "capture", "sim:p0", "--wire", "generator:rate=1000", "-w", str(file), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: file.exists() and file.stat().st_size > 24, "frames are in the file")
+    if fate == "removed":
+        file.unlink()
+    else:
+        file.rename(tmp_path / "other.pcap")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any(f"note: {file} was {fate}" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    report = report_of(out)
+    assert_captured_sum(report)
+    if fate == "removed":
+        assert process.returncode == report["exit_code"] == 1
+        assert f"ixyfwd: {file} was removed" in err and report["error"].startswith(f"{file} was removed")
+    else:
+        assert process.returncode == report["exit_code"] == 0 and report["error"] is None
+        assert any(text.startswith(f"{file} was moved") for text in report["notices"])

@@ -1,6 +1,5 @@
 """Traffic that nobody here made: the kernel's own, across namespaces, and capture files, byte for byte."""
 
-import json
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from tests.support import (
     assert_exact,
     config_text,
     eventually,
+    report_of,
     run,
     start_for_report,
     terminated_for_report,
@@ -193,9 +193,52 @@ def test_a_full_disk_is_said_and_does_not_stop_the_forwarder(
             ['{ kind = "pcap", replay = "in.pcap" }', '{ kind = "pcap", capture = "disk/out.pcap" }'], cpu="workers = 1"
         ),
     )
-    report = start_for_report("-c", config, "--until-done", instance=instance.name)
+    report = start_for_report("-c", config, "--until-done", instance=instance.name, exit_code=1)
     assert report["rx_packets"] == report["tx_packets"] == len(frames())
-    assert "No space left" in json.dumps(report["ports"][1]["wire"])
+    wire = report["ports"][1]["wire"]
+    said = f"port p1: {small_disk}/out.pcap: cannot write the capture file: No space left on device"
+    assert report["error"] == said and wire["error"] in said and said in report["notices"]
+    assert wire["capture"]["captured"] + wire["capture"]["lost"] == report["tx_packets"]
+
+
+def test_a_capture_of_the_model_that_is_removed_is_said(tmp_path: Path, instance: Instance) -> None:
+    wires = ['{ kind = "generator", rate = 1000 }', '{ kind = "pcap", capture = "out.pcap" }']
+    out = tmp_path / "out.pcap"
+    out.write_bytes(b"old")
+    out.chmod(0o644)
+    config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
+    process = instance.start("-c", config, "--json")
+    eventually(lambda: out.stat().st_size > 100, "frames are in the file")
+    assert out.stat().st_mode & 0o777 == 0o644
+    out.rename(tmp_path / "moved.pcap")
+    eventually(lambda: any("was moved" in text for text in instance.status()["notices"]), "the move is told")
+    (tmp_path / "moved.pcap").unlink()
+    eventually(lambda: any("was removed" in text for text in instance.status()["notices"]), "the removal is told")
+    process.send_signal(signal.SIGTERM)
+    report = report_of(process.communicate(timeout=30)[0])
+    assert process.returncode == report["exit_code"] == 1 and report["error"].startswith(f"port p1: {out} was removed")
+
+
+def test_a_start_that_fails_leaves_an_old_capture_as_it_was(tmp_path: Path, instance: Instance) -> None:
+    (tmp_path / "out.pcap").write_bytes(b"old")
+    (tmp_path / "in.pcap").write_bytes(b"no capture")
+    wires = ['{ kind = "pcap", capture = "out.pcap" }', '{ kind = "pcap", replay = "in.pcap" }']
+    config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
+    assert instance.command("start", "-c", config).returncode == 2
+    assert (tmp_path / "out.pcap").read_bytes() == b"old"
+
+
+def test_a_fifo_is_replayed_and_another_takes_the_capture(tmp_path: Path, instance: Instance) -> None:
+    wrpcap(str(tmp_path / "in.pcap"), [Ether(frame) for frame in frames()])
+    for name in ("in.fifo", "out.fifo"):
+        os.mkfifo(tmp_path / name)
+    wires = ['{ kind = "pcap", replay = "in.fifo" }', '{ kind = "pcap", capture = "out.fifo" }']
+    config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
+    writer = subprocess.Popen(f"cat {tmp_path}/in.pcap > {tmp_path}/in.fifo", shell=True)
+    reader = subprocess.Popen(f"cat {tmp_path}/out.fifo > {tmp_path}/out.pcap", shell=True)
+    report = start_for_report("-c", config, "--until-done", instance=instance.name)
+    assert writer.wait(10) == reader.wait(10) == 0
+    assert report["tx_packets"] == len(frames()) and read(tmp_path / "out.pcap") == frames()
 
 
 def test_a_capture_file_that_cannot_be_made(tmp_path: Path, instance: Instance) -> None:

@@ -135,7 +135,7 @@ def play(script, mapped):
         for port in (a, b):
             assert port.stats.gptc <= port.stats.tpt
             s = port.stats
-            assert s.tpr == s.roc + s.rx_filtered + s.gprc
+            assert s.tpr == s.roc + s.rx_filtered + s.rx_mac_control + s.gprc
             places = sum(s.qprc) + sum(s.qprdc) + sum(s.rxmpc) + s.rx_off + s.rx_queue_off + s.rx_dma_dropped
             assert s.gprc == places + s.rx_waiting
     finally:

@@ -1,9 +1,11 @@
 """The TAP wire and the cable: the kernel's frames, and the other port's."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.model.wires.tap import TapWire
 from tests.model_hand import Hand
+from tests.support import Instance, config_text, eventually, write_config
 from tests.test_model_datapath_rings import frame
 
 NAME = f"ixt{os.getpid() % 10**6}"
@@ -70,6 +73,8 @@ def test_frames_pass_both_ways():
         assert stats == {
             "kind": "tap",
             "totals": {"in": 4, "out": 4, "shortfall": 0},
+            "error": None,
+            "notices": [],
             "interface": NAME,
             "received": 4,
             "received_bytes": sum(map(len, sent)),
@@ -113,6 +118,10 @@ def test_an_interface_that_is_down_is_counted():
         bench.send(bench.tx, [frame(n) for n in range(3)])
         stats = bench.a.wire_stats()
         assert stats["interface_down"] == 3 and stats["sent"] == 0
+        assert (
+            stats["notices"] == [f"the interface {NAME} was down when frames came for it: ip link set {NAME} up"]
+            and not bench.a.wire_gone
+        )
         assert bench.a.stats.gptc == 3
 
 
@@ -127,6 +136,57 @@ def test_an_idle_model_that_shares_its_cpu_wakes_for_a_frame():
         bench.kernel.send(frame(0))
         bench.datapath.run(-1, 3_000_000, True)
         assert bench.receive(bench.rx)[0].data == frame(0)
+
+
+def lose(how: str) -> None:
+    """The interface is deleted, or goes with its namespace."""
+    if how == "deleted":
+        subprocess.run(["ip", "link", "del", NAME], check=True)
+        return
+    for command in (["netns", "add", NAME], ["link", "set", NAME, "netns", NAME], ["netns", "del", NAME]):
+        subprocess.run(["ip", *command], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["deleted", "namespace"])
+@pytest.mark.parametrize("found_by", ["receiving", "sending"])
+def test_an_interface_that_is_lost_is_found_so(how: str, found_by: str):
+    """Before, every look at it failed with EBADFD, and a loop that shares its CPU never slept."""
+    with Tap() as bench:
+        if found_by == "sending":
+            bench.a.stop_feed()
+        lose(how)
+        end = time.monotonic() + 10
+        while not bench.a.wire_gone and time.monotonic() < end:  # a namespace goes in its own time
+            bench.run(100)
+            if found_by == "sending":
+                bench.send(bench.tx, [frame(1)])
+        assert bench.a.wire_gone and f"the interface {NAME} is gone" in bench.a.wire_stats()["notices"][0]
+        bench.a.start_feed()
+        used = time.process_time_ns()
+        bench.datapath.run(-1, 50_000_000, True)
+        assert time.process_time_ns() - used < 25_000_000
+        before = bench.a.wire_stats()
+        bench.send(bench.tx, [frame(n) for n in range(5)])
+        after = bench.a.wire_stats()
+        assert after["send_errors"] == before["send_errors"] + 5 and after["sent"] == before["sent"]
+        bench.accounts_close(bench.a)
+
+
+@pytest.mark.root
+def test_a_port_whose_tap_is_lost_has_no_link_and_gets_none(tmp_path: Path, instance: Instance):
+    wires = [f'{{ kind = "tap", interface = "{NAME}" }}', '{ kind = "none" }']
+    config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
+    process = instance.start("-c", config, "--json")
+    assert instance.status()["ports"][0]["link"]["up"]
+    lose("deleted")
+    eventually(lambda: not instance.status()["ports"][0]["link"]["up"], "the link is down")
+    notices = eventually(lambda: instance.status()["notices"], "it is told")
+    assert any(text.startswith(f"port p0: the interface {NAME} is gone") for text in notices)
+    assert instance.status()["ports"][1]["link"]["up"]
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0 and "note: port p0: link down" in err and err.count("is gone") == 1
 
 
 @pytest.mark.root
@@ -202,6 +262,8 @@ def test_a_cable_joins_two_ports_both_ways():
         assert a.wire_stats() == {
             "kind": "cable",
             "totals": {"in": 1, "out": 2, "shortfall": 0},
+            "error": None,
+            "notices": [],
             "sent": 2,
             "sent_bytes": 128,
             "received": 1,
@@ -228,7 +290,8 @@ def test_nothing_plugged_in_swallows_and_counts():
         a.plug(NoWire())
         hand.send(hand.tx_ring(a), [frame(n) for n in range(4)])
         totals = {"in": 0, "out": 4, "shortfall": 0}
-        assert a.wire_stats() == {"kind": "none", "totals": totals, "sent": 4, "sent_bytes": 256}
+        told = {"error": None, "notices": []}
+        assert a.wire_stats() == {"kind": "none", "totals": totals, **told, "sent": 4, "sent_bytes": 256}
         assert a.stats.gptc == 4 and a.feed_done()
 
 

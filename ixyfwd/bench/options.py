@@ -1,7 +1,6 @@
 """What the options of `ixyfwd bench` mean, and where its results go."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from ixyfwd.bench.progress import say
 from ixyfwd.bench.result import as_csv, as_table
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, RING_SIZES
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.outfile import check_writable, write_file
 from ixyfwd.kit.outlet import check_open
 from ixyfwd.programs.registry import programs
 
@@ -100,12 +100,12 @@ def check_outputs(csv: Path | None, svg: Path | None) -> None:
     for path, what in ((csv, "rows"), (svg, "plot")):
         if path is None or (path == csv == STANDARD_OUTPUT):
             continue
-        if path.is_dir():
-            raise IxyfwdError(f"{path}: the {what} cannot be written: Is a directory")
         if not path.parent.is_dir():
             raise IxyfwdError(f"{path}: the {what} cannot be written: there is no directory {path.parent}")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise IxyfwdError(f"{path}: the {what} cannot be written: Permission denied")
+        try:
+            check_writable(path)
+        except OSError as error:
+            raise IxyfwdError(f"{path}: the {what} cannot be written: {error.strerror}") from None
     if svg is not None:
         check_plots()
 
@@ -142,7 +142,6 @@ def show(
 
 def _write(path: Path, text: str) -> None:
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        write_file(path, text.encode())
     except OSError as error:
         raise IxyfwdError(f"{path}: the rows cannot be written: {error.strerror}") from None

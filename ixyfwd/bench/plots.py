@@ -1,12 +1,13 @@
 """Plots as SVG in the style of the field. matplotlib draws them; it is an extra: `pip install 'ixyfwd[bench]'`."""
 
-import os
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from ixyfwd.bench.result import device_of
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.kit.outfile import write_file
 
 NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
@@ -68,9 +69,10 @@ def _axes() -> tuple[Any, Any]:
 def _save(figure: Any, axes: Any, path: Path) -> None:
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")
+    drawn = BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            figure.savefig(file, format="svg", metadata={"Date": None})
+        write_file(path, drawn.getvalue())
     except OSError as error:
         raise IxyfwdError(f"{path}: the plot cannot be written: {error.strerror}") from None
 

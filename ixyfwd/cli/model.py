@@ -41,6 +41,7 @@ class _Watcher:
         self._lines = Progress(stream, stop_this_run)
         self._ticks = ticks
         self._before = (0.0, 0, 0)
+        self._told: set[str] = set()
 
     def started(self, spec: ModelSpec, pid: int) -> None:
         """Where it listens."""
@@ -55,7 +56,16 @@ class _Watcher:
         now = (status.uptime_s, *_totals(status))
         if self._ticks:
             self._lines.write(model_line(status, self._before))
+        for port in status.ports:
+            self._tell(port.name, port.wire)
         self._before = now
+
+    def _tell(self, name: str, wire: Mapping[str, Any]) -> None:
+        """What a wire says, once."""
+        for text in (*wire.get("notices", ()), wire.get("error")):
+            if text and text not in self._told:
+                self._told.add(text)
+                self._lines.write(f"note: port {name}: {text}")
 
     def leave_open(self) -> None:
         """The signal handlers are gone: nobody is to be told any more."""

@@ -26,15 +26,14 @@ from ixyfwd.kit.process import stop_signals_held
 from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.registry import default_wire, no_wire
+from ixyfwd.supervisor.capturefile import CaptureFile
 from ixyfwd.supervisor.single import (
     EndPoint,
     Traffic,
     capture_order,
     generate_order,
-    open_capture,
     run_capture,
     run_generate,
-    write_header,
 )
 from ixyfwd.telemetry.plain import to_plain
 from ixyfwd.telemetry.snapshot import CaptureReport, SingleReport, Snapshot
@@ -116,23 +115,13 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
 
 
 def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> CaptureReport:
-    with _shown() if options.verbose else _file(options.write) as (fd, pcapng):
-        order = capture_order(fd, pcapng, options.expression, options.snaplen, options.count)
-        return run_capture(config, order, options.write or "the output", duration_s, watcher)
+    with _shown() if options.verbose else CaptureFile(options.write) as file:
+        order = capture_order(file.fd, file.pcapng, options.expression, options.snaplen, options.count)
+        return run_capture(config, order, file, duration_s, watcher)
 
 
 @contextmanager
-def _file(path: str | None) -> Iterator[tuple[int | None, bool]]:
-    fd, pcapng = open_capture(path)
-    try:
-        yield fd, pcapng
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-@contextmanager
-def _shown() -> Iterator[tuple[int, bool]]:
+def _shown() -> Iterator[CaptureFile]:
     """A pipe to tcpdump, which prints a line for each frame."""
     tcpdump = shutil.which("tcpdump")
     if tcpdump is None:
@@ -145,10 +134,9 @@ def _shown() -> Iterator[tuple[int, bool]]:
         )
     os.close(reading)
     try:
-        write_header(writing, False, "the pipe to tcpdump")
-        yield writing, False
+        with CaptureFile.of_pipe(writing, "the pipe to tcpdump") as file:
+            yield file
     finally:
-        os.close(writing)
         try:
             process.wait(TCPDUMP_S)
         except subprocess.TimeoutExpired:  # it waits for the reader of its lines

@@ -34,8 +34,8 @@ class DatapathPort:
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
     txdgbc fdirmatch fdirmiss lxontxc lxofftxc lxonrxcnt lxoffrxcnt.
     Arrays (index them): rxmpc[8] qprc[16] qbrc[16] qprdc[16] qptc[16] qbtc[16]. Not of the chip, for
-    accounts that close: rx_filtered rx_off (RXEN=0) rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in
-    the packet buffer now.
+    accounts that close: rx_filtered rx_mac_control (pause frames and the like, which end in the MAC) rx_off (RXEN=0)
+    rx_queue_off rx_dma_dropped tx_dropped, and rx_waiting: frames in the packet buffer now.
     """
 
     injected: Any
@@ -226,6 +226,8 @@ class DatapathPort:
 
     def start_feed(self) -> None:
         """Let the wire's frames in. What the port sends is always taken."""
+        if self._plug:
+            self._plug.begin()
         lib.dp_feed(self._handle, True)
 
     def restart_latency(self) -> None:
@@ -246,7 +248,8 @@ class DatapathPort:
     def wire_stats(self) -> dict[str, Any]:
         """JSON-ready account of the wire: `kind`, then
 
-        `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent);
+        `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent); `error`,
+        a sentence or None; `notices`, a list of sentences;
         generator: `generator` {flows, rate, sent, sent_bytes, shortfall}, `sink` {received, bytes, lost, reordered,
         duplicated, corrupted, foreign, touched, flows_seen, flows_on_several_queues, latency_ns {p50, p90, p99, p999,
         p9999, p99999, max, count, sampled_every, buckets}}; tap: interface, received, sent, ...
@@ -258,7 +261,13 @@ class DatapathPort:
             return {"kind": "none"}
         into_port, from_port, shortfall = self._plug.totals()
         totals = {"in": into_port, "out": from_port, "shortfall": shortfall}
-        return {"kind": self._wire.kind, "totals": totals, **self._plug.stats()}
+        told = {"error": self._plug.error(), "notices": list(self._plug.notices())}
+        return {"kind": self._wire.kind, "totals": totals, **told, **self._plug.stats()}
+
+    @property
+    def wire_gone(self) -> bool:
+        """Whether what the wire led to is gone for good."""
+        return self._plug is not None and self._plug.gone()
 
     def feed_done(self) -> bool:
         """True if the wire has nothing more to send: a finite count is reached, or the wire is no source."""

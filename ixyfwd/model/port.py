@@ -72,6 +72,7 @@ class Port:
         self._messages = Messages(self._msix, self._irqs, self._config)
         self._interrupts = Interrupts(file, self._messages, datapath, clock_ns)
         profile = profile_of(spec.device_id)
+        self._far_end = True  # until what the wire leads to is gone
         self._has_link = spec.module or not profile.cage
         self._phy = None if profile.phy_id is None else Phy(profile.phy_id)
         self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, self._follow_link)
@@ -119,6 +120,9 @@ class Port:
         if self._gone:
             self._show_all_ones(DOORBELL_AREAS)
             return
+        if self._far_end and self._datapath.wire_gone:
+            self._far_end = False
+            self.set_cable(False)
         self._link.tick()
         missed = self._datapath.stats.rxmpc[0]
         if missed != self._missed:
@@ -131,8 +135,8 @@ class Port:
         return None if self._gone else self._interrupts.due_ns
 
     def set_cable(self, plugged: bool) -> None:
-        """Somebody at the far end pulls the cable, or plugs it in; no link without a module, whatever they do."""
-        self._link.set_cable(plugged and self._has_link)
+        """The cable is pulled at the far end, or plugged in; without a module or a far end there is no link."""
+        self._link.set_cable(plugged and self._has_link and self._far_end)
 
     def faults(self) -> Faults:
         """Everything a driver did wrong since the port was made."""

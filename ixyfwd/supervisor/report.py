@@ -98,6 +98,20 @@ def _port_row(port: Port, played: PortStats | None) -> PortRow:
     )
 
 
+def wire_notices(ports: Sequence[PortRow]) -> list[str]:
+    """Sentences about what wires could not do, or an operator should know."""
+    rows = [(port.name, port.wire) for port in ports if port.wire is not None]
+    said = [(name, text) for name, wire in rows for text in (*wire.get("notices", ()), wire.get("error")) if text]
+    return [f"port {name}: {text}" for name, text in said]
+
+
+def wire_error(ports: Sequence[PortRow]) -> str | None:
+    """The first wire that could not do what it was asked for; None if all could."""
+    return next(
+        (f"port {port.name}: {port.wire['error']}" for port in ports if port.wire and port.wire.get("error")), None
+    )
+
+
 def worker_rows(workers: Sequence[Worker], stolen: Mapping[int, Shares], seconds: float) -> list[WorkerRow]:
     """A row per worker, after `seconds` of traffic. `stolen`: by process id."""
     return [_worker_row(worker, stolen[worker.pid], seconds) for worker in workers]

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from ixyfwd.config.schema import Config
@@ -34,13 +35,15 @@ def run_forwarder(
     observer: Observer,
     begun_ns: int | None = None,
     traffic: Order | None = None,
+    before_frames: Callable[[], None] | None = None,
 ) -> Report:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
     `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
     `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time; with `traffic` the worker
-    of the only port generates or captures instead (see `supervisor.single`). SIGINT and SIGTERM stop
-    in order. Raises IxyfwdError if it does not come up; then nothing is left behind.
+    of the only port generates or captures instead (see `supervisor.single`); `before_frames` is called once all is up,
+    and may raise IxyfwdError. SIGINT and SIGTERM stop in order. Raises IxyfwdError if it does not come up; then nothing
+    is left behind.
     """
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
@@ -56,9 +59,15 @@ def run_forwarder(
         server = stack.enter_context(Server(forwarder, instance, signals))
         for text in forwarder.notices:
             observer.notice(text)
+        if before_frames is not None:
+            before_frames()
         _open_gates(forwarder, server, observer)
         reason = server.serve(observer, duration_s, until_done)
+        told = len(forwarder.notices)
         report = stop_in_order(forwarder, reason)
+        for text in forwarder.notices[told:]:
+            if text != report.error:
+                observer.notice(text)
         waiting = server.waiting()
     waiting.answer(to_plain(report))
     observer.stopped(report)

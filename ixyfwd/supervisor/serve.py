@@ -157,7 +157,7 @@ class Server:
     def _tick(self, observer: Observer) -> None:
         status = self._forwarder.tick()
         observer.tick(status)
-        for text in self._forwarder.link_changes(status):
+        for text in (*self._forwarder.link_changes(status), *self._forwarder.new_wire_notices(status.ports)):
             observer.notice(text)
         self._forwarder.retry_links(status)
         while self._untold:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import select
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 from ixyfwd.config.schema import Config
-from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.errors import UsageError
 from ixyfwd.model.spec import default_mac
 from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.flows import CRC_BYTES, make_schedule, template
+from ixyfwd.supervisor.capturefile import SNAPLEN_MAX, CaptureFile, FileObserver
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.run import run_forwarder
 from ixyfwd.telemetry.counters import Word
@@ -25,8 +25,6 @@ from ixyfwd.worker.order import CaptureOrder, GenerateOrder
 FRAME_BYTES_MAX: Final = 1514  # without CRC
 FLOWS_MAX: Final = 4096
 PORT_NUMBERS: Final = 65536
-SNAPLEN_MAX: Final = 262144
-HEADER_S: Final = 5.0  # for the reader of a pipe to take what is in it
 _OVERHEAD_BYTES: Final = 20  # preamble and gap
 _BYTE_PS: Final = 800  # at 10 Gbit/s
 _IP_HEADER: Final = slice(14, 34)
@@ -34,12 +32,6 @@ _IP_HEADER: Final = slice(14, 34)
 _DESTINATION_MAC: Final = bytes.fromhex(default_mac(0).replace(":", ""))
 _SOURCE_MAC: Final = bytes((2, 0, 0, 0, 1, 0))
 _DST_IP_AT, _SRC_IP_AT, _SRC_PORT_AT, _DST_PORT_AT = 30, 26, 34, 36
-_PCAP_NS: Final = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, SNAPLEN_MAX, 1)
-_PCAPNG: Final = struct.pack("=IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28) + struct.pack(
-    # Interface description: Ethernet, if_tsresol (option 9) of 10^-9 s.
-    "=IIHHIHHB3xHHI",
-    *(1, 32, 1, 0, SNAPLEN_MAX, 9, 1, 9, 0, 0, 32),
-)
 
 
 @dataclass(frozen=True)
@@ -135,31 +127,6 @@ def _sink(report: Report, traffic: Traffic) -> FarEndRow | None:
     return from_plain(FarEndRow, {**sinks[0], "lost": report.tx_packets - sinks[0]["received"]})
 
 
-def open_capture(path: str | None) -> tuple[int | None, bool]:
-    """A new capture file (0600; "-" is standard output) with its header; whether it is pcapng. Raises UsageError."""
-    if path is None:
-        return None, False
-    pcapng = path.endswith(".pcapng")
-    try:
-        fd = os.dup(1) if path == "-" else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(f"-w: cannot write {path} ({error.strerror})") from None
-    write_header(fd, pcapng, path)
-    return fd, pcapng
-
-
-def write_header(fd: int, pcapng: bool, name: str) -> None:
-    """What stands before the first record. Raises UsageError, or IxyfwdError if the reader of a pipe has no room."""
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    if not poll.poll(1000 * HEADER_S):
-        raise IxyfwdError(f"-w: the reader of {name} has taken nothing for {HEADER_S:g} s")
-    try:
-        os.write(fd, _PCAPNG if pcapng else _PCAP_NS)
-    except OSError as error:
-        raise UsageError(f"-w: cannot write {name} ({error.strerror})") from None
-
-
 def capture_order(
     fd: int | None, pcapng: bool, expression: str | None, snaplen: int, count: int | None
 ) -> CaptureOrder:
@@ -171,10 +138,17 @@ def capture_order(
 
 
 def run_capture(
-    config: Config, order: CaptureOrder, name: str, duration_s: float | None, observer: Observer
+    config: Config, order: CaptureOrder, file: CaptureFile, duration_s: float | None, observer: Observer
 ) -> CaptureReport:
-    """Record until told to stop; returns the final report. `name` is the file's, for messages."""
-    report = run_forwarder(config, duration_s=duration_s, until_done=True, observer=observer, traffic=order)
+    """Record into `file`, whose descriptor the order has, until told to stop; returns the final report."""
+    report = run_forwarder(
+        config,
+        duration_s=duration_s,
+        until_done=True,
+        observer=FileObserver(observer, file),
+        traffic=order,
+        before_frames=file.begin,
+    )
     words = _words(report)
     drops = {
         **{cause: report.drops[cause] for cause in ("rx_no_descriptor", "rx_missed", "rx_error")},
@@ -189,8 +163,12 @@ def run_capture(
     if words[Word.ERRNO] == errno.EPIPE:
         head["reason"] = "the reader has gone"
     elif words[Word.ERRNO]:
-        text = f"{name} cannot be written any more ({os.strerror(words[Word.ERRNO])}); the file so far is whole"
+        text = f"{file.name} cannot be written any more ({os.strerror(words[Word.ERRNO])}); the file so far is whole"
         head |= {"reason": "failure", "error": text, "exit_code": 1}
+    elif file.removed:
+        head |= {"error": head["error"] or file.complaint, "exit_code": 1}
+    elif file.complaint is not None:
+        head["notices"] = (*head["notices"], file.complaint)
     return CaptureReport(
         **head,
         command="capture",

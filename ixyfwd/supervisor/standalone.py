@@ -66,7 +66,12 @@ class _Serving:
             child = self._model.child
             died = child.wait(0.1)  # a death explains more than its consequence
             return "failure", f"{child.name} {child.obituary()}" if died else str(error)
-        return reason, None
+        return reason, self._wire_error()
+
+    def _wire_error(self) -> str | None:
+        """What a wire could not do of what it was asked for."""
+        wires = ((row["name"], row["wire"].get("error")) for row in self._stats["ports"])
+        return next((f"port {name}: {error}" for name, error in wires if error), None)
 
     def _wait(self, tick: Callable[[ModelStatus], None]) -> str:
         next_tick = self._begun

@@ -19,12 +19,13 @@ from ixyfwd.supervisor.report import (
     model_row,
     port_rows,
     sink_sums,
+    wire_notices,
     worker_rows,
 )
 from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
-from ixyfwd.telemetry.snapshot import RssRow, RunState, Snapshot
+from ixyfwd.telemetry.snapshot import PortRow, RssRow, RunState, Snapshot
 from ixyfwd.worker.order import GenerateOrder
 
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
@@ -50,6 +51,7 @@ class Forwarder:
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
     stolen: StolenWatch = field(init=False)
+    wire_news: list[str] = field(default_factory=list)  # as last told to somebody; among the notices, too
     links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
     link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
 
@@ -116,6 +118,13 @@ class Forwarder:
         changed = [name for name, link in now.items() if self.links.get(name, link.up) != link.up]
         self.links = {name: link.up for name, link in now.items()}
         return [f"port {name}: link {'up' if now[name].up else 'down' + because(now[name].reason)}" for name in changed]
+
+    def new_wire_notices(self, ports: Sequence[PortRow]) -> list[str]:
+        """What the wires say that they have not said before; from now on it is among the notices."""
+        new = [text for text in wire_notices(ports) if text not in self.wire_news]
+        self.wire_news += new
+        self.notices += new
+        return new
 
     def retry_links(self, status: Snapshot) -> None:
         """Set links up again that have been down for a while: LINK_RETRIES_S seconds after they went, no more."""

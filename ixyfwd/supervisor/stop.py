@@ -11,7 +11,7 @@ from typing import Any
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.children import wait_until
 from ixyfwd.supervisor.ports import Port
-from ixyfwd.supervisor.report import fault_count, flow_summary, in_rings, port_rows, sink_sums
+from ixyfwd.supervisor.report import fault_count, flow_summary, in_rings, port_rows, sink_sums, wire_error
 from ixyfwd.supervisor.serve import Reason
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
@@ -57,7 +57,8 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Report:
     for worker in forwarder.workers:
         worker.end(QUIT_TIMEOUT_S)
     forwarder.state = "stopped"
-    error = reason.error or (troubles[0] if troubles else None)
+    forwarder.new_wire_notices(report.ports)
+    error = reason.error or (troubles[0] if troubles else wire_error(report.ports))
     if error is None and faults[-1]:
         error = f"the model recorded {faults[-1]} faults; the ports' rows in the report say which"
     return replace(

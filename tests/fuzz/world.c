@@ -97,7 +97,7 @@ static void check_accounts(const struct world *w, unsigned i)
     else if (w->wire == CHOOSE_PCAP)
         offered = dp_port_replay(p)->sent;
     REQUIRE(s->tpr == offered + looped);
-    REQUIRE(s->tpr == s->roc + s->rx_filtered + s->gprc);
+    REQUIRE(s->tpr == s->roc + s->rx_filtered + s->rx_mac_control + s->gprc);
     REQUIRE(s->gprc == sum(s->qprc, 16) + sum(s->qprdc, 16) + sum(s->rxmpc, 8) + s->rx_off + s->rx_queue_off +
                            s->rx_dma_dropped + s->rx_waiting);
     REQUIRE(s->gprc == s->prc64 + s->prc127 + s->prc255 + s->prc511 + s->prc1023 + s->prc1522);

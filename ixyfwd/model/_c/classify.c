@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+enum { PAUSE_OPCODE = 1 };
 enum rss_type { RSS_NONE, RSS_TCP4, RSS_IP4, RSS_TCP6, RSS_IP6 = 5, RSS_UDP4 = 7, RSS_UDP6 = 8 };
 
 static uint32_t packet_type(const struct packet *ip)
@@ -159,6 +160,21 @@ static bool is_tag(const struct config *c, uint16_t type)
     return type == c->vet || type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || (c->outer_vet && type == c->outer_vet);
 }
 
+/* 3.7.7.1: a MAC control frame is one to the reserved address or the station address; those that pause have opcode 1.
+ * Other opcodes are for the host only with PMCF. Without RFCE all of them are frames like any other. */
+static void classify_control(struct port *p, const uint8_t *data, struct rx_class *out)
+{
+    static const uint8_t reserved[6] = {0x01, 0x80, 0xC2, 0x00, 0x00, 0x01};
+    uint64_t station = REGISTER(p, RAL0) | (uint64_t)(REGISTER(p, RAL0 + 4) & 0xFFFF) << 32;
+    if (memcmp(data, reserved, 6) != 0 && memcmp(data, &station, 6) != 0)
+        return;
+    out->unheeded = out->verdict;
+    if (be16(data + 14) == PAUSE_OPCODE)
+        out->verdict = RX_PAUSE;
+    else if (!p->config.passes_control)
+        out->verdict = RX_CONTROL;
+}
+
 /* `length` without CRC, at least MIN_FRAME. */
 void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_class *out)
 {
@@ -188,8 +204,8 @@ void classify(struct port *p, const uint8_t *data, uint32_t length, struct rx_cl
         at += 4;
     }
     struct packet ip;
-    if (out->verdict != RX_PASS || filters_ethertype(c, type, out))
-        return;
-    if (packet_parse(type, data + at, length - at, &ip))
+    if (out->verdict == RX_PASS && !filters_ethertype(c, type, out) && packet_parse(type, data + at, length - at, &ip))
         classify_ip(p, data, length, &ip, out);
+    else if (c->heeds_pause && at == 14 && type == ETHERTYPE_MAC_CONTROL)
+        classify_control(p, data, out);
 }

@@ -64,7 +64,10 @@ static void load_packet_buffer(struct port *p)
     c->pause_above = pauses ? high & FCRT_BYTES : 0;
     c->resume_below = low & FCRT_BYTES;
     c->sends_xon = low & FCRT_ENABLE;
-    c->heeds_pause = REGISTER(p, MFLCN) & MFLCN_RFCE;
+    uint32_t mflcn = REGISTER(p, MFLCN);
+    c->heeds_pause = mflcn & MFLCN_RFCE;
+    c->discards_pause = mflcn & MFLCN_DPF;
+    c->passes_control = mflcn & MFLCN_PMCF;
 }
 
 void config_load(struct port *p)

@@ -15,7 +15,7 @@ typedef struct dp_stats {
     uint64_t rxmpc[8], lxontxc, lxofftxc, lxonrxcnt, lxoffrxcnt;
     uint64_t qprc[16], qbrc[16], qprdc[16], qptc[16], qbtc[16];
     /* Not of the chip: where else a frame can end, so that the accounts close. */
-    uint64_t rx_filtered, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
+    uint64_t rx_filtered, rx_mac_control, rx_off, rx_queue_off, rx_dma_dropped, tx_dropped;
     uint64_t rx_waiting; /* in the packet buffer now */
 } dp_stats;
 

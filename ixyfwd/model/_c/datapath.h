@@ -92,7 +92,7 @@ struct config {
     uint16_t vet, outer_vet; /* outer_vet: of the tag before that one, 0 = no double VLAN mode */
     bool rxen, te, crc_strip, tx_pad, loopback, vlan_filter, pcsd, fragment_checksum, key_known;
     uint32_t buffer_bytes, pause_above, resume_below; /* RXPBSIZE(0); marks in bytes, pause_above 0 = sends no pause */
-    bool sends_xon, heeds_pause;
+    bool sends_xon, heeds_pause, discards_pause, passes_control; /* MFLCN */
     unsigned address_count;
     uint64_t addresses[QUEUES]; /* RAL/RAH pairs that are valid */
     uint8_t reta[512], rx_counter[QUEUES], tx_counter[QUEUES];
@@ -109,8 +109,9 @@ struct rx_class {
     uint8_t cast;    /* enum cast */
     uint8_t fdir;    /* enum fdir_result */
     uint8_t tag_at;  /* offset of the tag that may be stripped */
+    uint8_t unheeded; /* of a pause frame: the verdict if its content meant nothing */
 };
-enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED };
+enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED, RX_PAUSE, RX_CONTROL };
 enum cast { UNICAST, MULTICAST, BROADCAST };
 enum fdir_result { FDIR_NOT_ASKED, FDIR_MISS, FDIR_MATCH };
 
@@ -162,7 +163,8 @@ struct port {
     unsigned index;
     volatile uint32_t *store;
     uint32_t reta_entries; /* a power of two */
-    bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end of the cable */
+    bool bus_master, tail_mapped, link, dirty, feeding, paused; /* paused: by the far end */
+    uint64_t pause_ends_ns;                                           /* UINT64_MAX: when the far end says so */
     bool polled, let_through;                                   /* see polled.c */
     uint64_t missed;
     unsigned rx_active_count, tx_active_count, flush_count, map_count, map_room;

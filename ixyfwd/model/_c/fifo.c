@@ -58,6 +58,7 @@ static void flow_control(struct port *p)
         if (f->paused || c->sends_xon)
             count_pause(p, peer, f->paused);
         peer->paused = f->paused;
+        peer->pause_ends_ns = UINT64_MAX;
     }
 }
 

@@ -14,6 +14,7 @@ typedef struct dp_record {
 } dp_record;
 typedef struct dp_replay {
     uint64_t sent, sent_bytes, too_long, rounds;
+    uint32_t first_too_long_bytes; /* without CRC */
     dp_pace pace;
 } dp_replay;
 typedef struct dp_capture {
@@ -68,7 +69,8 @@ static bool replay_one(struct port *p, struct pcap *w)
     uint64_t too_long = p->stats.roc;
     if (rx_offer(p, w->blob + r->offset, r->length, w->replay.pace.waits ? RX_WAIT_READY : RX_DROP) == RX_NO_ROOM)
         return false;
-    w->replay.too_long += p->stats.roc - too_long;
+    if (p->stats.roc != too_long && !w->replay.too_long++)
+        w->replay.first_too_long_bytes = r->length;
     w->replay.sent++;
     w->replay.sent_bytes += r->length + CRC_BYTES;
     return true;

@@ -134,6 +134,7 @@ void dp_reset(port_t *p)
         p->rx[n].force_drop = false;
     fifo_clear(p);
     fdir_reset(p);
+    p->paused = p->paused && p->pause_ends_ns == UINT64_MAX; /* the MAC's timer is set back, the far end's wish stays */
     p->dirty = true;
 }
 

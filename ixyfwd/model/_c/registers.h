@@ -79,6 +79,8 @@ enum {
 #define FCRT_ENABLE (1u << 31) /* FCRTH.FCEN, FCRTL.XONE */
 #define FCCFG_TFCE (3u << 3)
 #define FCCFG_TFCE_LINK (1u << 3)
+#define MFLCN_PMCF (1u << 0)
+#define MFLCN_DPF (1u << 1)
 #define MFLCN_RFCE (1u << 3)
 #define SRRCTL_BSIZEPACKET 0x1Fu
 #define SRRCTL_DESCTYPE (7u << 25)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { PAUSE_QUANTUM_PS = 51200 }; /* 512 bit times at 10 Gbit/s */
+
 static uint64_t *size_bin(dp_stats *s, uint32_t bytes)
 {
     if (bytes <= 64)
@@ -172,15 +174,44 @@ static bool must_wait(struct port *p, uint32_t length, const struct rx_class *cl
     return p->fifo.count || (!has_room(p, q, count, q->reserve) && count < q->entries);
 }
 
+/* 802.3 annex 31B: no more frames for so many times 512 bit times; 0 ends a pause. */
+static void heed_pause(struct port *p, const uint8_t *data)
+{
+    uint32_t quanta = (uint32_t)data[16] << 8 | data[17];
+    p->paused = quanta != 0;
+    p->pause_ends_ns = p->dp->now_ns + quanta * PAUSE_QUANTUM_PS / 1000;
+    *(quanta ? &p->stats.lxoffrxcnt : &p->stats.lxonrxcnt) += 1;
+}
+
+/* A frame that is not for a ring. A pause frame is, too, without DPF. */
+static enum rx_result end_in_mac(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class)
+{
+    if (class->verdict < RX_PAUSE) {
+        rx_count_mac(p, length, 1, class->verdict, class->cast);
+        return RX_TAKEN;
+    }
+    if (class->verdict == RX_PAUSE)
+        heed_pause(p, data);
+    if (class->verdict == RX_PAUSE && !p->config.discards_pause) {
+        struct rx_class rest = *class;
+        rest.verdict = class->unheeded;
+        return rx_offer_classified(p, data, length, &rest, RX_DROP);
+    }
+    p->stats.tpr++;
+    p->stats.tor += length + CRC_BYTES;
+    p->stats.rx_mac_control++;
+    return RX_TAKEN;
+}
+
 enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t length, const struct rx_class *class,
                                    enum rx_wait wait)
 {
     bool pass = class->verdict == RX_PASS;
     if (pass && wait != RX_DROP && must_wait(p, length, class, wait))
         return RX_NO_ROOM;
-    rx_count_mac(p, length, 1, class->verdict, class->cast);
     if (!pass)
-        return RX_TAKEN;
+        return end_in_mac(p, data, length, class);
+    rx_count_mac(p, length, 1, RX_PASS, class->cast);
     if (class->status & (RXD_IPE | RXD_L4E))
         p->stats.xec++;
     if (p->config.rxen) {

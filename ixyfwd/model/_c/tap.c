@@ -1,4 +1,5 @@
 /* The TAP wire: frames between the port and an interface of the kernel. */
+#define _GNU_SOURCE
 #include "wire.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@ typedef struct dp_tap {
     uint64_t received, received_bytes, sent, sent_bytes; /* received: from the kernel into the port */
     uint64_t send_errors, interface_down;
     int fd;
+    uint8_t gone; /* the interface was deleted, or its network namespace was */
 } dp_tap;
 int dp_plug_tap(port_t *p, int fd);
 dp_tap *dp_port_tap(port_t *p);
@@ -24,6 +26,13 @@ struct tap {
     uint8_t frame[TAP_FRAME_BYTES];
 };
 
+/* The descriptor is readable and writable for ever then, and every call fails. */
+static void lose_interface(struct tap *t)
+{
+    t->public.gone = 1;
+    t->look_ns = UINT64_MAX;
+}
+
 /* Reads one frame into t->frame unless one is held there. False: nothing to read now. */
 static bool next_frame(struct port *p, struct tap *t)
 {
@@ -34,9 +43,9 @@ static bool next_frame(struct port *p, struct tap *t)
         t->held = (uint32_t)length;
         return true;
     }
-    if (length < 0 && errno != EAGAIN && errno != EINTR)
-        t->public.interface_down++;
     t->look_ns = p->dp->now_ns + LOOK_AGAIN_NS;
+    if (length < 0 && errno == EBADFD)
+        lose_interface(t);
     return false;
 }
 
@@ -62,6 +71,10 @@ static void tap_consume(struct port *p, unsigned queue, const struct frame *fram
 {
     struct tap *t = p->wire_state;
     (void)queue, (void)bytes;
+    if (t->public.gone) {
+        t->public.send_errors += count;
+        return;
+    }
     for (unsigned k = 0; k < count; k++) {
         ssize_t written = write(t->public.fd, frames[k].data, frames[k].length);
         if (written >= 0) {
@@ -71,16 +84,19 @@ static void tap_consume(struct port *p, unsigned queue, const struct frame *fram
             t->public.interface_down++;
         } else {
             t->public.send_errors++;
+            t->public.gone |= errno == EBADFD;
         }
     }
     t->look_ns = 0; /* what was sent is often answered at once */
+    if (t->public.gone)
+        lose_interface(t);
 }
 
 /* Not while a frame is held for want of room, or the loop would not sleep at all. */
 static int tap_wake_fd(const struct port *p)
 {
     const struct tap *t = p->wire_state;
-    return t->held ? -1 : t->public.fd;
+    return t->held || t->public.gone ? -1 : t->public.fd;
 }
 
 static void tap_free(struct port *p) { free(p->wire_state); }

@@ -169,9 +169,16 @@ static bool tx_tail_ok(struct port *p, struct tx_queue *q, uint32_t tail)
     return true;
 }
 
-static bool is_paused(const struct port *p) { return p->paused && p->config.heeds_pause; }
+/* A pause that no XON ended ends with its time. */
+static bool is_paused(struct port *p)
+{
+    if (!p->paused || !p->config.heeds_pause)
+        return false;
+    p->paused = p->dp->now_ns < p->pause_ends_ns;
+    return p->paused;
+}
 
-static bool sends(const struct port *p) { return p->link && p->config.te && !is_paused(p); }
+static bool sends(struct port *p) { return p->link && p->config.te && !is_paused(p); }
 
 /* Looks at the tails. */
 void tx_hear_all(struct port *p)

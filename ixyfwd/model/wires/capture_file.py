@@ -1,21 +1,49 @@
-"""Capture files read by dpkt, with every complaint as one sentence."""
+"""Capture files: pcap and pcapng as the IETF drafts of the same names (draft-ietf-opsawg) describe them."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, count
-from typing import Any, BinaryIO
+from typing import Final, NamedTuple
 
 from ixyfwd.errors import UsageError
+from ixyfwd.model.wires.capture_blocks import MAGIC as PCAPNG_MAGIC
+from ixyfwd.model.wires.capture_blocks import Sections
+from ixyfwd.model.wires.capture_bytes import DamageError, Record, read_bytes
 
-LINKTYPE_ETHERNET = 1
-PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
-NS_PER_SECOND = 10**9
+LINKTYPE_ETHERNET: Final = 1
+LATEST_NS: Final = 2**53  # 104 days, so that picoseconds fit 64 bits
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_HEADER_BYTES: Final = 24
+_US_NS: Final = 1000
+
+
+class _Pcap(NamedTuple):
+    """Of a pcap file: byte order, ns in a unit of the fraction, bytes of a record's header."""
+
+    order: str
+    unit_ns: int
+    header_bytes: int
+
+
+# By the first four bytes, whose order is that of all numbers.
+_KINDS: Final = {
+    bytes.fromhex(text): _Pcap(order, unit_ns, header_bytes)
+    for text, order, unit_ns, header_bytes in (
+        ("a1b2c3d4", ">", _US_NS, 16),
+        ("d4c3b2a1", "<", _US_NS, 16),
+        ("a1b23c4d", ">", 1, 16),
+        ("4d3cb2a1", "<", 1, 16),
+        ("a1b2cd34", ">", _US_NS, 24),  # A. Kuznetzov's libpcap
+        ("34cdb2a1", "<", _US_NS, 24),
+    )
+}
 
 
 @dataclass(frozen=True)
 class Capture:
-    """All frames of a file: `data` end to end; per frame its offset, length and ns since the first one."""
+    """All frames of a file. `data`: the whole file; per frame its offset in that, its length, and ns since the first
+    frame (0 for one from before it, `LATEST_NS` at most)."""
 
     data: bytes
     offsets: tuple[int, ...]
@@ -23,103 +51,70 @@ class Capture:
     times_ns: tuple[int, ...]
 
 
-class _Truncated(Exception):
-    pass
-
-
-class _StrictFile:
-    """Reads for dpkt, which takes a short read for the end of the file and does not tell a cut frame from a whole one.
-
-    Records are read in two steps, header and body; only before a header may the file end.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        magic = file.read(12)
-        file.seek(0)
-        self.name = file.name
-        self.pcapng = magic[:4] == PCAPNG_MAGIC
-        self._order = ("<" if magic[8:9] == b"\x4d" else ">") if self.pcapng else (">" if magic[:1] == b"\xa1" else "<")
-        self._file = file
-        self._at_header = False
-        self._header = self._body = b""
-
-    def read(self, count: int) -> bytes:
-        data = self._file.read(count) if count >= 0 else b""
-        if len(data) != count and (data or not self._at_header):
-            raise _Truncated
-        if self._at_header:
-            self._header = data
-        else:
-            self._body = data
-        self._at_header = not self._at_header
-        return data
-
-    def begin_records(self) -> None:
-        """The file header is behind."""
-        self._at_header = True
-
-    def captured_and_original(self) -> tuple[int, int]:
-        """Lengths of the record read last: bytes in the file and bytes that were on the wire."""
-        found, at = (self._body, 12) if self.pcapng else (self._header, 8)
-        captured, original = struct.unpack_from(f"{self._order}II", found, at)
-        return captured, original
-
-
 def read_capture(path: str) -> Capture:
-    """Raises UsageError (dpkt is not installed, no such file, not a capture, not Ethernet, cut off, no frames)."""
+    """Raises UsageError (no such file, not a capture, not Ethernet, damaged, cut off, no frames)."""
+    data = read_bytes(path)
     try:
-        with open(path, "rb") as file:
-            return _collect(path, _frames(path, _StrictFile(file)))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the capture file: {error.strerror}") from None
-
-
-def _import_dpkt(path: str) -> Any:
-    try:
-        import dpkt  # type: ignore[import-untyped]  # noqa: PLC0415  # an extra
-    except ImportError:
-        raise UsageError(
-            f"{path}: reading a capture file needs the package dpkt; install it with: pip install 'ixyfwd[pcap]'"
-        ) from None
-    return dpkt
-
-
-def _frames(path: str, file: _StrictFile) -> Iterator[tuple[Any, bytes]]:
-    dpkt = _import_dpkt(path)
-    damage = (ValueError, IndexError, struct.error, dpkt.Error)
-    try:
-        reader = dpkt.pcapng.Reader(file) if file.pcapng else dpkt.pcap.Reader(file)
-    except (_Truncated, *damage):
-        raise UsageError(f"{path}: not a capture file; expected pcap or pcapng") from None
-    if reader.datalink() != LINKTYPE_ETHERNET:
-        raise UsageError(f"{path}: link type {reader.datalink()}; expected Ethernet ({LINKTYPE_ETHERNET})")
-    file.begin_records()
-    records = iter(reader)
-    for number in count(1):
-        try:
-            entry = next(records, None)
-        except _Truncated:
-            raise UsageError(f"{path}: record {number} is cut off by the end of the file") from None
-        except damage as error:
-            raise UsageError(f"{path}: record {number} is damaged: {error}") from None
-        if entry is None:
-            return
-        captured, original = file.captured_and_original()
-        if captured < original:
-            raise UsageError(
-                f"{path}: record {number} has only {captured} of its frame's {original} bytes; capture whole frames"
-            )
-        yield entry
-
-
-def _collect(path: str, frames: Iterator[tuple[Any, bytes]]) -> Capture:
-    parts: list[bytes] = []
-    times: list[int] = []
-    for time, data in frames:
-        parts.append(data)
-        times.append(round(time * NS_PER_SECOND))
-    if not parts:
+        records = list(_records(data))
+    except DamageError as damage:
+        raise UsageError(f"{path}: {damage}") from None
+    if not records:
         raise UsageError(f"{path}: the capture file has no frames")
-    lengths = tuple(len(part) for part in parts)
-    offsets = tuple(accumulate(lengths[:-1], initial=0))
-    return Capture(b"".join(parts), offsets, lengths, tuple(max(0, time - times[0]) for time in times))
+    return Capture(
+        data,
+        tuple(record.at for record in records),
+        tuple(record.length for record in records),
+        tuple(_times_ns(records)),
+    )
+
+
+def _times_ns(records: Sequence[Record]) -> Iterator[int]:
+    """Since the first frame that has a time. One without is given that of the frame before it."""
+    first_ns = next((record.time_ns for record in records if record.time_ns is not None), 0)
+    since_ns = 0
+    for record in records:
+        if record.time_ns is not None:
+            since_ns = min(max(0, record.time_ns - first_ns), LATEST_NS)
+        yield since_ns
+
+
+def _records(data: bytes) -> Iterator[Record]:
+    if data.startswith(PCAPNG_MAGIC):
+        records = Sections(data).records()
+    elif data[:4] in _KINDS:
+        records = _pcap_records(data, _KINDS[data[:4]])
+    elif data.startswith((_GZIP_MAGIC, _ZSTD_MAGIC)):
+        raise DamageError("a compressed file; expected pcap or pcapng (decompress it first)")
+    else:
+        raise DamageError("not a capture file; expected pcap or pcapng")
+    for number, record in enumerate(records, 1):
+        if record.link_type != LINKTYPE_ETHERNET:
+            where = f"record {number} at byte {record.starts}{record.interface and f' is of {record.interface} and'}"
+            raise DamageError(f"{where} has link type {record.link_type}; expected Ethernet ({LINKTYPE_ETHERNET})")
+        if record.length < record.original:
+            found = f"has only {record.length} of its frame's {record.original} bytes"
+            raise DamageError(f"record {number} at byte {record.starts} {found}; capture whole frames")
+        yield record
+
+
+def _pcap_records(data: bytes, kind: _Pcap) -> Iterator[Record]:
+    if len(data) < _HEADER_BYTES:
+        raise DamageError("not a capture file; expected pcap or pcapng")
+    major, network = struct.unpack_from(f"{kind.order}H14xI", data, 4)
+    if major != 2:
+        raise DamageError(f"pcap of version {major}; expected version 2")
+    # The upper bits say whether frames end with their check sequence, and of how many 16-bit words.
+    crc_bytes = 2 * (network >> 28) if network & 1 << 26 else 0
+    header = struct.Struct(f"{kind.order}IIII")
+    at, number = _HEADER_BYTES, 0
+    while at < len(data):
+        number += 1
+        frame_at = at + kind.header_bytes
+        if frame_at > len(data):
+            raise DamageError(f"record {number} at byte {at} is cut off by the end of the file")
+        seconds, fraction, length, original = header.unpack_from(data, at)
+        if frame_at + length > len(data):
+            raise DamageError(f"record {number} at byte {at} is cut off by the end of the file")
+        time_ns = seconds * 10**9 + fraction * kind.unit_ns
+        yield Record(at, frame_at, length, original, time_ns, network & 0xFFFF).without_crc(crc_bytes)
+        at = frame_at + length

@@ -6,7 +6,7 @@ else knows it by name. Neither this module nor those of the kinds load the compi
 does not need.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -154,6 +154,21 @@ class Plug:
     def flow_queues(self) -> dict[int, tuple[int, ...]]:
         """For each flow of numbered frames that was seen: the port's tx queues that it came out of."""
         return {}
+
+    def error(self) -> str | None:
+        """One sentence if the wire could not do what it was asked for: the run has then failed."""
+        return None
+
+    def notices(self) -> Iterable[str]:
+        """Sentences about what is not as it should be. Each stays as it is, so that it is told once."""
+        return ()
+
+    def gone(self) -> bool:
+        """Whether what the wire led to is gone for good: there is no link any more."""
+        return False
+
+    def begin(self) -> None:
+        """Frames come from now on. Until then nothing that was there before is changed."""
 
     def flush(self) -> None:
         """Between two runs: what cannot be done in C."""

@@ -1,23 +1,21 @@
 """The pcap wire: a capture file into the port, what the port sends into a capture file."""
 
-import contextlib
 import os
 import re
-import struct
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from ixyfwd.errors import UsageError
-from ixyfwd.model.wires.capture_file import LINKTYPE_ETHERNET, Capture, read_capture
+from ixyfwd.model.wires.capture_file import Capture, read_capture
+from ixyfwd.model.wires.capture_writer import CaptureWriter
 from ixyfwd.model.wires.contract import Full, Jack, Plug, Rate, Totals, Wire, check_memory, read_full, read_rate
+from ixyfwd.model.wires.flows import CRC_BYTES
 from ixyfwd.settings.reader import Table, shown
 
-CAPTURE_BUFFER_BYTES = 4 * 1024 * 1024
-SNAP_BYTES = 65535
-FILE_HEADER = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, SNAP_BYTES, LINKTYPE_ETHERNET)  # nanosecond pcap
 _FILE: Final = re.compile(r"[^\0]{1,4000}")
+_OWN_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:(stdin|stdout|stderr)|fd/(\d+))")
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class PcapWire(Wire):
         replay, capture = (table.text(key, "", "a file name", _FILE) for key in ("replay", "capture"))
         rate = read_rate(table, "max", ("max", "line", "recorded"))
         return cls(
-            replay=str(folder / replay) if replay else None,
-            capture=str(folder / capture) if capture else None,
+            replay=_for_other_processes(str(folder / replay)) if replay else None,
+            capture=_for_other_processes(str(folder / capture)) if capture else None,
             loop=table.flag("loop", False),
             rate=rate,
             full=read_full(table, rate),
@@ -63,8 +61,8 @@ class PcapWire(Wire):
             yield "capture", f"found {shown(name)}, which is replayed too, expected another file to write"
 
     def machine_problems(self) -> Iterator[tuple[str, str]]:
-        """A file to replay, a place to write."""
-        if self.replay is not None and not (os.path.isfile(self.replay) and os.access(self.replay, os.R_OK)):
+        """A file or FIFO to replay, a place to write."""
+        if self.replay is not None and not (_can_be_read(self.replay) and os.access(self.replay, os.R_OK)):
             what = "a file that cannot be read" if os.path.exists(self.replay) else "no such file"
             yield "replay", f"found {what} at {self.replay}, expected a capture file to replay"
         if self.capture is not None and not os.path.isdir(os.path.dirname(self.capture) or "."):
@@ -76,8 +74,26 @@ class PcapWire(Wire):
         return None if self.replay is None else not self.loop
 
     def attach(self, jack: Jack) -> Plug:
-        """Raises UsageError (what `read_capture` raises; a capture file that cannot be made or is the replayed one)."""
+        """Raises UsageError (what `read_capture` raises; a capture file that cannot be made or is the replayed one) and
+        RefusedError (a file that another user may have put there)."""
         return PcapPlug(jack, self)
+
+
+def _can_be_read(path: str) -> bool:
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(kind) or stat.S_ISFIFO(kind)
+
+
+def _for_other_processes(path: str) -> str:
+    """`path`, as the process of the model finds it: /dev/stdin and the shell's <(...) are descriptors of this one."""
+    own = _OWN_DESCRIPTOR.fullmatch(path)
+    if own is None:
+        return path
+    number = own[2] or ("stdin", "stdout", "stderr").index(own[1])
+    return f"/proc/{os.getpid()}/fd/{number}"
 
 
 class PcapPlug(Plug):
@@ -106,10 +122,35 @@ class PcapPlug(Plug):
         result = jack.lib.dp_plug_replay(jack.port, records, len(records), blob, wire.loop, pace)
         check_memory(result, "a capture file")
 
+    def begin(self) -> None:
+        """The capture file loses what it held."""
+        if self._writer:
+            self._writer.begin()
+
     def flush(self) -> None:
         """Write out what was captured."""
         if self._writer:
             self._writer.flush()
+
+    def error(self) -> str | None:
+        """Why the capture is not in its file."""
+        return self._writer.error() if self._writer else None
+
+    def notices(self) -> Iterator[str]:
+        """Frames that the port refuses, a capture file that was moved."""
+        if self._wire.replay is not None:
+            yield from self._refused()
+        if self._writer:
+            yield from self._writer.notices()
+
+    def _refused(self) -> Iterator[str]:
+        replay = self._jack.lib.dp_port_replay(self._jack.port)
+        if replay.too_long:
+            length = int(replay.first_too_long_bytes)
+            yield (
+                f"the port refuses frames of {self._wire.replay} that are longer than it takes, the first of "
+                f"{length + CRC_BYTES} bytes with CRC ([forward] max_frame)"
+            )
 
     def totals(self) -> Totals:
         """Frames replayed, frames captured."""
@@ -131,67 +172,3 @@ class PcapPlug(Plug):
         """The capture file is complete."""
         if self._writer:
             self._writer.close()
-
-
-class CaptureWriter:
-    """Empties the data path's buffer into a file. A failure is remembered, not raised: forwarding goes on."""
-
-    def __init__(self, jack: Jack, path: str, replay: str | None) -> None:
-        self._ffi = jack.ffi
-        self._path = path
-        self._error: str | None = None
-        self._written_frames = 0
-        self._written_bytes = len(FILE_HEADER)
-        if replay is not None and os.path.exists(path) and os.path.samefile(path, replay):
-            raise UsageError(f"{path}: the capture file is the file that is replayed; choose another name")
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.fchmod(self._fd, 0o600)
-            os.write(self._fd, FILE_HEADER)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot make the capture file: {error.strerror}") from None
-        check_memory(jack.lib.dp_plug_capture(jack.port, CAPTURE_BUFFER_BYTES), "a capture buffer")
-        self._capture = jack.lib.dp_port_capture(jack.port)
-
-    @property
-    def captured(self) -> int:
-        """Frames so far."""
-        return int(self._capture.captured)
-
-    def flush(self) -> None:
-        """Write the buffer's content, once; after a failure what comes is counted as lost."""
-        capture = self._capture
-        if not capture.used or self._fd < 0:
-            return
-        try:
-            self._write(self._ffi.buffer(capture.buffer, capture.used))
-            self._written_frames = int(capture.captured)
-            self._written_bytes += int(capture.used)
-        except OSError as error:
-            self._fail(error.strerror or str(error))
-        capture.used = 0
-
-    def _write(self, data: Any) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def _fail(self, reason: str) -> None:
-        """The file ends with its last whole burst."""
-        self._error = f"{self._path}: cannot write the capture file: {reason}"
-        self._capture.failed = 1
-        self._capture.lost += self._capture.captured - self._written_frames
-        self._capture.captured = self._written_frames
-        with contextlib.suppress(OSError):  # a pipe or device cannot be cut
-            os.ftruncate(self._fd, self._written_bytes)
-
-    def stats(self) -> dict[str, Any]:
-        """`captured` frames (bytes without CRC), `lost` after a failure, `error` in one sentence or None."""
-        counts = {key: int(getattr(self._capture, key)) for key in ("captured", "captured_bytes", "lost")}
-        return {"file": self._path, **counts, "error": self._error}
-
-    def close(self) -> None:
-        self.flush()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)

@@ -123,9 +123,23 @@ class TapPlug(Plug):
         return Totals(int(tap.received), int(tap.sent))
 
     def stats(self) -> dict[str, Any]:
-        """`received`: from the kernel into the port; `interface_down`: refused because nobody set the interface up."""
+        """`received`: from the kernel into the port; `interface_down`: refused because the interface was down."""
         tap = self._jack.lib.dp_port_tap(self._jack.port)
         return {"interface": self._interface, **{key: int(getattr(tap, key)) for key in COUNTS}}
+
+    def gone(self) -> bool:
+        """Whether the interface was deleted, by itself or with its network namespace."""
+        return bool(self._jack.lib.dp_port_tap(self._jack.port).gone)
+
+    def notices(self) -> Iterator[str]:
+        """That the interface is gone, or was down when frames came for it."""
+        if self.gone():
+            yield (
+                f"the interface {self._interface} is gone: it was deleted, or its network namespace was; the link is "
+                "down until the next start"
+            )
+        elif self._jack.lib.dp_port_tap(self._jack.port).interface_down:
+            yield f"the interface {self._interface} was down when frames came for it: ip link set {self._interface} up"
 
     def close(self) -> None:
         """The interface vanishes."""
