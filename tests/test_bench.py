@@ -243,7 +243,7 @@ def test_the_latency_plot_is_an_svg(tmp_path: Path) -> None:
 def test_a_folder_without_ixy_py_is_named(tmp_path: Path) -> None:
     done = run(sys.executable, "-m", "ixyfwd.bench.published", str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr == f"ixyfwd: {tmp_path}: no clone of ixy.py: src/ixypy/ixgbe/device.py is not in it\n"
+    assert done.stderr == f"ixyfwd: {tmp_path} is not a clone of ixy.py: src/ixypy/ixgbe/device.py is not in it\n"
 
 
 FAKE_IXY_PY = {

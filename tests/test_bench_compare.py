@@ -128,7 +128,7 @@ def test_an_environment_is_the_path_of_an_interpreter_or_of_its_directory(builds
         ("", "'' is not a commit of"),
         ("./none", "./none is neither a Python interpreter nor a virtual environment"),
         ("/tmp", "/tmp is neither a Python interpreter nor a virtual environment: /tmp/bin/python cannot be run"),
-        ("/bin/true", "/bin/true is no Python that ixyfwd is installed for"),
+        ("/bin/true", "/bin/true is not a Python interpreter with ixyfwd installed"),
         ("/bin/false", "/bin/false cannot import ixyfwd"),
     ],
 )
@@ -154,7 +154,7 @@ def test_no_git_no_checkout_and_a_shallow_clone(small: Path, tmp_path: Path, mon
     git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{small}", str(tmp_path / "shallow"))
     with pytest.raises(UsageError, match=r"'HEAD~1' is not a commit of .*; this clone is shallow, `git fetch"):
         Checkout(tmp_path / "shallow").commit("HEAD~1")
-    with pytest.raises(UsageError, match="is no git checkout, so there are no commits to compare; name two environ"):
+    with pytest.raises(UsageError, match="is not a git checkout, so it has no commits to compare; name two environ"):
         Checkout(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="there is no git on this machine; name two environments"):
@@ -210,7 +210,7 @@ def test_pairs_are_balanced_and_give_a_ratio(machine: Machine, fake_sides: tuple
     pairs = [machine.order[i : i + 2] for i in range(0, 16, 2)]
     assert sorted(pairs) == [["a", "b"]] * 4 + [["b", "a"]] * 4
     assert (found.problems, found.left_out, found.interrupted) == ([], 0, False)
-    assert "B takes 1.100 times as long (1.100-1.100), allowed is 5 % more" in slower(found.rows, 5)[0]
+    assert "B takes 1.100 times as long (1.100-1.100), at most 5 % more is allowed" in slower(found.rows, 5)[0]
     assert not slower(found.rows, 10.1)
 
 
@@ -242,7 +242,7 @@ def test_rows_of_two_cores_are_split_by_distance(machine: Machine, fake_sides: t
         ("near", 3, "too few pairs"),
         ("far", 3, "too few pairs"),
     ]
-    assert "6 are needed to tell" in slower(found.rows, 5)[0]
+    assert "expected at least 6 to tell" in slower(found.rows, 5)[0]
 
 
 @pytest.mark.parametrize("machine", [(["near"] * 99, {"device_note": None, "core_distance": "far"})], indirect=True)
@@ -357,10 +357,13 @@ def test_a_comparison_has_the_common_schema_and_ctrl_c_leaves_the_pairs_before(b
     ("arguments", "sentence"),
     [
         (("--batch", "x"), "--batch: 'x' is not a whole number from 1 to 2048"),
-        (("--runs", "3", "--fail-if-slower", "2"), "--runs: 3 pairs cannot tell what is slower; at least 6 can"),
+        (
+            ("--runs", "3", "--fail-if-slower", "2"),
+            "--runs: found 3 pairs, expected at least 6 to tell which side is slower",
+        ),
         (
             ("--instructions-only", "--throughput"),
-            "--instructions-only measures no time and counts: neither --throughput nor --no-instructions",
+            "--instructions-only measures no time: leave --throughput and --no-instructions out",
         ),
         (("--frame", "1"), "--frame: '1' is not a whole number from 64 to 9728"),
     ],
@@ -376,7 +379,7 @@ def test_a_run_that_is_not_over_in_time_is_ended(tmp_path: Path) -> None:
         f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(100)\n"
     )
     side = Side("slow", sys.executable, tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)}, {})
-    with pytest.raises(IxyfwdError, match=r"^slow: ixyfwd bench cost was not over after 2 s$"):
+    with pytest.raises(IxyfwdError, match=r"^slow: ixyfwd bench cost did not end within 2 s$"):
         side.run("bench", "cost", "--json", timeout_s=2)
     with contextlib.suppress(FileNotFoundError):  # a busy machine may not have come so far
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))

@@ -140,7 +140,7 @@ def status(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rx_packets": 4000}, "4000 frames received, 990 sent, 0 dropped: 3010 are on their way"),
+        ({"rx_packets": 4000}, "4000 frames received, 990 sent, 0 dropped: 3010 are in flight"),
         ({"sink": {"duplicated": 2}}, "the sinks report duplicated 2"),
         ({"sink": {"received": 1001}}, "the sinks received 1001 frames, but only 1000 were sent"),
         ({"sink": {"lost": 1}}, "1 lost, though the wires wait"),
@@ -178,7 +178,7 @@ def test_times() -> None:
         (["latency", "--rate", "1e6", "--load", "50"], "give one of them"),
         (["latency", "--engine", "vector", "--loop", "fused"], "has no fused loop"),
         (["latency", "--batch", "512"], "does not fit a ring of 512"),
-        (["latency", "--frame", "64,128"], "2 values, expected one"),
+        (["latency", "--frame", "64,128"], "found 2 values, expected one"),
         (["latency", "--gc", "maybe"], "'maybe' is not one of off, on"),
         (["rfc2544", "--quick", "--full"], "give one of them"),
         (["rfc2544", "--frame", "63"], "'63' is not a whole number"),

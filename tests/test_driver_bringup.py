@@ -66,7 +66,7 @@ def test_known_devices_are_refused_by_name(device: int, name: str, why: str) -> 
 
 def test_strangers_are_refused() -> None:
     driver, function, _ = port(FakeFunction(vendor=0x15B3, device=0x10FB))
-    with pytest.raises(UsageError, match="the device is 15b3:10fb, which is no 82599, X540 or X550"):
+    with pytest.raises(UsageError, match="the device is 15b3:10fb, which is not an 82599, X540 or X550"):
         driver.reset_and_init(OPTIONS)
     assert function.log == []
 

@@ -108,7 +108,7 @@ def test_wrong_addresses_are_refused_before_anything_is_touched(options: PortOpt
 
 def test_too_many_filters_are_refused() -> None:
     driver, _ = brought_up()
-    with pytest.raises(UsageError, match="128 MAC filters are asked for, the device has 127"):
+    with pytest.raises(UsageError, match="found 128 MAC filters, expected at most 127"):
         driver.set_mac_filters([f"02:00:00:00:00:{n:02x}" for n in range(128)])
 
 

@@ -164,9 +164,9 @@ def test_a_custom_table_decides() -> None:
     [
         ({"queues": 0}, "RSS spreads over 1 to 16 queues, not 0"),
         ({"queues": 17}, "RSS spreads over 1 to 16 queues, not 17"),
-        ({"fields": ("ipv4", "sctp4")}, "'sctp4' is no RSS field; expected some of ipv4"),
-        ({"key": "6d5a"}, "'6d5a' is no RSS key; expected 'symmetric', 'microsoft' or 80 hex digits"),
-        ({"key": "zz" * 40}, "is no RSS key"),
+        ({"fields": ("ipv4", "sctp4")}, "'sctp4' is not an RSS field; expected some of ipv4"),
+        ({"key": "6d5a"}, "'6d5a' is not an RSS key; expected 'symmetric', 'microsoft' or 80 hex digits"),
+        ({"key": "zz" * 40}, "is not an RSS key"),
         ({"reta": (0,) * 127}, "has 128 or 512 entries, not 127"),
         ({"reta": (1,) * 128}, "names queue 1; expected 0 to 0"),
     ],

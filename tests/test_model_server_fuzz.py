@@ -25,8 +25,8 @@ from ixyfwd.vfiouser.protocol import (
     Header,
     IrqSet,
     VfioUserCommand,
-    pack_writes,
 )
+from ixyfwd.vfiouser.writes import pack_writes
 from tests.model_fakes import MAC
 from tests.support import eventually
 from tests.test_model_server import PAGE, assert_still_serves, connected, drain, hello

@@ -106,7 +106,7 @@ def test_names_are_those_of_driven_and_refused_devices() -> None:
     ("vendor", "device", "error", "words"),
     [
         (0x8086, VIRTUAL, UsageError, "is an 82599 virtual function .8086:10ed., which is not supported: .* mailbox"),
-        (0x1AF4, 0x1041, UsageError, "is 1af4:1041, which is no 82599, X540 or X550; `ixyfwd devices`"),
+        (0x1AF4, 0x1041, UsageError, "is 1af4:1041, which is not an 82599, X540 or X550; `ixyfwd devices`"),
         (0xFFFF, 0xFFFF, DeviceGoneError, "there is no device at this address"),
     ],
 )

@@ -241,7 +241,7 @@ def test_ordinary_pages_are_refused(tmp_path: Path) -> None:
     os.ftruncate(fd, HUGEPAGE_BYTES)
     with pytest.raises(RefusedError, match=f"^{A}: the arena is made of ordinary pages"):
         function.map_dma(fd, HUGEPAGE_BYTES)
-    with pytest.raises(ValueError, match="no multiple"):
+    with pytest.raises(ValueError, match="not a multiple"):
         function.map_dma(fd, 4096)
     function.unmap_dma()
     os.close(fd)

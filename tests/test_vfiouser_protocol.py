@@ -29,12 +29,11 @@ from ixyfwd.vfiouser.protocol import (
     RegionInfo,
     RequestError,
     pack_region_info_request,
-    pack_writes,
     region_info_argsz,
     unpack_region_info_request,
-    unpack_writes,
 )
 from ixyfwd.vfiouser.version import Version, our_version
+from ixyfwd.vfiouser.writes import pack_writes, unpack_writes
 
 U16 = st.integers(0, 2**16 - 1)
 U32 = st.integers(0, 2**32 - 1)

@@ -1,1 +1,1 @@
-"""The scripted tests."""
+"""The scripted tests: `ixyfwd bench ...`."""

@@ -1,7 +1,8 @@
-"""Trees of ixyfwd with their extension modules compiled, kept in a cache by what they were made from.
+"""Builds: trees of ixyfwd with their extension modules compiled, in a cache whose key is all that they depend on.
 
-A build is made by the tree's own `scripts/build_inplace.py` with the interpreter, the packages and the compiler of this
-process: two trees built here differ by their files only. Nothing comes from a network.
+A build is made by the tree's own `scripts/build_inplace.py` with the interpreter, the
+packages and the compiler of this process: two trees built here differ by their files
+only. No network is used.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ from ixyfwd.errors import UsageError
 KEPT: Final = 8  # builds, of some 8 MiB each
 BUILD_TIMEOUT_S: Final = 600.0
 LOCK: Final = ".in-use"
-# An editable installation would give a tree the modules that it lacks, those that failed to compile for example.
+# An editable installation would give a tree modules that it lacks, such as those that failed to compile.
 ALONE: Final = """
 import sys
 sys.meta_path[:] = [one for one in sys.meta_path if not getattr(one, "__module__", "").startswith("__editable__")]
@@ -34,13 +35,13 @@ FLAGS: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: `ixyfwd/builds` in the user's cache directory."""
+    """The folder of builds: `ixyfwd/builds` in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "ixyfwd" / "builds"
 
 
 def compiler() -> str:
-    """The C compiler that extension modules are built with, and its version."""
+    """The C compiler of extension modules, with its version. Raises UsageError if it does not run."""
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     try:
         said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
@@ -51,7 +52,7 @@ def compiler() -> str:
 
 @contextmanager
 def built(checkout: Checkout, source: Revision, progress: Callable[[str], None]) -> Iterator[Path]:
-    """The directory of a source with everything compiled; it stays while the context does.
+    """The directory of a revision with all modules compiled; it is kept while the context is open.
 
     Raises UsageError if the tree does not build or the cache cannot be written.
     """
@@ -75,14 +76,14 @@ def built(checkout: Checkout, source: Revision, progress: Callable[[str], None])
 
 
 def _key() -> str:
-    """Of what makes different code from the same files."""
+    """A digest of all that makes different code from the same files."""
     flags = [f"{name}={os.environ.get(name, '')}" for name in FLAGS]
     made_by = [compiler(), sys.version, sys.prefix, *flags]
     return hashlib.sha256("\n".join(made_by).encode()).hexdigest()[:8]
 
 
 def _lock(place: Path) -> int | None:
-    """A descriptor that keeps a build from being removed; None if there is no such build."""
+    """A locked descriptor that keeps a build from being removed; None if there is no such build."""
     try:
         lock = os.open(place / LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -95,7 +96,7 @@ def _lock(place: Path) -> int | None:
 
 
 def _build(checkout: Checkout, source: Revision, place: Path) -> None:
-    """Make a build beside its place and move it there whole. Two may do so at once; the first one's stays."""
+    """Make a build beside its place and move it there whole. Of two at the same time the first one stays."""
     if importlib.util.find_spec("setuptools") is None:
         raise UsageError(f"commits cannot be built: {sys.executable} has no setuptools; pip install setuptools")
     with tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent) as name:
@@ -116,7 +117,7 @@ def _build(checkout: Checkout, source: Revision, place: Path) -> None:
 
 
 def _run(source: Revision, tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """This interpreter in a tree."""
+    """Run this interpreter in a tree. Raises UsageError if it is not over after BUILD_TIMEOUT_S."""
     try:
         return subprocess.run(  # noqa: S603
             [sys.executable, *words],
@@ -128,11 +129,11 @@ def _run(source: Revision, tree: Path, *words: str) -> "subprocess.CompletedProc
             timeout=BUILD_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise UsageError(f"{source} does not build: it was not over after {BUILD_TIMEOUT_S:g} s") from None
+        raise UsageError(f"{source} does not build: it did not end within {BUILD_TIMEOUT_S:g} s") from None
 
 
 def _move(tree: Path, place: Path) -> None:
-    """Raises FileExistsError if there is something at the place."""
+    """Move a tree to its place. Raises FileExistsError if a build is there."""
     try:
         tree.rename(place)
     except OSError as error:
@@ -144,11 +145,11 @@ def _move(tree: Path, place: Path) -> None:
 def _reason(said: str) -> str:
     """The compiler's first error, or the last line."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return next((line for line in lines if "error:" in line), lines[-1] if lines else "it says nothing")
+    return next((line for line in lines if "error:" in line), lines[-1] if lines else "the build printed no reason")
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove all but the builds that were used last, and of the others those that are in use."""
+    """Remove all builds except the KEPT ones that were used last and those in use."""
     builds = sorted(
         (path for path in folder.iterdir() if (path / LOCK).exists()), key=lambda path: path.stat().st_mtime
     )

@@ -1,14 +1,15 @@
-"""What is in which cache when the driver begins a turn by hand.
+"""States of the caches in which the driver begins a turn by hand.
 
 warm        This core's L1 and L2 hold all that the driver used a turn ago, and the descriptors just finished by hand.
 cold        They hold none of it: more memory than fits has been read since. Lines come from L3, those of the driver's
             code and of Python's objects too.
-memory      Nor does L3, as far as this machine owns it: lines come from memory.
-other-core  What a device writes (finished descriptors, the first line of every frame) was last written by a thread on
-            another CPU, which also read the descriptors to be sent and the tails: lines come from that core, as they do
-            from the model. What only the driver uses (ids, free stack, counters) stays warm.
+memory      L3 does not hold it either, as far as this machine owns it: lines come from memory.
+other-core  The lines that a device writes (finished descriptors, the first line of every frame) were last written by a
+            thread on another CPU, which also read the descriptors to be sent and the tails: they come from that core,
+            as they do from the model. The lines that only the driver uses (ids, free stack, counters) stay warm.
 
-A ratio of two drivers holds for one state: the fewer lines wait in this core's caches, the less instructions count.
+A ratio of two drivers holds for one state: the fewer lines wait in this core's caches,
+the less instructions count.
 """
 
 import os
@@ -33,8 +34,8 @@ CACHES: Final[tuple[Cache, ...]] = ("warm", "cold", "memory", "other-core")
 LINE_BYTES: Final = 64
 WALK: Final = 4  # times the size of L2
 MEMORY_WALK: Final = 2  # times the size of L3
-USUAL_BYTES: Final = {2: 2 << 20, 3: 64 << 20}  # where the machine does not say: rather too much
-SETTLE_ROUNDS: Final = 1000  # of the interpreter, after another thread had it: some tens of microseconds
+USUAL_BYTES: Final = {2: 2 << 20, 3: 64 << 20}  # where sysfs does not say; large, to be safe
+SETTLE_ROUNDS: Final = 1000  # of the interpreter after another thread ran: some tens of microseconds
 _SYSFS: Final = Path("/sys/devices/system/cpu/cpu0/cache")
 
 Prepare = Callable[[], object]
@@ -42,7 +43,7 @@ Qwords = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 
 def cache_bytes(level: int, root: Path = _SYSFS) -> int:
-    """Size of the cache of CPU 0 at `level` (2 or 3); the usual most where sysfs does not say."""
+    """The size, in bytes, of the cache of CPU 0 at `level` (2 or 3); USUAL_BYTES where sysfs does not say."""
     for index in sorted(root.glob("index*")):
         try:
             if (index / "level").read_text().strip() == str(level):
@@ -54,7 +55,7 @@ def cache_bytes(level: int, root: Path = _SYSFS) -> int:
 
 
 def check(caches: Sequence[Cache]) -> None:
-    """Raises UsageError for a state that cannot be made here."""
+    """Check that these states can be made on this machine. Raises UsageError for one that cannot."""
     cpus = sorted(os.sched_getaffinity(0))
     if "other-core" in caches and len(cpus) < 2:
         raise UsageError(f"--cache other-core needs a second CPU, and this process may run on CPU {cpus[0]} only")
@@ -62,7 +63,7 @@ def check(caches: Sequence[Cache]) -> None:
 
 @contextmanager
 def cache_state(cache: Cache, table: Turntable) -> Iterator[None]:
-    """Turns of `table` begin in this state. Raises UsageError if it cannot be made here."""
+    """Have turns of `table` begin in this state inside the context. Raises UsageError if it cannot be made here."""
     check([cache])
     with ExitStack() as stack:
         if cache == "other-core":
@@ -100,7 +101,7 @@ def _other_core(memory: EngineMemory) -> Iterator[Prepare]:
 
 
 class _Hand:
-    """Writes again, with the same values, what the device of a turntable writes; reads what it reads."""
+    """A thread's access to a turntable's memory: it writes, with the same values, and reads the device's lines."""
 
     def __init__(self, memory: EngineMemory) -> None:
         arena, rx, tx = memory.arena, memory.layout.rx[0], memory.layout.tx[1]
@@ -111,11 +112,11 @@ class _Hand:
         self._tails = (memory.ports[0].rdt, memory.ports[1].tdt)
 
     def frames(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        """The first line of every frame in the receive ring. The driver's own core looks that up: ids are its own."""
+        """The first line of every frame in the receive ring, looked up on the driver's core, which owns the ids."""
         return self._first_lines[self._rx_ids]
 
     def write(self, frames: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
-        """Everything, once."""
+        """Read and write all lines of the device once."""
         for tail in self._tails:
             tail[0]
         self._tx.sum()
@@ -124,7 +125,7 @@ class _Hand:
         self._rx |= np.uint64(0)
 
     def close(self) -> None:
-        """Let the arena go."""
+        """Release the views of the arena."""
         del self._arena, self._rx, self._tx, self._rx_ids
 
 

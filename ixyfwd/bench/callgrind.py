@@ -1,4 +1,4 @@
-"""Callgrind over a table that is turned by hand: what it counted, and rows with it."""
+"""Callgrind over a table that is turned by hand: its counts, and rows with them."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ TIMEOUT_S: Final = 600.0  # a count takes some seconds
 
 @dataclass(frozen=True)
 class InstructionCounts:
-    """What one process counted: frames that it moved, and the instructions of each file that callgrind left."""
+    """The counts of one process: frames that it moved, and the instructions in each file that callgrind wrote."""
 
     frames: int
     instructions: Mapping[str, int]
@@ -35,10 +35,11 @@ def run_callgrind(
     folder: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> InstructionCounts:
-    """Run `bench.counted` with a case's words and those of `mode` under callgrind with `options`.
+    """Run `bench.counted` with a case's arguments and those of `mode` under callgrind with `options`.
 
-    It is the ixyfwd that `python` imports in `folder` with the environment `env`. Raises IxyfwdError if valgrind is not
-    there, fails, counts nothing or is not over after TIMEOUT_S.
+    It is the ixyfwd that `python` imports in `folder` with the environment `env`.
+    Raises IxyfwdError if valgrind is not installed, fails, counts nothing or does not
+    end within TIMEOUT_S.
     """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -52,7 +53,7 @@ def run_callgrind(
                 command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
             )
         except subprocess.TimeoutExpired:
-            raise IxyfwdError(f"{case}: callgrind was not over after {TIMEOUT_S:g} s") from None
+            raise IxyfwdError(f"{case}: callgrind did not end within {TIMEOUT_S:g} s") from None
         found = {path.name: _summary(path) for path in Path(name).iterdir()}
     frames = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("frames ")]
     if done.returncode or not frames or not any(found.values()):
@@ -61,7 +62,7 @@ def run_callgrind(
 
 
 def _summary(path: Path) -> int:
-    """What a file counts. Not its "totals": those include what functions did before the count began."""
+    """The instructions in a file. Not its "totals": those include functions' work before the count began."""
     with path.open(encoding="utf-8", errors="replace") as file:
         return next((int(line.split()[1]) for line in file if line.startswith("summary:")), 0)
 
@@ -73,7 +74,10 @@ def add_counts(
     is_counted: "Callable[[Case], bool]",
     progress: Callable[[str], None],
 ) -> list[str]:
-    """Put `key` into the rows, None where a case is not counted; returns why others could not be. Ctrl-C is one."""
+    """Put `key` into the rows, None where a case is not counted; returns sentences about those that could not be.
+
+    An interruption by Ctrl-C is such a sentence.
+    """
     problems: list[str] = []
     for row in rows.values():
         row[key] = None

@@ -1,6 +1,7 @@
-"""The git checkout that this runs from: what its commits are, and their files elsewhere.
+"""The git checkout that this code runs from: its commits, and copies of their files.
 
-The checkout is read only: neither its index, its objects, its list of worktrees nor its files change.
+The checkout is only read: neither its index, its objects, its list of worktrees nor its
+files change.
 """
 
 import os
@@ -23,7 +24,7 @@ HOOKED: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIREC
 
 @dataclass(frozen=True)
 class Revision:
-    """A state of the files: `tree` is git's name for it, `commit` the one that it is (or, if `changed`, began as)."""
+    """A state of the files. `tree`: git's name for it. `commit`: its commit, from which it differs if `changed`."""
 
     commit: str
     tree: str
@@ -34,21 +35,21 @@ class Revision:
 
 
 class Checkout:
-    """The checkout at a directory. Every method raises UsageError with git's own words if git cannot do it."""
+    """The checkout at a directory. Every method raises UsageError with git's own message if git fails."""
 
     def __init__(self, root: Path = ROOT) -> None:
-        """Raises UsageError if there is no git, or no checkout that it reads."""
+        """Find git and the checkout. Raises UsageError if there is no git, or no checkout that it reads."""
         git = shutil.which("git")
         if git is None:
             raise UsageError("commits cannot be compared: there is no git on this machine; name two environments")
         if not (root / ".git").exists():
-            raise UsageError(f"{root} is no git checkout, so there are no commits to compare; name two environments")
+            raise UsageError(f"{root} is not a git checkout, so it has no commits to compare; name two environments")
         self.root = root
         self._git = git
         self._run("rev-parse", "--git-dir")  # git may refuse a directory for reasons of its own
 
     def commit(self, name: str) -> Revision:
-        """What a commit-ish names."""
+        """The revision that a commit-ish names. Raises UsageError if it names none."""
         try:
             found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except UsageError:
@@ -63,7 +64,7 @@ class Checkout:
         return self._run("rev-parse", "--is-shallow-repository") == "true"
 
     def working_tree(self) -> Revision:
-        """The files as they lie there, new ones too, and ignored ones not."""
+        """The revision of the files as they are, with new files and without ignored ones."""
         head = self.commit("HEAD")
         with self._scratch() as env:
             self._run("add", "--all", env=env)
@@ -71,7 +72,7 @@ class Checkout:
         return Revision(head.commit, tree, changed=tree != head.tree)
 
     def write(self, source: Revision, folder: Path) -> None:
-        """Put the files of a source into an empty directory."""
+        """Write the files of a revision into an empty directory. Raises UsageError if they change meanwhile."""
         with self._scratch() as env:
             if source.changed:
                 self._run("add", "--all", env=env)
@@ -108,7 +109,7 @@ class Checkout:
                 env={**base, **(env or {})},
             )
         except subprocess.TimeoutExpired:
-            raise UsageError(f"git {words[0]} in {self.root} was not over after {TIMEOUT_S:g} s") from None
+            raise UsageError(f"git {words[0]} in {self.root} did not end within {TIMEOUT_S:g} s") from None
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise UsageError(f"git {words[0]} in {self.root} failed: {said[-1]}")

@@ -85,7 +85,7 @@ def throughput(  # noqa: PLR0917
         runs=runs,
         near=near,
     )
-    plan.trials()  # says what is wrong with them
+    plan.trials()  # raises for wrong ones before anything is measured
     check_outputs(csv, svg)
     with progress() as report:
         found = bench.run_plan("throughput", plan, instance_name(), report)
@@ -104,7 +104,7 @@ def cost(  # noqa: PLR0917
     ] = "warm",
     runs: RunsOption = 10,
     instructions: Annotated[
-        bool, typer.Option(help="count instructions, too: of the C functions, of the Python loop (needs valgrind)")
+        bool, typer.Option(help="count instructions too, of the C functions and of the Python loop (needs valgrind)")
     ] = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
@@ -157,12 +157,12 @@ def scaling(  # noqa: PLR0917
     near: NearOption = False,
     by_hand: Annotated[
         bool,
-        typer.Option("--by-hand", help="by hand only, without processes (--flows, --duration: unused)"),
+        typer.Option("--by-hand", help="measure by hand only, without processes; --flows and --duration are unused"),
     ] = False,
     as_json: JsonOption = False,
     csv: CsvOption = None,
 ) -> None:
-    """What a worker costs when there are more of them; with fewer cores than workers, by CPU time."""
+    """The cost of a worker as their number grows; with fewer cores than workers, by CPU time."""
     from ixyfwd.bench import scaling as bench  # noqa: PLC0415
     from ixyfwd.bench.throughput import TrialPlan  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`ixyfwd bench compare A B`: the way in which a change is judged."""
+"""`ixyfwd bench compare A B`: the judgement of a change."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ixyfwd.bench.result import Row
     from ixyfwd.bench.sides import Side
 
-RUNS_IN_ONE = 3  # of `bench cost` in one process: a short run's median is steadier, a process costs half a second
+RUNS_IN_ONE = 3  # of `bench cost` in one process: their median is steadier, and a process costs half a second
 MOST_PAIRS = 500
 MOST_BATCH = 2048
 
@@ -59,26 +59,29 @@ INSTRUCTIONS: Columns = {
 
 def compare(  # noqa: PLR0917
     a: Annotated[str, typer.Argument(metavar="A", help="commit, . (the working tree), or path of an environment")],
-    b: Annotated[str, typer.Argument(metavar="B", help="what A is compared with")],
+    b: Annotated[str, typer.Argument(metavar="B", help="commit, . or environment that A is compared with")],
     engine: EngineOption = "native,vector",
     loop: LoopOption = "fused,python",
     program: ProgramOption = "touch",
     batch: BatchOption = "1,32,256",
     ring: RingOption = "512",
-    throughput: Annotated[bool, typer.Option("--throughput", help="the rate on the model, too")] = False,
+    throughput: Annotated[bool, typer.Option("--throughput", help="measure the rate on the model too")] = False,
     frame: Annotated[str, typer.Option(help="with --throughput: frame sizes in bytes with CRC, or imix")] = "64",
     workers: Annotated[str, typer.Option(help="with --throughput: numbers of workers, 1 to 16")] = "1",
     duration: Annotated[float, typer.Option(help="with --throughput: seconds per run", min=0.1)] = 0.5,
     runs: Annotated[int, typer.Option("--runs", help="pairs of runs", min=1, max=MOST_PAIRS)] = 12,
     instructions: Annotated[
-        bool, typer.Option("--instructions/--no-instructions", help="count instructions, too, where there is valgrind")
+        bool,
+        typer.Option("--instructions/--no-instructions", help="count instructions too, where valgrind is installed"),
     ] = True,
     instructions_only: Annotated[
         bool, typer.Option("--instructions-only", help="count instructions and measure no time")
     ] = False,
     fail_if_slower: Annotated[
         float | None,
-        typer.Option(min=0, metavar="PERCENT", help="exit code 1 if B is surely slower (or counts more) than that"),
+        typer.Option(
+            min=0, metavar="PERCENT", help="exit code 1 if B is slower, or takes more instructions, by more than this"
+        ),
     ] = None,
     as_json: JsonOption = False,
     csv: CsvOption = None,
@@ -100,9 +103,9 @@ def compare(  # noqa: PLR0917
     frames(frame)
     numbers(workers, 1, MAX_WORKERS, "--workers")
     if fail_if_slower is not None and runs < FEWEST_PAIRS and not instructions_only:
-        raise UsageError(f"--runs: {runs} pairs cannot tell what is slower; at least {FEWEST_PAIRS} can")
+        raise UsageError(f"--runs: found {runs} pairs, expected at least {FEWEST_PAIRS} to tell which side is slower")
     if instructions_only and (throughput or not instructions):
-        raise UsageError("--instructions-only measures no time and counts: neither --throughput nor --no-instructions")
+        raise UsageError("--instructions-only measures no time: leave --throughput and --no-instructions out")
     check_outputs(csv, None)
     rows = ["--engine", engine, "--loop", loop, "--program", program, "--batch", batch, "--ring", ring, "--json"]
     words: dict[Measure, list[str]] = {"cost": ["bench", "cost", *rows, "--runs", str(RUNS_IN_ONE)]}
@@ -125,7 +128,7 @@ def _measure(
     per_cent: float | None,
     report: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[str]]:
-    """The result, and what it fails by."""
+    """The result, and a sentence for each row that fails."""
     from ixyfwd.bench import compare as bench  # noqa: PLC0415
     from ixyfwd.bench.counts import count_sides  # noqa: PLC0415
     from ixyfwd.bench.result import result  # noqa: PLC0415
@@ -138,7 +141,7 @@ def _measure(
     if plan:
         rows = _with_counts(found.rows, counts)
         failures = bench.slower(rows, per_cent) if per_cent is not None else []
-        if reasons:  # the times stand without them
+        if reasons:  # the times are valid without them
             more["note"] = f"instructions were not counted: {'; '.join(reasons)}"
     else:
         rows = [{**_head(one), **one.cells()} for one in counts if not one.problem]
@@ -172,7 +175,7 @@ def _head(one: "Counts") -> "Row":
 def _more(counts: "Sequence[Counts]", per_cent: float) -> list[str]:
     """A sentence for each case in which B takes more instructions than is allowed."""
     return [
-        f"{one.case}: B takes {one.more:.4f} instructions a packet more than A's {one.a:.4f}, allowed is {per_cent:g} %"
+        f"{one.case}: B takes {one.more:.4f} instructions a packet more than A's {one.a:.4f}; at most {per_cent:g} % is allowed"
         for one in counts
         if one.more is not None and one.a is not None and one.more > one.a * per_cent / 100
     ]

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from ixyfwd.bench.throughput import Trial
 
 EngineOption = Annotated[str, typer.Option("--engine", help="engine: native, vector, naive")]
-LoopOption = Annotated[str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused if it can be")]
+LoopOption = Annotated[
+    str, typer.Option("--loop", help="loop: fused (native only), python; auto: fused where possible")
+]
 ProgramOption = Annotated[str, typer.Option("--program", help=f"program: {', '.join(programs())}")]
 BatchOption = Annotated[int, typer.Option("--batch", help="frames a burst", min=1, max=2048)]
 RingOption = Annotated[int, typer.Option("--ring", help="descriptors per ring, a power of two from 64 to 4096")]
 WorkersOption = Annotated[int, typer.Option("--workers", help="worker processes", min=1, max=MAX_WORKERS)]
-IdleOption = Annotated[str, typer.Option("--idle", help="when nothing comes: spin, adaptive, sleep, interrupt")]
+IdleOption = Annotated[str, typer.Option("--idle", help="when no frames arrive: spin, adaptive, sleep, interrupt")]
 
 LOWEST_RATE_PPS = 1000
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -46,7 +48,8 @@ def latency(  # noqa: PLR0917
         str | None, typer.Option(help="frames per second, both directions summed, comma-separated [default: 1e6]")
     ] = None,
     load: Annotated[
-        str | None, typer.Option(help="per cent of the rate with at most 0.5 % loss, which is searched first")
+        str | None,
+        typer.Option(help="per cent of the highest rate with at most 0.5 % loss (PDR), which is searched for first"),
     ] = None,
     engine: EngineOption = "native",
     loop: LoopOption = "auto",
@@ -57,8 +60,10 @@ def latency(  # noqa: PLR0917
     flows: FlowsOption = 64,
     workers: WorkersOption = 1,
     idle: IdleOption = "spin",
-    gc: Annotated[str, typer.Option(help="Python's collector in the workers: off, on, or both: off,on")] = "off",
-    duration: Annotated[float, typer.Option(help="seconds per run, after one of warming up", min=0.1)] = 5.0,
+    gc: Annotated[
+        str, typer.Option(help="Python's garbage collector in the workers: off, on, or off,on for both")
+    ] = "off",
+    duration: Annotated[float, typer.Option(help="seconds per run, after one second of warm-up", min=0.1)] = 5.0,
     runs: Annotated[int, typer.Option(help="runs of each row", min=1)] = 3,
     near: NearOption = False,
     as_json: JsonOption = False,
@@ -70,7 +75,7 @@ def latency(  # noqa: PLR0917
     from ixyfwd.bench.plots import latency_plot  # noqa: PLC0415
 
     if rate is not None and load is not None:
-        raise UsageError("--rate and --load: give one of them")
+        raise UsageError("--rate and --load exclude each other; give one of them")
     trial = _trial(engine, loop, program, batch, ring, frame, flows, workers)
     shares = numbers(load, 1, 100, "--load") if load is not None else []
     rates: list[tuple[float, float | None]] = [(value, None) for value in _rates(rate or "1e6")]
@@ -101,8 +106,10 @@ def rfc2544(  # noqa: PLR0917
     frame: Annotated[str, typer.Option(help="frame sizes in bytes with CRC, or imix, comma-separated")] = (
         "64,128,256,512,1024,1280,1518,imix"
     ),
-    quick: Annotated[bool, typer.Option("--quick", help="short trials, 5 % precision: a look")] = False,
-    full: Annotated[bool, typer.Option("--full", help="final trials of 60 s, as RFC 2544 has it: hours")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="short trials and 5 % precision, for a first look")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="final trials of 60 s, as RFC 2544 demands; takes hours")
+    ] = False,
     engine: EngineOption = "native",
     loop: LoopOption = "auto",
     program: ProgramOption = "xconnect",
@@ -118,7 +125,7 @@ def rfc2544(  # noqa: PLR0917
     from ixyfwd.bench import rfc2544 as bench  # noqa: PLC0415
 
     if quick and full:
-        raise UsageError("--quick and --full: give one of them")
+        raise UsageError("--quick and --full exclude each other; give one of them")
     effort = bench.QUICK if quick else bench.FULL if full else bench.NORMAL
     trials = [_trial(engine, loop, program, batch, ring, size.strip(), flows, workers) for size in frame.split(",")]
     (policy,) = _one(names(idle, IDLES, "--idle"), "--idle")
@@ -138,7 +145,7 @@ def rfc2544(  # noqa: PLR0917
 
 
 def soak(  # noqa: PLR0917
-    duration: Annotated[str, typer.Option(help="how long: 30s, 10m, 8h")] = "30s",
+    duration: Annotated[str, typer.Option(help="length of the run: 30s, 10m, 8h")] = "30s",
     rate: Annotated[
         str, typer.Option(help="frames per second, both directions summed, or max: as fast as the ports take them")
     ] = "max",
@@ -186,7 +193,7 @@ def _with_percentiles(found: dict[str, Any]) -> dict[str, Any]:
 def _trial(  # noqa: PLR0917
     engine: str, loop: str, program: str, batch: int, ring: int, frame: str, flows: int, workers: int
 ) -> "Trial":
-    """The one trial that these options describe; of "auto" the fused loop, if there is one for such frames."""
+    """The one trial that these options describe; for "auto" with the fused loop, if one takes such frames."""
     from ixyfwd.bench.throughput import TrialPlan  # noqa: PLC0415
 
     (engine_name,) = _one(names(engine, ENGINES, "--engine"), "--engine")
@@ -217,7 +224,7 @@ def _trial(  # noqa: PLR0917
 
 def _one(found: list[Any], option: str) -> list[Any]:
     if len(found) != 1:
-        raise UsageError(f"{option}: {len(found)} values, expected one")
+        raise UsageError(f"{option}: found {len(found)} values, expected one")
     return found
 
 
@@ -236,7 +243,7 @@ def _rate(text: str) -> float:
 
 
 def seconds(text: str, option: str) -> float:
-    """A time such as 30s, 10m or 8h in seconds. Raises UsageError."""
+    """The seconds of a time such as 30s, 10m or 8h. Raises UsageError for other texts, and less than a second."""
     number, unit = (text[:-1], SECONDS[text[-1]]) if text[-1:] in SECONDS else (text, 1)
     try:
         value = float(number) * unit

@@ -1,8 +1,10 @@
-"""Whether a change costs anything: two sides, measured in pairs of runs one right after the other.
+"""The comparison of two sides, measured in pairs of runs, one right after the other.
 
-Each run is a process of its side, so the sides may be of any age that has the command: `bench cost`, and `bench
-throughput` if asked for. The distance between the CPUs is measured around each run by this process. A pair during which
-it changed is no pair and is measured again, within a bound. Rows in which two cores take part are split by distance.
+Each run is a process of its side, so the sides may be of any age that has the command:
+`bench cost`, and `bench throughput` if asked for. The distance between the CPUs is
+measured around each run by this process. A pair during which it changed is no pair and
+is measured again, within a bound. Rows in which two cores take part are split by
+distance.
 """
 
 import json
@@ -22,11 +24,11 @@ Measure = Literal["cost", "throughput"]
 RunDistance = str | None  # "near", "far", "mixed"; None where there is none to measure
 
 SEED: Final = 1
-ATTEMPTS: Final = 2  # times the pairs that are wanted
+ATTEMPTS: Final = 2  # at most, times the number of pairs that are wanted
 RUN_TIMEOUT_S: Final = 600.0
 LETTERS: Final = "AB"
 BY_HAND: Final = "by hand"
-# What a row is of. A side that is older than a key had only the one kind of row that is given here.
+# The keys that identify a row. A side that is older than a key had only rows of the value given here.
 IDENTITY: Final = {
     "engine": None, "loop": "python", "program": None, "batch": None, "ring": 512, "frame_bytes": 64, "workers": 1,
     "device": "model", "device_note": None, "cache": "warm",
@@ -36,7 +38,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What to measure: `words` are the command lines of one run, by what they measure."""
+    """The plan of a comparison: `words` are the arguments of one run, by what they measure."""
 
     words: Mapping[Measure, Sequence[str]]
     pairs: int
@@ -45,7 +47,7 @@ class ComparisonPlan:
 
 @dataclass
 class Pairs:
-    """Of one row and distance: what the two runs of each pair gave, at the same place."""
+    """The pairs of one row and distance: the figures of A and of B, those of a pair at the same index."""
 
     head: Row
     ns_per_packet: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
@@ -54,7 +56,7 @@ class Pairs:
 
 @dataclass
 class Found:
-    """Of a whole comparison."""
+    """The result of a whole comparison."""
 
     rows: list[Row]
     problems: list[str]
@@ -63,7 +65,7 @@ class Found:
 
 
 def measure(plan: ComparisonPlan, sides: tuple[Side, Side], progress: Callable[[str], None]) -> Found:
-    """All pairs. Ctrl-C ends it with the pairs before. Raises UsageError if a side does not know what it is asked."""
+    """Measure all pairs; Ctrl-C ends it with those before. Raises UsageError if a side lacks the command."""
     pairs: dict[tuple[Measure, Key, RunDistance], Pairs] = {}
     problems: list[str] = []
     left_out = 0
@@ -113,16 +115,16 @@ def _pair(
 
 
 def distance_now() -> RunDistance:
-    """Between the first two CPUs that this process may use, which are the ones a run takes."""
+    """The distance between the first two CPUs that this process may use, which are the ones a run takes."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
     trip_ns = round_trip_ns(*cpus) if len(cpus) == 2 else None
     return None if trip_ns is None else distance_of(trip_ns)
 
 
 def _run(side: Side, words: Sequence[str], timeout_s: float, problems: list[str]) -> dict[Key, Row]:
-    """The rows of one run. Raises IxyfwdError if it gave none, UsageError if the side does not know the words."""
+    """The rows of one run. Raises IxyfwdError if it gave none, UsageError if the side lacks the command."""
     done = side.run(*words, timeout_s=timeout_s)
-    last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1].removeprefix("ixyfwd: ")
+    last = (done.stderr.strip().splitlines() or ["no output on standard error"])[-1].removeprefix("ixyfwd: ")
     if done.returncode == WRONG_USE:
         raise UsageError(f"{side}: ixyfwd {' '.join(words)}: {last}")
     try:
@@ -144,7 +146,7 @@ def _add(
     runs: tuple[dict[Key, Row], dict[Key, Row]],
     distances: tuple[RunDistance, RunDistance],
 ) -> bool:
-    """Put the rows that both runs have under their distance; whether all of them could be."""
+    """Add the rows that both runs have, by their distance; returns whether all of them had one."""
     whole = True
     for key in [key for key in runs[0] if key in runs[1]]:
         both = [run[key] for run in runs]
@@ -163,7 +165,7 @@ def _add(
 
 
 def _row(pairs: Pairs) -> Row:
-    """`ratio` is B's time per packet over A's: of the driver alone, or of everything that makes the rate."""
+    """The row of a group of pairs; `ratio` is B's time per packet over A's, of the driver or of the whole rate."""
     a_ns, b_ns = pairs.ns_per_packet
     a_mpps, b_mpps = pairs.mpps
     ratio = paired_ratio(b_mpps, a_mpps) if pairs.head["measure"] == "throughput" else paired_ratio(a_ns, b_ns)
@@ -183,21 +185,21 @@ def _row(pairs: Pairs) -> Row:
 
 
 def slower(rows: Sequence[Row], per_cent: float) -> list[str]:
-    """A sentence for each row whose whole interval lies above so much, or that has no interval."""
+    """The sentences for rows whose whole interval lies above `per_cent` more time, or that have no interval."""
     found = []
     for row in rows:
         name = name_of(row)
         if row["ratio_low"] is None:
-            found.append(f"{name}: {row['runs']} pairs, {FEWEST_PAIRS} are needed to tell")
+            found.append(f"{name}: found {row['runs']} pairs, expected at least {FEWEST_PAIRS} to tell")
         elif row["ratio_low"] > 1 + per_cent / 100:
             found.append(
                 f"{name}: B takes {row['ratio']:.3f} times as long ({row['ratio_low']:.3f}-{row['ratio_high']:.3f}), "
-                f"allowed is {per_cent:g} % more"
+                f"at most {per_cent:g} % more is allowed"
             )
     return found
 
 
 def name_of(row: Row) -> str:
-    """A row for a sentence."""
+    """The name of a row in a sentence."""
     where = f", {row['core_distance']}" if row.get("core_distance") else ""
     return f"{row['engine']} ({row['loop']}), {row['program']}, batch {row['batch']}, ring {row['ring']}{where}"

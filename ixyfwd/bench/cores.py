@@ -1,7 +1,8 @@
-"""The CPUs of a run: how far worker and model are apart at both ends of it, and what was taken from them meanwhile.
+"""The CPUs of a run: the distance of worker and model before and after it, and the time taken from them meanwhile.
 
-A figure of two cores depends on the time that a cache line takes between them, which a host may change at any moment.
-So it is measured right before and right after each run, and runs of different distance never share a median.
+A figure of two cores depends on the time that a cache line takes between them, which a
+host may change at any moment. So it is measured right before and right after each run,
+and runs of different distances never share a median.
 """
 
 import os
@@ -21,24 +22,24 @@ from ixyfwd.telemetry.plain import to_plain
 Report = dict[str, Any]
 
 ENDS: Final = "core_distance_ns"  # of a report: the distance before and after the run, None where there is none
-KINDS: Final = ("near", "mixed", "far", None)  # in the order of rows; "mixed": the ends of a run do not agree
-NEAR_PATIENCE_S: Final = 120.0  # that one measurement waits and repeats for near CPUs, over all its runs
+KINDS: Final = ("near", "mixed", "far", None)  # in the order of rows; "mixed": it changed during a run
+NEAR_PATIENCE_S: Final = 120.0  # for waits and repetitions of one measurement, over all its runs
 NEAR_LOOK_S: Final = 0.5
 
 
 @dataclass
 class Patience:
-    """How much longer a measurement waits for CPUs that are near; 0: it takes them as they are."""
+    """The seconds that a measurement still waits for CPUs that are near; 0: it takes them as they are."""
 
     left_s: float = 0.0
 
     def spend(self, seconds: float) -> None:
-        """It took so long."""
+        """Count `seconds` that were spent."""
         self.left_s -= seconds
 
 
 def worst_round_trip_ns(config: Config) -> float | None:
-    """The longest round trip of a cache line between a worker's CPU and the model's; None if they share one."""
+    """The longest round trip, in ns, of a cache line between a worker's CPU and the model's; None if they share one."""
     placement = place(config, os.sched_getaffinity(0))
     if placement.model is None:
         return None
@@ -54,10 +55,10 @@ def run_measured(
     observer: Observer,
     patience: Patience | None = None,
 ) -> Report:
-    """`run_forwarder`, with the distance of the CPUs before and after it in the report, as `core_distance_ns`.
+    """Run the forwarder; its report has the distance of the CPUs before and after it, as `core_distance_ns`.
 
-    With patience it waits for near CPUs, and repeats a run that did not end as near as it began. Raises what a run
-    raises.
+    With patience it waits for near CPUs, and repeats a run that did not end with near
+    CPUs. `duration_s` None: without a limit. Raises what `run_forwarder` raises.
     """
     patience = patience or Patience()
     while True:
@@ -82,20 +83,26 @@ def _await_near(config: Config, patience: Patience) -> float | None:
 
 
 def distance_kind(reports: Iterable[Report]) -> str | None:
-    """ "near" or "far" if both ends of all runs agree, else "mixed"; None if there is no distance."""
+    """The kind of distance, "near" or "far", if it is the same before and after all runs, else "mixed".
+
+    None if there is no distance.
+    """
     kinds = {None if ns is None else distance_of(ns) for report in reports for ns in report.get(ENDS, (None,))}
     return kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def by_distance(reports: Sequence[Report]) -> list[list[Report]]:
-    """The runs in groups that share a kind of distance, near ones first; no group is empty."""
+    """The runs in groups of one kind of distance, near ones first; no group is empty."""
     groups = [[report for report in reports if distance_kind([report]) == kind] for kind in KINDS]
     return [group for group in groups if group]
 
 
 def core_columns(reports: Sequence[Report]) -> Row:
-    """What a row says of the CPUs of its runs. `run_delay_share`, `steal_share`: of workers and model the one from
-    which most was taken, by run."""
+    """The keys of a row about the CPUs of its runs.
+
+    `run_delay_share`, `steal_share`: by run, of the process (worker or model) that lost
+    the largest share.
+    """
     ends = [ns for report in reports for ns in report.get(ENDS, ()) if ns is not None]
     return {
         "core_distance": distance_kind(reports),

@@ -1,10 +1,12 @@
-"""What a driver costs by itself: rx, program and tx with a device turned by hand in the same thread.
+"""The cost of a driver alone: rx, program and tx with a device turned by hand in the same thread.
 
-Nothing waits, and unless `cache` says otherwise all lines are in this core's caches (`bench.cachestate`): the figures
-compare drivers in one state and do not predict a throughput. `ns_per_packet` is the time between the descriptors' being
-finished and their being queued again; what the hand does to finish them is not counted. A run's figure is the median of
-its turns, each of which empties most of a ring: what the scheduler takes away hits a few of them. `mpps` is its
-inverse: what one core could do if the device cost nothing.
+No process waits, and unless `cache` says otherwise all lines are in this core's caches
+(`bench.cachestate`): the figures compare drivers in one state and do not predict a
+throughput. `ns_per_packet` is the time between the descriptors' being finished and
+their being queued again; the time to finish them by hand is not counted. A run's figure
+is the median of its turns, each of which empties most of a ring: the scheduler disturbs
+only a few of them. `mpps` is its inverse: the rate of one core if the device cost
+nothing.
 """
 
 import sys
@@ -31,7 +33,7 @@ COUNTED_TURNS = 8
 
 @dataclass(frozen=True)
 class Case:
-    """One row."""
+    """A case: the driver and the state that one row measures. `batch`: frames per burst. `ring`: descriptors."""
 
     engine: EngineName
     loop: Loop
@@ -58,8 +60,11 @@ def cases(  # noqa: PLR0917 - one for each part of a case
     rings: Sequence[int],
     caches: Sequence[Cache] = ("warm",),
 ) -> list[Case]:
-    """Every combination that exists, the fused loop first. Raises UsageError if a batch fits none of the rings
-    or a state of the caches cannot be made here."""
+    """The combinations that exist, the fused loop first.
+
+    Raises UsageError if a batch fits none of the rings or a state of the caches cannot
+    be made here.
+    """
     check(caches)
     for batch in batches:
         if all(batch > ring // 2 for ring in rings):
@@ -74,7 +79,10 @@ def cases(  # noqa: PLR0917 - one for each part of a case
 
 
 def measure(wanted: Sequence[Case], runs: int, progress: Callable[[str], None]) -> tuple[dict[Case, Row], list[str]]:
-    """Each case `runs` times, interleaved; the rows, and sentences about runs that gave no figure. Ctrl-C is one."""
+    """Measure each case `runs` times, interleaved; returns the rows, and sentences about runs without a figure.
+
+    An interruption by Ctrl-C is such a sentence.
+    """
     found: dict[Case, list[float]] = {case: [] for case in wanted}
     problems: list[str] = []
     try:
@@ -101,7 +109,7 @@ def _run(case: Case) -> float:
 
 
 def row(case: Case, costs: Sequence[float]) -> Row:
-    """The row of a case, whose runs cost so many ns a packet each."""
+    """The row of a case; `costs`: ns per packet of each run."""
     return {
         "engine": case.engine,
         "loop": case.loop,
@@ -120,9 +128,9 @@ def row(case: Case, costs: Sequence[float]) -> Row:
 
 
 def count_instructions(case: Case) -> float:
-    """Instructions per packet of the C functions, by callgrind; a figure that does not depend on time.
+    """Instructions per packet of the C functions, by callgrind: a figure that does not depend on time.
 
-    Raises IxyfwdError if valgrind is not there or the engine is not in C.
+    Raises IxyfwdError if valgrind is not installed or the engine is not in C.
     """
     instructions, frames = count_total(case)
     return round(instructions / frames, 2)
@@ -137,8 +145,9 @@ def count_total(
 ) -> tuple[int, int]:
     """Instructions of the C functions and the frames that went through them; every run of a build gives the same two.
 
-    Of the ixyfwd that `python` imports in `folder` with the environment `env`, where the functions may have other
-    names. Raises as `count_instructions`.
+    They are those of the ixyfwd that `python` imports in `folder` with the environment
+    `env`, where the functions may have other names. Raises IxyfwdError as
+    `count_instructions` does.
     """
     if case.engine != "native":
         raise IxyfwdError(f"{case}: instructions are counted in C functions only; the {case.engine} engine has none")
@@ -148,7 +157,7 @@ def count_total(
 
 
 def add_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) -> list[str]:
-    """Put `instructions_per_packet` into the rows where it can be counted; returns why it could not elsewhere."""
+    """Put `instructions_per_packet` into the rows; returns sentences about cases that could not be counted."""
     return add_counts(rows, KEY, count_instructions, lambda case: case.engine == "native", progress)
 
 

@@ -1,7 +1,7 @@
-"""What `bench cost --instructions` runs under callgrind: `python -m ixyfwd.bench.counted LOOP PROGRAM BATCH RING`.
+"""The process that `bench cost --instructions` runs: `python -m ixyfwd.bench.counted LOOP PROGRAM BATCH RING`.
 
-Prints "frames N": how many frames went through the functions that are counted. A fifth word, "marked", puts the marks
-of `bench.interpreted` around the Python loop.
+Prints "frames N": how many frames went through the functions that are counted. A fifth
+word, "marked", puts the marks of `bench.interpreted` around the Python loop.
 """
 
 import sys
@@ -12,7 +12,7 @@ from ixyfwd.bench.turntable import open_turntable
 
 
 def main() -> None:
-    """Turn a few times; imports no numpy before it must, since everything is slow here."""
+    """Turn COUNTED_TURNS times. numpy is imported late: under callgrind all code is slow."""
     loop, program, batch, ring = sys.argv[1:5]
     with open_turntable("native", int(batch), ring=int(ring), program=program, loop=loop) as table:
         if sys.argv[5:] == ["marked"]:

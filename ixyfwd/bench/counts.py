@@ -1,9 +1,10 @@
 """Instructions of both sides of a comparison: exact figures, so that one more in a thousand packets shows.
 
-Counted are the C functions of loops whose length is known: the device is turned by hand, so many frames go through so
-many bursts and nothing waits. A build's count is then the same in each run, to the instruction, whatever the machine,
-its load, the directory's path or the environment. Both sides are built by the same compiler, so a difference is one of
-the code.
+The counted functions are C loops whose length is known: the device is turned by hand,
+so a fixed number of frames goes through a fixed number of bursts, without waits. A
+build's count is then the same in each run, to the instruction; it does not depend on
+the machine, its load, the directory's path or the environment. Both sides are built by
+the same compiler, so a difference is one of the code.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ class Counts:
         return None if self.a is None or self.b is None else self.b - self.a
 
     def cells(self) -> Row:
-        """For a row of the result."""
+        """The keys for a row of the result."""
         return {
             "a_instructions_per_packet": None if self.a is None else round(self.a, 4),
             "b_instructions_per_packet": None if self.b is None else round(self.b, 4),
@@ -44,8 +45,10 @@ class Counts:
 def count_sides(
     cases: Sequence[Case], sides: tuple[Side, Side], progress: Callable[[str], None]
 ) -> tuple[list[Counts], bool]:
-    """Each case on each side, and whether Ctrl-C ended it before all were counted. A side that cannot be counted is a
-    problem of that case."""
+    """Count each case on each side; returns the counts, and whether Ctrl-C ended it before all were counted.
+
+    A side that cannot be counted is a problem of that case.
+    """
     names = [_functions(side, cases) for side in sides]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         waiting = [pool.submit(_count, case, sides, both, progress) for case, *both in zip(cases, *names, strict=True)]

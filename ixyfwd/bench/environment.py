@@ -1,4 +1,4 @@
-"""What a figure was measured on: without it a figure cannot be compared with another."""
+"""The environment of a measurement: without it, a figure cannot be compared with another."""
 
 import os
 import platform
@@ -35,8 +35,11 @@ def environment() -> dict[str, Any]:
 
 
 def tsc_mhz() -> float | None:
-    """Frequency of the time stamp counter: where it is constant, Linux sets its delay loop (`bogomips`) to twice that.
-    `cpu MHz` would be the core's frequency of the moment. None on other processors."""
+    """The frequency, in MHz, of the time stamp counter where it is constant; None on other processors.
+
+    Linux sets its delay loop (`bogomips`) to twice that; `cpu MHz` is the core's
+    frequency of the moment.
+    """
     if " constant_tsc " not in _cpuinfo():
         return None
     for line in _cpuinfo().splitlines():

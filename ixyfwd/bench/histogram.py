@@ -13,10 +13,10 @@ SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999, "p99_99": 
 
 
 class Histogram:
-    """Counts by the largest value of their bucket, in ns."""
+    """A histogram: counts by the largest value of their bucket, in ns."""
 
     def __init__(self, buckets: Iterable[Sequence[int]] = (), maximum_ns: int = 0) -> None:
-        """`buckets`: pairs of the largest value that falls into a bucket and how many did."""
+        """Make one of `buckets`: pairs of the largest value, in ns, that a bucket takes, and its count."""
         self._counts: Counter[int] = Counter()
         for edge, count in buckets:
             self._counts[edge] += count
@@ -24,17 +24,19 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values are in it."""
+        """The number of values in it."""
         return self._counts.total()
 
     def add(self, other: "Histogram") -> None:
-        """Take the values of another one in."""
+        """Add the values of another histogram."""
         self._counts += other._counts
         self.maximum_ns = max(self.maximum_ns, other.maximum_ns)
 
     def quantiles(self, shares: Iterable[float]) -> list[int]:
-        """The smallest values, in ns, that such shares (0 to 1, rising) of all values do not exceed. Raises ValueError
-        for an empty histogram."""
+        """The smallest values, in ns, that the given shares of all values do not exceed.
+
+        `shares`: from 0 to 1, rising. Raises ValueError for an empty histogram.
+        """
         if not self.count:
             raise ValueError("no latency was measured")
         edges = sorted(self._counts.items())
@@ -49,13 +51,13 @@ class Histogram:
         return found
 
     def summary_us(self) -> dict[str, float]:
-        """p50 to p99.999 and max in microseconds. Raises ValueError for an empty histogram."""
+        """The percentiles p50 to p99.999 and the maximum, in us. Raises ValueError for an empty histogram."""
         values = self.quantiles(SHARES.values())
         named = {name: value / NS_PER_US for name, value in zip(SHARES, values, strict=True)}
         return {**named, "max": self.maximum_ns / NS_PER_US}
 
     def line(self) -> list[tuple[float, float]]:
-        """For a plot: for each bucket the share of values that it and those below hold, and its value in us."""
+        """The line of a plot: for each bucket the share of values in it and in those below, and its value in us."""
         seen, points = 0, []
         for edge, count in sorted(self._counts.items()):
             seen += count

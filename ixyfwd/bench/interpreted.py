@@ -15,13 +15,13 @@ from ixyfwd.worker.rounds import Turn
 
 KEY = "loop_instructions_per_packet"
 
-# What surrounds a turn for callgrind: two functions of libc that nothing else calls. Each turn is a file of its own.
+# Two functions of libc that no other code calls mark a turn for callgrind, which writes a file for each.
 BEGIN, END = os.getppid, os.getpgrp
 MARKS = ("--zero-before=getppid", "--dump-before=getpgrp")
 
 
 def marked(turn: Turn) -> Turn:
-    """`turn` between the two marks."""
+    """A callable for `turn` between the two marks."""
 
     def run(empty: Callable[[int], bool]) -> tuple[int, int]:
         BEGIN()
@@ -38,14 +38,19 @@ def count_loop_instructions(case: Case) -> float:
     Raises IxyfwdError as `callgrind.run_callgrind`.
     """
     found = run_callgrind(case, MARKS, ["marked"], env={**os.environ, "PYTHONHASHSEED": "0"})
-    turns = [count for name, count in found.instructions.items() if name != "out"]  # that is what came after the last
+    turns = [
+        count for name, count in found.instructions.items() if name != "out"
+    ]  # which holds the code after the last
     if len(turns) != COUNTED_TURNS:
         raise IxyfwdError(f"{case}: expected {COUNTED_TURNS} counts of callgrind, found {len(turns)}")
     return round(median(turns) * COUNTED_TURNS / found.frames, 2)
 
 
 def add_loop_instructions(rows: Mapping[Case, Row], progress: Callable[[str], None]) -> list[str]:
-    """Put `loop_instructions_per_packet` into the rows of the native engine's Python loop; returns why it could not."""
+    """Put `loop_instructions_per_packet` into the rows of the native engine's Python loop.
+
+    Returns sentences about cases that could not be counted.
+    """
     return add_counts(
         rows, KEY, count_loop_instructions, lambda case: (case.engine, case.loop) == ("native", "python"), progress
     )

@@ -1,10 +1,11 @@
-"""Latency at given loads: frames are stamped when they are composed in a receive buffer, and the sink takes the time
-when it finds them in a transmit ring.
+"""Latency at given loads.
 
-Every frame is measured up to 2 Mpps a direction, every 16th above. The first second of a run warms up and does not
-count. The model's own share is measured by the same wires with nobody between: a loop in the model's own thread moves
-each frame from the rx to the tx ring as soon as it is there (`model/turn.py`). The machine's share are the pauses of
-the CPUs in use (`pauses.py`).
+A frame is stamped when it is composed in a receive buffer, and the sink takes the time
+when it finds it in a transmit ring. Every frame is measured up to 2 Mpps a direction,
+every 16th above. The first second of a run warms up and does not count. The model's own
+share is measured by the same wires without a forwarder: a loop in the model's own
+thread moves each frame from the rx to the tx ring as soon as it is there
+(`model/turn.py`). The machine's share are the pauses of the CPUs in use (`pauses.py`).
 """
 
 import os
@@ -37,7 +38,11 @@ MACHINE_ALONE_S: Final = 5.0  # at most: pauses of milliseconds come a few times
 
 @dataclass(frozen=True)
 class LatencyPlan:
-    """What to measure. `rates_pps`: frames per second, both directions summed, with the share of PDR that each is."""
+    """The plan of a measurement of latency.
+
+    `rates_pps`: frames per second, both directions summed, each with its share of PDR
+    or None. `duration_s`: of a run.
+    """
 
     trial: Trial
     rates_pps: Sequence[tuple[float, float | None]]
@@ -49,14 +54,14 @@ class LatencyPlan:
 
 
 class _Warm(Silent):
-    """Has the sinks forget what they measured until the first tick."""
+    """An observer that ends the warm-up: at the first tick the sinks discard their measurements."""
 
     def __init__(self, instance: str) -> None:
         self._socket = str(runtime_dir(instance) / "model.sock")
         self.warm = False
 
     def tick(self, status: Snapshot) -> None:
-        """The first one ends the warm-up."""
+        """End the warm-up at the first tick."""
         if not self.warm:
             with closing(ModelClient(self._socket)) as client:
                 client.restart_latency()
@@ -66,7 +71,7 @@ class _Warm(Silent):
 def measure(
     plan: LatencyPlan, instance: str, progress: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, Histogram]]:
-    """The result, and a histogram for each row by a name for a plot."""
+    """Measure a plan; returns the result, and a histogram for each row by its name in a plot."""
     cases = [(rate, share, gc) for rate, share in plan.rates_pps for gc in plan.collect_garbage]
     found: dict[tuple[float, float | None, bool], list[dict[str, Any]]] = {case: [] for case in cases}
     problems: list[str] = []
@@ -104,7 +109,7 @@ def measure(
 
 
 def _cpus(plan: LatencyPlan, instance: str) -> set[int]:
-    """Those that a run polls on."""
+    """The CPUs that a run polls on."""
     placement = place(Load(plan.trial, plan.rates_pps[0][0], plan.idle).config(instance), os.sched_getaffinity(0))
     return {cpu for cpu in (*placement.workers, placement.model) if cpu is not None}
 
@@ -114,7 +119,7 @@ def _on(collects: bool) -> str:
 
 
 def model_alone(trial: Trial, rate_pps: float) -> Histogram:
-    """The model's own share of the latencies at this rate."""
+    """The model's own share of the latencies at `rate_pps`, frames per second in both directions summed."""
     sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
     wire = GeneratorWire(flows=trial.flows, frames=sizes, rate=rate_pps / DIRECTIONS)
     alone = Histogram()

@@ -1,4 +1,4 @@
-"""One run at a given load: what `latency`, `rfc2544` and `soak` have in common."""
+"""A run at a given load, the common part of `latency`, `rfc2544` and `soak`."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,7 +18,7 @@ DIRECTIONS: Final = 2
 
 @dataclass(frozen=True)
 class Load:
-    """A trial with its wires' pace. `rate` in frames per second and direction, or as in a configuration."""
+    """A trial with its wires' pace. `rate`: frames per second and direction, or as in a configuration."""
 
     trial: Trial
     rate: Rate
@@ -27,7 +27,7 @@ class Load:
     count: int | None = None  # frames of each direction; None: for as long as it runs
 
     def config(self, instance: str) -> Config:
-        """What the forwarder is asked for."""
+        """The configuration of the forwarder and its wires."""
         base = config_for(self.trial, instance)
         forward = replace(base.forward, idle=self.idle, collect_garbage=self.collect_garbage)
         wire = replace(wire_for(self.trial), rate=self.rate, count=self.count)
@@ -42,10 +42,11 @@ def run_load(
     observer: Observer | None = None,
     patience: Patience | None = None,
 ) -> dict[str, Any]:
-    """Run to the end of `duration_s`, or until all frames are sent (None); returns the final report.
+    """Run for `duration_s` seconds, or until all frames are sent (None); returns the final report.
 
-    Raises IxyfwdError if it failed, if a frame was damaged, duplicated or overtaken, if the account does not close, or
-    if it was interrupted. Lost frames are the caller's business.
+    Raises IxyfwdError if the run failed, if a frame was damaged, duplicated or
+    overtaken, or if the account does not close, and Interrupted if the run was
+    interrupted. Lost frames are in the report.
     """
     report = run_measured(
         load.config(instance),
@@ -66,21 +67,21 @@ def run_load(
 
 
 class Interrupted(IxyfwdError):
-    """Somebody asked to stop; what was measured before counts."""
+    """A run that a signal ended; the measurements before it are valid."""
 
 
 def mean_frame_bytes(frame: int | str) -> float:
-    """With CRC; `frame` as in a trial."""
+    """The mean size, in bytes with CRC, of a trial's frames; `frame` as in a trial."""
     if isinstance(frame, int):
         return float(frame)
     return sum(size * weight for size, weight in IMIX) / sum(weight for _, weight in IMIX)
 
 
 def line_rate(frame: int | str) -> float:
-    """Frames per second and direction that 10 GbE carries."""
+    """The line rate of 10 GbE in frames per second and direction; `frame` as in a trial."""
     return LINE_BITS_PER_S / (8 * (mean_frame_bytes(frame) + GAP_BYTES))
 
 
 def worker_costs(reports: list[dict[str, Any]]) -> list[float]:
-    """Busy ns per packet of every worker that had packets."""
+    """The costs, in busy ns per packet, of every worker that had packets."""
     return [worker["busy_ns_per_packet"] for report in reports for worker in report["workers"] if worker["rx_packets"]]

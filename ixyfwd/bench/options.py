@@ -1,4 +1,4 @@
-"""What the options of `ixyfwd bench` mean, and where its results go."""
+"""The options of `ixyfwd bench`: their parsing, and the output of results."""
 
 import json
 import sys
@@ -33,13 +33,17 @@ FlowsOption = Annotated[int, typer.Option("--flows", help="flows of each generat
 RunsOption = Annotated[int, typer.Option("--runs", help="runs of each row", min=1)]
 DurationOption = Annotated[float, typer.Option("--duration", help="seconds per run", min=0.1)]
 NearOption = Annotated[
-    bool, typer.Option("--near", help="wait (two minutes in all) for near CPUs; repeat a run that moved them apart")
+    bool,
+    typer.Option(
+        "--near",
+        help="wait for CPUs that are near each other, two minutes in all; repeat a run that ends with far ones",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
 CsvOption = Annotated[
-    Path | None, typer.Option("--csv", help="write the rows as CSV to this file, too; -: instead of the table")
+    Path | None, typer.Option("--csv", help="also write the rows as CSV to this file; -: instead of the table")
 ]
-SvgOption = Annotated[Path | None, typer.Option("--svg", help="draw the rows to this SVG file, too (needs matplotlib)")]
+SvgOption = Annotated[Path | None, typer.Option("--svg", help="also draw the rows to this SVG file (needs matplotlib)")]
 
 CORES: Final[Columns] = {  # of a run that two cores take part in
     "core_distance": ("CPUs", None),
@@ -49,14 +53,14 @@ CORES: Final[Columns] = {  # of a run that two cores take part in
 
 
 def instance_name() -> str:
-    """Of the runs that are measured."""
+    """The name of the instance whose runs are measured."""
     from ixyfwd.config.single import own_instance  # noqa: PLC0415 - not for --help
 
     return own_instance("bench")
 
 
 def names(text: str, known: tuple[Name, ...], option: str) -> list[Name]:
-    """A list of known names. Raises UsageError."""
+    """The names in a comma-separated text. Raises UsageError for one that is not in `known`."""
     return [_one_of(part.strip(), known, option) for part in text.split(",")]
 
 
@@ -68,7 +72,7 @@ def _one_of(text: str, known: tuple[Name, ...], option: str) -> Name:
 
 
 def numbers(text: str, least: int, most: int, option: str) -> list[int]:
-    """A list of whole numbers. Raises UsageError."""
+    """The whole numbers in a comma-separated text. Raises UsageError for one outside `least` to `most`."""
     return [_number(part.strip(), least, most, option) for part in text.split(",")]
 
 
@@ -79,7 +83,7 @@ def _number(text: str, least: int, most: int, option: str) -> int:
 
 
 def rings(text: str) -> list[int]:
-    """Ring sizes. Raises UsageError."""
+    """The ring sizes in a comma-separated text. Raises UsageError for one that no ring can have."""
     found = numbers(text, RING_SIZES[0], RING_SIZES[-1], "--ring")
     for ring in found:
         if ring not in RING_SIZES:
@@ -88,14 +92,17 @@ def rings(text: str) -> list[int]:
 
 
 def frames(text: str) -> list[int | str]:
-    """Frame sizes in bytes with CRC, or "imix". Raises UsageError."""
+    """The frame sizes in a comma-separated text, in bytes with CRC, or "imix". Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
     return [part if part == "imix" else _number(part, 64, MAX_MAX_FRAME_BYTES, "--frame") for part in parts]
 
 
 def check_outputs(csv: Path | None, svg: Path | None) -> None:
-    """Before minutes are spent on measuring. Raises IxyfwdError if the rows or the plot could not be written, or
-    standard output is closed."""
+    """Check the outputs before minutes are spent on measuring.
+
+    Raises IxyfwdError if the rows or the plot could not be written, or standard output
+    is closed.
+    """
     check_open(sys.stdout)
     for path, what in ((csv, "rows"), (svg, "plot")):
         if path is None or (path == csv == STANDARD_OUTPUT):
@@ -119,8 +126,12 @@ def show(
     svg: Path | None = None,
     draw: Callable[[Mapping[str, Any], Path], None] | None = None,
 ) -> None:
-    """Print the result, then write the files: a full disk does not cost what was measured. Ends with exit code 1 if
-    something was not measured, and says what on standard error, too, where the output is for a program."""
+    """Print the result, then write the files, so that a full disk does not lose the measurement.
+
+    Raises typer.Exit with code 1 if the result has problems; where the output is for a
+    program, they are on standard error too. Raises IxyfwdError if a file cannot be
+    written.
+    """
     rows_only = csv == STANDARD_OUTPUT and not as_json
     if as_json:
         print(json.dumps(found))

@@ -1,10 +1,11 @@
-"""Two things measured in turn: in which order, and what may be said of their ratio.
+"""Paired measurements: the order of the two runs of a pair, and the statistics of their ratio.
 
-A machine that drifts, slows down for a minute or loses a CPU does so to both runs of a pair, so each pair gives one
-ratio, and only ratios are looked at. Their centre is the Hodges-Lehmann estimate (the median of the means of all two of
-them), its interval the one that belongs to Wilcoxon's signed ranks: it supposes that the ratios' distribution is
-symmetric on a log scale and nothing else of it, and a run that went wrong moves it little. See Hollander, Wolfe and
-Chicken, Nonparametric Statistical Methods, sections 3.2 and 3.3.
+A machine that drifts, slows down for a minute or loses a CPU does so to both runs of a
+pair, so each pair gives one ratio, and only ratios are used. Their centre is the
+Hodges-Lehmann estimate (the median of the means of all two of them), its interval the
+one that belongs to Wilcoxon's signed ranks: it assumes only that the ratios'
+distribution is symmetric on a log scale, and one wrong run moves it little. See
+Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, sections 3.2 and 3.3.
 """
 
 import math
@@ -26,22 +27,24 @@ Verdict = Literal["slower", "faster", "no difference seen", "too few pairs"]
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of B to A. `low` and `high` are the interval; None where there are too few pairs for one."""
+    """The ratio of B to A. `low` and `high` are its interval; None where there are too few pairs for one."""
 
     estimate: float
     low: float | None
     high: float | None
 
     def verdict(self) -> Verdict:
-        """By whether the interval excludes 1; the ratio is one of times, so above 1 is slower."""
+        """The verdict, by whether the interval excludes 1; the ratio is one of times, so above 1 is slower."""
         if self.low is None or self.high is None:
             return "too few pairs"
         return "slower" if self.low > 1 else "faster" if self.high < 1 else "no difference seen"
 
 
 def orders(seed: int) -> Iterator[tuple[int, int]]:
-    """Without end, which of the two (0, 1) goes first and which second: at random, but of each two pairs one begins
-    with 0 and one with 1."""
+    """Endless orders of the two sides: (0, 1) or (1, 0), at random.
+
+    Of every two pairs, one begins with 0 and one with 1.
+    """
     chance = random.Random(seed)  # noqa: S311 - an order, not a secret
     while True:
         block = [(0, 1), (1, 0)]
@@ -50,9 +53,10 @@ def orders(seed: int) -> Iterator[tuple[int, int]]:
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float], confidence: float = CONFIDENCE) -> Ratio:
-    """The ratio b to a of values above 0, of which those at the same place are a pair.
+    """The ratio of `b` to `a`, values above 0, of which those at the same index are a pair.
 
-    Raises ValueError for no pairs, more than MOST_PAIRS, or sequences of different lengths.
+    Raises ValueError for no pairs, more than MOST_PAIRS, or sequences of different
+    lengths.
     """
     if not 1 <= len(a) <= MOST_PAIRS:
         raise ValueError(f"expected 1 to {MOST_PAIRS} pairs, found {len(a)}")
@@ -65,8 +69,7 @@ def paired_ratio(a: Sequence[float], b: Sequence[float], confidence: float = CON
 
 
 def _rank(pairs: int, confidence: float) -> int | None:
-    """How many of the sorted means lie below the interval, and as many above it; None if not even the outermost two
-    enclose the truth with that confidence."""
+    """The number of sorted means below the interval, and above it; None if the outermost two are too few for it."""
     tail = np.cumsum(_signed_ranks(pairs))
     below = int(np.searchsorted(tail, (1 - confidence) / 2, side="right"))
     return below - 1 if below else None

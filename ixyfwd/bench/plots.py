@@ -13,7 +13,7 @@ NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
 def check_plots() -> None:
-    """Raises IxyfwdError if plots cannot be drawn: before the measurement rather than after it."""
+    """Check that plots can be drawn, before the measurement. Raises IxyfwdError without matplotlib."""
     _axes()
 
 
@@ -42,8 +42,10 @@ def batch_plot(found: Mapping[str, Any], path: Path) -> None:
 
 
 def latency_plot(lines: Mapping[str, Sequence[tuple[float, float]]], device: str, path: Path) -> None:
-    """Latency in us over percentile, log axes both, a line per name: (share, us) points. Raises IxyfwdError without
-    matplotlib."""
+    """Latency in us over percentile, on two log axes, with a line per name: (share, us) points.
+
+    Raises IxyfwdError without matplotlib.
+    """
     figure, axes = _axes()
     for name, points in lines.items():
         shares = [1 / (1 - share) for share, _ in points if share < 1]

@@ -1,4 +1,4 @@
-"""What a long measurement shows while it runs: one line that changes on a terminal, plain lines elsewhere."""
+"""Progress of a long measurement: one line that changes on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from ixyfwd.kit.outlet import Outlet, can_draw
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A callable that shows a text on standard error. It holds nothing up and never fails."""
+    """A callable that shows a text on standard error. It never waits and never fails."""
     stream = sys.stderr
     patience_s = stream.patience_s if isinstance(stream, Outlet) else None
     try:
@@ -31,7 +31,7 @@ def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
 
 
 def say(text: str) -> None:
-    """A line on standard error, if that can be written."""
+    """Write a line on standard error, if that can be written."""
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

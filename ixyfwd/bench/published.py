@@ -1,12 +1,13 @@
-"""ixy.py, the published Python driver for this chip, turned by hand beside the `naive` engine.
+"""ixy.py, the published Python driver for this chip, measured by hand beside the `naive` engine.
 
     python -m ixyfwd.bench.published DIRECTORY [--batch 1,32,256] [--runs 10] [--json]
 
-DIRECTORY is a clone of github.com/ixy-languages/ixy.py (tried with commit d8dab36), which is not changed. Its rx_batch,
-touch and tx_batch do all the work that is timed, on rings that its own functions prepare; as in `bench.turntable` the
-benchmark finishes the descriptors in the same thread, so that caches are warm. Two things are not its own: memory is
-ordinary memory and not hugepages of its Cython module, and while rings are prepared, registers are a plain table, since
-there is no chip to be reset.
+DIRECTORY is a clone of github.com/ixy-languages/ixy.py (tried with commit d8dab36),
+which is not changed. Its rx_batch, touch and tx_batch do all the work that is timed, on
+rings that its own functions prepare; as in `bench.turntable` the benchmark finishes the
+descriptors in the same thread, so that caches are warm. Two things are not its own:
+memory is ordinary memory and not hugepages of its Cython module, and while rings are
+prepared, registers are a plain table, since there is no chip to be reset.
 """
 
 import argparse
@@ -47,7 +48,7 @@ class _Memory(np.ndarray[tuple[int], np.dtype[np.uint8]]):
 
 
 def _memory(size: int, _aligned: bool = True) -> _Memory:
-    """What ixy.py calls DmaMemory. No device reads the address."""
+    """The stand-in for ixy.py's DmaMemory. No device reads the address."""
     piece = np.frombuffer(mmap.mmap(-1, size), np.uint8).view(_Memory)
     piece.physical_address = piece.ctypes.data
     return piece
@@ -83,7 +84,7 @@ class PublishedTable:
         self._departures = _port(self._target.tx_queues[0])
 
     def turn(self) -> int:
-        """Forward `frames` frames; returns the ns that the driver took. Raises IxyfwdError if some were not sent."""
+        """Forward `frames` frames; returns the time, in ns, of the driver. Raises IxyfwdError if some were not sent."""
         self._arrivals.deliver(self.frames)
         source, target, batch = self._source, self._target, self._batch
         start = time.perf_counter_ns()
@@ -113,16 +114,16 @@ def _device(package: ModuleType) -> Any:
 
 
 def _port(queue: Any) -> HandTurnedPort:
-    """A device with one ring, which serves for either direction."""
+    """A hand-turned device with one ring, for either direction."""
     ring = RingLayout(descriptors=0, ids=0, state=0, entries=len(queue.memory) // DESCRIPTOR_BYTES)
     return HandTurnedPort(queue.memory, ring, ring)
 
 
 def load(directory: Path) -> ModuleType:
-    """The package in a clone. Raises UsageError if it is not there."""
+    """Import ixy.py from a clone. Raises UsageError if `directory` is not one."""
     source = directory / "src"
     if not (source / "ixypy" / "ixgbe" / "device.py").is_file():
-        raise UsageError(f"{directory}: no clone of ixy.py: src/ixypy/ixgbe/device.py is not in it")
+        raise UsageError(f"{directory} is not a clone of ixy.py: src/ixypy/ixgbe/device.py is not in it")
     stand_in = ModuleType("memory")
     vars(stand_in)["DmaMemory"] = _memory
     sys.modules["memory"] = stand_in
@@ -132,7 +133,7 @@ def load(directory: Path) -> ModuleType:
 
 
 def measure(package: ModuleType, batches: Sequence[int], runs: int, report: Callable[[str], None]) -> list[Row]:
-    """Two rows a batch size, ixy.py and `naive`, whose turns alternate. Raises IxyfwdError if frames stay behind."""
+    """Measure ixy.py and `naive`, a row each per batch size, whose turns alternate. Raises IxyfwdError."""
     rows: list[Row] = []
     for batch in batches:
         report(f"batch {batch}")
@@ -155,7 +156,7 @@ def _row(engine: str, batch: int, costs: Sequence[float]) -> Row:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """See the module; returns the exit code."""
+    """Run the command of this module; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ixyfwd.bench.published", description="ixy.py beside naive")
     parser.add_argument("directory", type=Path, help="a clone of github.com/ixy-languages/ixy.py")
     parser.add_argument("--batch", default="1,32,256", help=f"batch sizes, comma-separated, 1 to {MAX_BATCH}")

@@ -1,10 +1,12 @@
-"""What every `bench` command prints: one object with `schema`, `command`, `environment` and `rows`.
+"""The result of every `bench` command: one object with `schema`, `command`, `environment` and `rows`.
 
-A row says what was measured (`engine`, `loop`, `program`, `batch`, `ring`, `frame_bytes`, `workers`), on which `device`
-("model" or "wire"; `device_note` is "by hand" where the benchmark itself finished the descriptors, in the same thread),
-how often (`runs`), and holds spreads: objects with `median`, `min` and `max`. `mpps` (million packets a second, both
-directions summed) and `ns_per_packet` (busy time of a worker) are in every row but those of `compare` and of
-`scaling --by-hand`; commands add their own, described in docs/benchmarks.md. `problems` are sentences about what could
+A row says what was measured (`engine`, `loop`, `program`, `batch`, `ring`,
+`frame_bytes`, `workers`), on which `device` ("model" or "wire"; `device_note` is "by
+hand" where the benchmark itself finished the descriptors, in the same thread), how
+often (`runs`), and holds spreads: objects with `median`, `min` and `max`. `mpps`
+(million packets a second, both directions summed) and `ns_per_packet` (busy time of a
+worker) are in every row but those of `compare` and of `scaling --by-hand`; commands add
+their own, described in docs/benchmarks.md. `problems` are sentences about what could
 not be measured; with any, the exit code is 1.
 """
 
@@ -34,7 +36,7 @@ COLUMNS: Final = {  # of the table: path in a row, heading, decimals
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    """Median, minimum and maximum. Raises ValueError for no values."""
+    """The median, minimum and maximum of values. Raises ValueError for no values."""
     if not values:
         raise ValueError("nothing was measured")
     return {
@@ -45,7 +47,7 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
 
 
 def result(command: str, rows: Sequence[Row], problems: Sequence[str] = (), **more: Any) -> dict[str, Any]:
-    """The whole object; `more` are further keys of the command."""
+    """The result object; `more` are further keys of the command."""
     return {
         "schema": SCHEMA,
         "command": command,
@@ -81,8 +83,10 @@ def as_csv(found: Mapping[str, Any]) -> str:
 
 
 def as_table(found: Mapping[str, Any], extra: Mapping[str, tuple[str, int | None]]) -> str:
-    """The rows as a Markdown table below a line about the machine. `extra`: further columns, key to heading and
-    decimals; a spread is shown as "median (min-max)"."""
+    """The rows as a Markdown table below a line about the machine; a spread is shown as "median (min-max)".
+
+    `extra`: further columns, by key, with heading and decimals.
+    """
     columns = {**COLUMNS, **extra}
     lines = [machine(found["environment"])]
     shown = [{**row, "device": device_of(row)} for row in found["rows"]]
@@ -102,7 +106,7 @@ def device_of(row: Mapping[str, Any]) -> str:
 
 
 def machine(found: Mapping[str, Any]) -> str:
-    """One line about where it was measured."""
+    """The line about the environment of a measurement."""
     kind = " (virtual machine)" if found["virtual_machine"] else ""
     return (
         f"{found['cpu']}{kind}, {found['cpus_allowed']} CPUs, kernel {found['kernel']}, Python {found['python']}, "

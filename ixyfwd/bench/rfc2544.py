@@ -1,8 +1,10 @@
 """RFC 2544 on the model: throughput without loss (NDR) and with at most 0.5 % loss (PDR), and back-to-back frames.
 
-Loads are frames per second and direction; both directions are loaded alike. Of a trial whose generators fell behind
-the best of some attempts counts, for what was really offered. Every frame is accounted for: sequence numbers tell lost,
-duplicated and overtaken frames apart, and the last two end the test of that frame size with a sentence.
+Loads are frames per second and direction; both directions are loaded alike. A trial
+whose generators fell behind is repeated, and the best attempt counts, for the load that
+it really offered. Every frame is accounted for: sequence numbers tell lost, duplicated
+and overtaken frames apart, and the last two end the test of that frame size with a
+sentence.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,19 +21,21 @@ from ixyfwd.errors import IxyfwdError
 
 SIZES: Final[tuple[int | str, ...]] = (64, 128, 256, 512, 1024, 1280, 1518, "imix")
 LOWEST_PPS: Final = 10_000.0
-SHORTFALL_ACCEPTED: Final = 0.02  # of the frames asked for; what is reported is what was sent
-SHORTFALL_TOLERATED: Final = 0.25  # if it is not better at any attempt: a machine that takes the model's CPU away
+SHORTFALL_ACCEPTED: Final = 0.02  # of the frames asked for; the report has the frames sent
+SHORTFALL_TOLERATED: Final = 0.25  # by the best attempt, on a machine that takes the model's CPU away
 BURST_SHORTFALL_ACCEPTED: Final = 0.05  # of a burst: the model's wires pause each time its Python works
-STARTING_FRAMES: Final = 2000  # counted as not sent in time before the first one: the model takes 100 us to begin
+STARTING_FRAMES: Final = 2000  # that are late before the first one is sent: the model takes 100 us to begin
 SMALLEST_BURST: Final = 64.0
 BURST_PRECISION: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long trials take and how close the search goes. `burst_s`: longest burst, in seconds at line rate.
+    """The length of trials and the precision of the search.
 
-    `attempts`: for a trial whose generators fell behind.
+    `durations_s`: of the trials of each phase. `precision`: relative. `trials`: per
+    load in the last phase. `burst_s`: longest burst, in seconds at line rate.
+    `attempts`: of a trial whose generators fall behind.
     """
 
     durations_s: tuple[float, ...]
@@ -48,7 +52,7 @@ FULL: Final = Effort((1.0, 10.0, 60.0), 0.005, 1, 2.0)  # RFC 2544, section 24: 
 
 @dataclass
 class LoadTester:
-    """Measures one trial's forwarder at loads; keeps the reports by duration and load."""
+    """The measurement of one trial's forwarder at loads; it keeps the reports by duration and load."""
 
     trial: Trial
     idle: Idle
@@ -58,7 +62,10 @@ class LoadTester:
     reports: dict[tuple[float, float], list[dict[str, Any]]] = field(default_factory=dict)
 
     def measure(self, duration_s: float, load_pps: float) -> tuple[int, int]:
-        """Offered and forwarded frames. Raises IxyfwdError if the generators do not come near the load."""
+        """Measure a load; returns offered and forwarded frames.
+
+        Raises IxyfwdError if the generators do not come near the load.
+        """
         short, best = 1.0, None
         for _ in range(self.attempts):
             report, behind = self._run(duration_s, load_pps)
@@ -69,13 +76,13 @@ class LoadTester:
         if best is None or short > SHORTFALL_TOLERATED:
             raise IxyfwdError(
                 f"{self.trial}: the generators sent {short:.1%} less than {load_pps / 1e6:.2f} Mpps a direction, at "
-                f"most {SHORTFALL_TOLERATED:.0%} is accepted; the model's CPU is too slow or not its own"
+                f"most {SHORTFALL_TOLERATED:.0%} is accepted; the model's CPU is too slow or shared"
             )
         self.reports.setdefault((duration_s, load_pps), []).append(best)
         return best["sink"]["sent"], best["sink"]["received"]
 
     def reachable(self, duration_s: float) -> float:
-        """The highest load up to line rate that the generators reach."""
+        """The highest load up to line rate, in frames per second and direction, that the generators reach."""
         load = line_rate(self.trial.frame)
         for _ in range(2 * self.attempts):
             _, short = self._run(duration_s, load)
@@ -85,11 +92,11 @@ class LoadTester:
         return load
 
     def burst(self, _: float, frames: float) -> tuple[int, int]:
-        """So many frames each way, back to back at line rate."""
+        """Send a burst of `frames` frames in each direction at line rate; returns offered and forwarded frames."""
         count = round(frames)
         self.progress(f"{self.trial}: {count} frames back to back")
         sink = run_load(Load(self.trial, "line", self.idle, count=count), None, self.instance)["sink"]
-        # What was sent late was no longer back to back: only a burst without longer gaps shows anything.
+        # A frame that was sent late is not back to back: only a burst without longer gaps is valid.
         accepted = BURST_SHORTFALL_ACCEPTED * sink["sent"] + STARTING_FRAMES
         return (sink["sent"], sink["received"]) if sink["shortfall"] <= accepted else (1, 0)
 
@@ -103,7 +110,7 @@ class LoadTester:
 def run(
     trials: Sequence[Trial], effort: Effort, idle: Idle, instance: str, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """NDR, PDR and back-to-back of each trial (one for each frame size)."""
+    """Measure NDR, PDR and back-to-back frames of each trial (one for each frame size); returns the result."""
     rows: list[Row] = []
     problems: list[str] = []
     try:
@@ -120,7 +127,7 @@ def run(
 
 
 def find_pdr(trial: Trial, idle: Idle, instance: str, progress: Callable[[str], None]) -> float:
-    """Frames per second, both directions summed, with at most 0.5 % loss, by a quick search. Raises IxyfwdError."""
+    """The PDR in frames per second, both directions summed, by a quick search. Raises IxyfwdError if there is none."""
     tester = LoadTester(trial, idle, instance, progress, QUICK.attempts)
     found = _search(tester, QUICK).find(PDR)
     if found is None:
@@ -175,8 +182,10 @@ def _rows(tester: LoadTester, effort: Effort, problems: list[str]) -> list[Row]:
 
 
 def _back_to_back(tester: LoadTester, effort: Effort) -> int | None:
-    """The longest burst at line rate, in frames of each direction, without loss; None if there is none. As long as
-    `burst_s`: it was not tried longer."""
+    """The longest burst at line rate without loss, in frames of each direction; None if there is none.
+
+    No burst is longer than `burst_s`.
+    """
     longest = line_rate(tester.trial.frame) * effort.burst_s
     search = Search(tester.burst, SMALLEST_BURST, longest, BURST_PRECISION, (0.0,), trials=effort.trials)
     found = search.find(replace(NDR, name="back-to-back"))

@@ -1,14 +1,16 @@
-"""What a worker costs when there are more of them.
+"""The cost of a worker as their number grows.
 
-With a core for each worker the rates add up and `mpps` shows it. With fewer cores the workers take turns, so that rates
-say nothing: then the figure is `ns_per_packet`, a worker's own CPU time in rounds that found frames, which another
-worker's turn does not count into. `efficiency` is that cost with the fewest workers over the cost here.
+With a core for each worker the rates add up, and `mpps` shows it. With fewer cores the
+workers take turns, so that rates mean little: then the figure is `ns_per_packet`, a
+worker's own CPU time in rounds that found frames, without the time of other workers.
+`efficiency` is that cost with the fewest workers over the cost here.
 
-By hand, without model and processes, the rings and buffers of all workers are turned in one thread, one worker after
-the other. `by_hand_ns_per_packet` lets each do what a worker on a shared CPU does before it gives way (`worker.loop`:
-SHARED_CPU_ROUNDS bursts of each direction, about a ring), so that it finds what all others left in the caches.
-`by_hand_warm_ns_per_packet` is the median of many turns in a row: caches hold this worker's memory alone, as on a core
-of its own.
+By hand, without model and processes, the rings and buffers of all workers are turned in
+one thread, one worker after the other. `by_hand_ns_per_packet` lets each do as much as
+a worker on a shared CPU does before it gives way (`worker.loop`: SHARED_CPU_ROUNDS
+bursts of each direction, about a ring), so that it finds the caches as all others left
+them. `by_hand_warm_ns_per_packet` is the median of many turns in a row: caches hold
+this worker's memory alone, as on a core of its own.
 """
 
 import os
@@ -37,7 +39,7 @@ HandWorker = tuple[Turntable, Turntable]  # one a direction; together they have 
 
 
 def measure(plan: TrialPlan, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
-    """A row per number of workers. Raises UsageError for a batch that does not fit the ring."""
+    """Measure a plan; the result has a row per number of workers. Raises UsageError for a batch that fits no ring."""
     found = run_plan("scaling", plan, instance, progress)
     _add_by_hand([] if found["interrupted"] else found["rows"], HAND_ROUNDS, found, progress)
     _compare(found["rows"])
@@ -46,14 +48,16 @@ def measure(plan: TrialPlan, instance: str, progress: Callable[[str], None]) -> 
     if max(plan.workers) > cores - 1:
         found["note"] = (
             f"{cores} CPUs, one of them for the model: more than {max(1, cores - 1)} workers take turns, so "
-            "ns_per_packet (CPU time of a worker's own) is the figure, not mpps"
+            "ns_per_packet (a worker's own CPU time) is the figure, not mpps"
         )
     return found
 
 
 def measure_by_hand(plan: TrialPlan, progress: Callable[[str], None]) -> dict[str, Any]:
-    """A row per number of workers with its by-hand keys only; no process is started. The plan's wires and duration
-    mean nothing here."""
+    """Measure a plan by hand; the result has a row per number of workers, with its by-hand keys only.
+
+    No process is started; the plan's wires and duration are not used.
+    """
     rows = [_hand_row(trial) for trial in plan.trials()]
     found = result("scaling", rows, interrupted=False, cores=len(os.sched_getaffinity(0)))
     _add_by_hand(rows, plan.runs, found, progress)
@@ -64,12 +68,12 @@ def measure_by_hand(plan: TrialPlan, progress: Callable[[str], None]) -> dict[st
 
 def _hand_row(trial: Trial) -> Row:
     head = head_of_row(trial, "model")
-    del head["flows"]  # each worker's ring is filled, whatever flows there would be
+    del head["flows"]  # each worker's ring is filled: there are no flows
     return {**head, "device_note": "by hand"}
 
 
 def _add_by_hand(rows: Sequence[Row], rounds: int, found: dict[str, Any], progress: Callable[[str], None]) -> None:
-    """Put both by-hand figures into the rows; rounds are interleaved."""
+    """Add both by-hand figures to the rows; rounds are interleaved."""
     rounds_of = [list[tuple[float, float]]() for _ in rows]
     try:
         for number in range(1, rounds + 1):
@@ -91,7 +95,7 @@ def _add_by_hand(rows: Sequence[Row], rounds: int, found: dict[str, Any], progre
 
 
 def _compare(rows: Sequence[Row]) -> None:
-    """Put efficiencies into the rows: each against the fewest workers with the same engine, loop, program and sizes."""
+    """Add efficiencies to the rows: each against the fewest workers with the same engine, loop, program and sizes."""
     for row in rows:
         alike = [other for other in rows if all(other.get(key) == row.get(key) for key in SAME)]
         first = min(alike, key=lambda other: int(other["workers"]))
@@ -101,7 +105,7 @@ def _compare(rows: Sequence[Row]) -> None:
 
 
 def by_hand(workers: int, row: Row) -> tuple[float, float]:
-    """ns per packet over all workers' engines: a turn each, and many turns in a row."""
+    """The cost by hand, in ns per packet, over all workers' engines: with a turn each, and with many in a row."""
     with _hand_workers(workers, row) as tables:
         turned = median(_pass(tables) for _ in range(HAND_PASSES))
         return turned, median(_warm(worker) for worker in tables)
@@ -129,7 +133,7 @@ def _hand_workers(workers: int, row: Row) -> Iterator[list[HandWorker]]:
 
 
 def _pass(tables: Sequence[HandWorker]) -> float:
-    """Each worker once."""
+    """The cost, in ns per packet, of a turn of each worker."""
     ns = frames = 0
     for worker in tables:
         for table in worker:

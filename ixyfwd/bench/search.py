@@ -1,10 +1,12 @@
-"""Search for the highest load at which no more than a given share of frames is lost.
+"""The search for the highest load at which no more than a given share of frames is lost.
 
-The interface to what is measured is that of RFC 2544 tests in general: `measure(duration, load) -> offered, forwarded`.
-Trials are short at first, to find the region, and long at the end, to be believed: each phase narrows the interval that
-the one before has found, and widens it again if its longer trials do not confirm it (the idea of MLRsearch).
-One trial that loses because the machine was busy with something else must not decide: in the last phase a load is
-judged by the majority of up to `trials` trials. The phases before only say where to look, by a trial each.
+Its interface is that of RFC 2544 tests in general:
+`measure(duration, load) -> offered, forwarded`. Trials are short at first, to find the
+region, and long at the end, to be reliable: each phase narrows the interval of the one
+before, and widens it again if its longer trials do not confirm it (the idea of
+MLRsearch). One trial that loses frames because the machine was busy must not decide: in
+the last phase a load is judged by the majority of up to `trials` trials. The phases
+before only find the region, by a trial each.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MeasureLoad = Callable[[float, float], tuple[int, int]]
-"""Takes seconds and a load in frames per second; returns how many frames were offered and how many came back."""
+"""A function of seconds and a load in frames per second; it returns the frames offered and the frames forwarded."""
 
 SLIGHTLY: Final = 1e-9
 
 
 @dataclass(frozen=True)
 class Goal:
-    """`name` for rows; at most `loss` of the offered frames may be lost."""
+    """A goal of the search: at most the share `loss` of the offered frames may be lost. `name` is for rows."""
 
     name: str
     loss: float
@@ -31,7 +33,7 @@ PDR: Final = Goal("pdr", 0.005)
 
 @dataclass
 class Search:
-    """A search between two loads, `precision` relative to the result. Trials are shared by all goals."""
+    """A search between two loads, in frames per second. `precision` is relative; all goals share the trials."""
 
     measure: MeasureLoad
     lowest: float
@@ -42,7 +44,7 @@ class Search:
     _losses: dict[tuple[float, float], list[float]] = field(default_factory=dict)
 
     def find(self, goal: Goal) -> float | None:
-        """The highest load found good, by trials of the longest duration; None if the lowest one is not."""
+        """The highest good load, by trials of the longest duration; None if the lowest one is not good."""
         guess = self._first_guess()
         found: float | None = None
         for phase, duration_s in enumerate(self.durations_s):
@@ -52,16 +54,16 @@ class Search:
         return found
 
     def losses(self, load: float) -> list[float]:
-        """Shares lost in the longest trials at this load."""
+        """The shares lost in the longest trials at this load."""
         return list(self._losses.get((self.durations_s[-1], load), ()))
 
     def _first_guess(self) -> float:
-        """What comes back at full load."""
+        """The load that is forwarded at the highest load."""
         loss = self._trial(self.durations_s[0], self.highest, 0)
         return max(self.lowest, self.highest * (1 - loss))
 
     def _narrow(self, goal: Goal, duration_s: float, guess: float, width: float) -> float | None:
-        """Outwards from `guess` in steps that double, then halving, until good and bad are `width` apart."""
+        """Search outwards from `guess` in steps that double, then halve, until good and bad are `width` apart."""
         if self._good(goal, duration_s, self.highest):
             return self.highest
         good: float | None = None
@@ -84,7 +86,7 @@ class Search:
         return good
 
     def _good(self, goal: Goal, duration_s: float, load: float) -> bool:
-        """By majority: as many trials as it takes until one side has it."""
+        """Whether a load is good, by the majority of trials."""
         needed = self.trials // 2 + 1 if duration_s == self.durations_s[-1] else 1
         verdicts = {True: 0, False: 0}
         number = 0
@@ -94,7 +96,7 @@ class Search:
         return verdicts[True] >= needed
 
     def _trial(self, duration_s: float, load: float, number: int) -> float:
-        """The share lost in the trial of that number; measured once, however many goals ask."""
+        """The share lost in the trial of that number, which is measured once for all goals."""
         losses = self._losses.setdefault((duration_s, load), [])
         while len(losses) <= number:
             offered, forwarded = self.measure(duration_s, load)

@@ -1,4 +1,4 @@
-"""The two sides of a comparison: each a commit, the working tree, or an environment, and the processes that run it."""
+"""The two sides of a comparison, each a commit, the working tree or an environment, and the processes that run it."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from ixyfwd.errors import IxyfwdError, UsageError
 
 WORKING_TREE: Final = "."
 WRONG_USE: Final = 2
-GRACE_S: Final = 15.0  # for a run that is told to end
+GRACE_S: Final = 15.0  # for a run to end after SIGINT
 ASK_TIMEOUT_S: Final = 60.0
 WHO: Final = """
 import json, platform, sys
@@ -29,7 +29,7 @@ facts = {"ixyfwd": ixyfwd.__version__, "python": platform.python_version()}
 facts |= {name: version(name) for name in ("numpy", "cffi")}
 print(json.dumps({"file": ixyfwd.__file__, "facts": facts}))
 """
-# By the name that commits of all ages have for it.
+# By the name that commits of all ages use.
 FUNCTIONS: Final = """
 import json, sys
 from ixyfwd.bench.cost import Case, _functions
@@ -39,21 +39,21 @@ print(json.dumps([_functions(Case(*words)) for words in json.loads(sys.argv[1])]
 
 @dataclass(frozen=True)
 class Side:
-    """Where a side's processes find their code."""
+    """A side: where its processes find their code."""
 
     name: str
     python: str
     folder: Path
     env: Mapping[str, str]
-    facts: Mapping[str, str | None]  # for the report: what was named, commit, versions
+    facts: Mapping[str, str | None]  # for the report: name, commit, versions
 
     def __str__(self) -> str:
         return self.name
 
     def run(self, *words: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":
-        """`ixyfwd WORDS` of this side to its end, which Ctrl-C brings about in order.
+        """Run `ixyfwd WORDS` of this side to its end; Ctrl-C ends it in order.
 
-        Raises IxyfwdError if it is not over after `timeout_s`.
+        Raises IxyfwdError if it does not end within `timeout_s` seconds.
         """
         command = [self.python, "-m", "ixyfwd", *words]
         with subprocess.Popen(  # noqa: S603
@@ -69,14 +69,14 @@ class Side:
                 out, said = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 _end(process)
-                raise IxyfwdError(f"{self}: ixyfwd {' '.join(words[:2])} was not over after {timeout_s:g} s") from None
+                raise IxyfwdError(f"{self}: ixyfwd {' '.join(words[:2])} did not end within {timeout_s:g} s") from None
             except BaseException:
                 _end(process)
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, said)
 
     def functions(self, cases: Sequence[Case]) -> list[list[str]]:
-        """What this side calls the C functions that a case of `bench cost` goes through. Raises IxyfwdError."""
+        """The names of the C functions that each case of `bench cost` calls on this side. Raises IxyfwdError."""
         words = [(case.engine, case.loop, case.program, case.batch, case.ring) for case in cases]
         done = _python(self.python, self.folder, self.env, FUNCTIONS, json.dumps(words))
         if done.returncode:
@@ -88,9 +88,10 @@ class Side:
 def open_sides(
     names: tuple[str, str], stack: ExitStack, progress: Callable[[str], None], root: Path = ROOT
 ) -> tuple[Side, Side]:
-    """Both sides, ready to run while the stack is open; commits are those of the checkout at `root`.
+    """Open both sides, ready to run while the stack is open; commits are those of the checkout at `root`.
 
-    Raises UsageError for a name that means nothing, a tree that does not build, an environment without ixyfwd.
+    Raises UsageError for an unknown name, a tree that does not build, an environment
+    without ixyfwd.
     """
     meant = [_meaning(name, root) for name in names]  # before anything is built
     sources = dict.fromkeys(one for one in meant if isinstance(one, Revision))
@@ -105,7 +106,7 @@ def open_sides(
 
 
 def _meaning(name: str, root: Path) -> Revision | Path:
-    """The source that a name means, or an interpreter."""
+    """The revision, or the interpreter, that a name means."""
     python = _interpreter(name)
     if python is not None:
         return python
@@ -124,16 +125,16 @@ def _tree(name: str, source: Revision, folder: Path) -> Side:
 
 def _environment(name: str, python: Path) -> Side:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    folder = Path("/")  # where nothing is that could be imported by mistake
+    folder = Path("/")  # from which no module can be imported by mistake
     found = _ask(name, str(python), folder, env)
     facts = {"name": name, "commit": None, "tree": None, "compiler": None, **found["facts"]}
     return Side(name, str(python), folder, env, facts)
 
 
 def _interpreter(name: str) -> Path | None:
-    """The interpreter that a name is the path of, itself or in a virtual environment; None if it is no path.
+    """The interpreter at a path, or in a virtual environment there; None if the name is not a path.
 
-    Raises UsageError for a path where there is none.
+    Raises UsageError for a path without an interpreter.
     """
     if name == WORKING_TREE or ("/" not in name and not Path(name, "bin", "python").exists()):
         return None
@@ -147,7 +148,7 @@ def _interpreter(name: str) -> Path | None:
 
 
 def _ask(name: str, python: str, folder: Path, env: Mapping[str, str]) -> Any:
-    """Which ixyfwd an interpreter imports, and what with."""
+    """The ixyfwd that an interpreter imports, with the versions that it uses."""
     try:
         done = _python(python, folder, env, WHO)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -157,7 +158,7 @@ def _ask(name: str, python: str, folder: Path, env: Mapping[str, str]) -> Any:
     try:
         return json.loads(done.stdout)
     except ValueError:
-        raise UsageError(f"{name}: {python} is no Python that ixyfwd is installed for") from None
+        raise UsageError(f"{name}: {python} is not a Python interpreter with ixyfwd installed") from None
 
 
 def _python(
@@ -179,7 +180,7 @@ def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Tell a run to end; kill it if it does not."""
+    """End a run by SIGINT, and kill it if it does not end within GRACE_S."""
     process.send_signal(signal.SIGINT)
     try:
         process.communicate(timeout=GRACE_S)

@@ -1,8 +1,9 @@
-"""A long run that is looked at all the time: no frame may go astray, memory may not grow, cost may not drift.
+"""A long run that is checked all the time: no frame may be lost, memory may not grow, cost may not drift.
 
-Every second the supervisor's status (what `ixyfwd status` prints) is checked; the first violation ends the run with a
-sentence. While frames move, the parts of a status are read one after the other, so frames between them can only be
-bounded by what rings hold and what passes in the meantime; the final report must add up exactly.
+Every second the supervisor's status (as `ixyfwd status` prints it) is checked; the
+first violation ends the run with a sentence. While frames move, the parts of a status
+are read one after the other, so frames between them can only be bounded by what rings
+hold and what passes in the meantime; the final report must add up exactly.
 """
 
 import time
@@ -31,7 +32,11 @@ MIB: Final = 2**20
 
 @dataclass
 class Watch(Silent):
-    """Checks every status and keeps a sample now and then. Raises IxyfwdError at the first violation: the run ends."""
+    """An observer that checks every status and keeps a sample every `interval_s`.
+
+    Its `tick` raises IxyfwdError at the first violation, which ends the run.
+    `lossless`: no frame may be dropped.
+    """
 
     trial: Trial
     lossless: bool
@@ -44,7 +49,7 @@ class Watch(Silent):
     _model: psutil.Process | None = None
 
     def tick(self, status: Snapshot) -> None:
-        """See Observer."""
+        """Check a status. Raises IxyfwdError at a violation."""
         self._ticks += 1
         before, now = self._before, to_plain(status)
         if before is not None:
@@ -59,14 +64,14 @@ class Watch(Silent):
         elif now["uptime_s"] - before["uptime_s"] >= self.interval_s:
             self.rows.append(self._sample(before, now, memory))
             self._before = now
-            self.progress(f"{now['uptime_s']:.0f} s: {self.rows[-1]['mpps']['median']:.2f} Mpps, nothing amiss")
+            self.progress(f"{now['uptime_s']:.0f} s: {self.rows[-1]['mpps']['median']:.2f} Mpps, all checks passed")
 
     def _capacity(self) -> int:
-        """Frames that all rings together hold."""
+        """The number of frames that all rings together hold."""
         return 2 * 2 * self.trial.workers * self.trial.ring
 
     def _memory(self, status: Status) -> dict[str, float]:
-        """Resident MiB of each process; the workers' without the arena."""
+        """The resident memory of each process, in MiB; the workers' without the arena."""
         if self._model is None:
             children = psutil.Process().children()
             self._model = next((child for child in children if "ixyfwd.model" in child.cmdline()), None)
@@ -100,7 +105,7 @@ class Watch(Silent):
 
 
 def check_growing(before: Status, now: Status) -> None:
-    """Counters never go back. Raises IxyfwdError."""
+    """Check that no counter went back and no worker ended. Raises IxyfwdError."""
     for key in ("rx_packets", "tx_packets"):
         if now[key] < before[key]:
             raise IxyfwdError(f"after {now['uptime_s']} s: {key} went back from {before[key]} to {now[key]}")
@@ -110,9 +115,10 @@ def check_growing(before: Status, now: Status) -> None:
 
 
 def check_status(now: Status, ring_frames: int, lossless: bool) -> None:
-    """The account of one status as far as it can be exact. Raises IxyfwdError.
+    """Check the account of one status as far as it can be exact. Raises IxyfwdError.
 
-    `ring_frames`: frames that all rings hold; `lossless`: the wires wait for room, so that nothing may be dropped.
+    `ring_frames`: frames that all rings hold. `lossless`: the wires wait for room, so
+    that no frame may be dropped.
     """
     at = f"after {now['uptime_s']} s"
     sink, drops = now["sink"], sum(now["drops"].values())
@@ -129,13 +135,13 @@ def check_status(now: Status, ring_frames: int, lossless: bool) -> None:
     missing = now["rx_packets"] - now["tx_packets"] - drops
     if abs(missing) > slack:
         raise IxyfwdError(
-            f"{at}: {now['rx_packets']} frames received, {now['tx_packets']} sent, {drops} dropped: {missing} are on "
-            f"their way, but the rings hold {ring_frames} and at most {slack:.0f} can be explained"
+            f"{at}: {now['rx_packets']} frames received, {now['tx_packets']} sent, {drops} dropped: {missing} are "
+            f"in flight, but the rings hold {ring_frames} and at most {slack:.0f} can be explained"
         )
 
 
 def check_memory(base: dict[str, float], now: dict[str, float]) -> None:
-    """No process may grow by more than GROWTH_ACCEPTED_MIB. Raises IxyfwdError."""
+    """Check that no process grew by more than GROWTH_ACCEPTED_MIB since `base`. Raises IxyfwdError."""
     for name, size in now.items():
         if name in base and size - base[name] > GROWTH_ACCEPTED_MIB:
             raise IxyfwdError(
@@ -145,7 +151,7 @@ def check_memory(base: dict[str, float], now: dict[str, float]) -> None:
 
 
 def run(load: Load, duration_s: float, instance: str, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Samples as rows, a summary, and what went wrong."""
+    """Run for `duration_s` seconds; the result has samples as rows, a summary and problems."""
     watch = Watch(load.trial, load.rate == "max", max(1.0, duration_s / MOST_SAMPLES) - 0.5, progress)
     problems: list[str] = []
     final: Status | None = None

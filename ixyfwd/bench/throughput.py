@@ -29,7 +29,11 @@ DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the table. `frame` in bytes with CRC, or "imix". A frame of several buffers goes the segmented way."""
+    """A trial: the forwarder and the traffic that one row measures.
+
+    `batch`: frames per burst. `ring`: descriptors. `frame`: bytes with CRC, or "imix";
+    frames of several buffers go through as segments.
+    """
 
     engine: EngineName
     loop: Loop
@@ -48,8 +52,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What to measure: every combination, `runs` times, the runs of all trials interleaved. `near`: wait for CPUs
-    that are near each other, and repeat runs during which they moved apart."""
+    """The plan of a measurement: every combination, `runs` times, the runs of all trials interleaved.
+
+    `near`: wait for CPUs that are near each other, and repeat runs during which they
+    moved apart.
+    """
 
     engines: Sequence[EngineName]
     loops: Sequence[Loop]
@@ -64,7 +71,7 @@ class TrialPlan:
     near: bool = False
 
     def trials(self) -> list[Trial]:
-        """Every combination that exists. Raises UsageError if a batch fits none of the rings or cannot hold a frame."""
+        """The combinations that exist. Raises UsageError if a batch fits none of the rings or cannot hold a frame."""
         for batch in self.batches:
             if all(batch > ring // 2 for ring in self.rings):
                 raise UsageError(
@@ -93,18 +100,18 @@ def _takes_segments(engine: EngineName, loop: Loop) -> bool:
 
 
 def largest(frame: int | str) -> int:
-    """Bytes of the longest frame of a size or a mix."""
+    """The longest frame of a size or a mix, in bytes."""
     return frame if isinstance(frame, int) else max(size for size, _ in IMIX)
 
 
 def wire_for(trial: Trial) -> GeneratorWire:
-    """What is at the far end of both ports."""
+    """The wire at the far end of both ports."""
     sizes = ((trial.frame, 1),) if isinstance(trial.frame, int) else IMIX
     return GeneratorWire(flows=trial.flows, frames=sizes, rate="max")
 
 
 def config_for(trial: Trial, instance: str) -> Config:
-    """Two simulated ports with a generator each, linked."""
+    """The configuration of a trial: two linked simulated ports with a generator each."""
     wire = wire_for(trial)
     base = default_config(sorted(os.sched_getaffinity(0))).named(instance)
     return replace(
@@ -124,7 +131,7 @@ def config_for(trial: Trial, instance: str) -> Config:
 
 
 def measure(trial: Trial, duration_s: float, instance: str, patience: Patience | None = None) -> dict[str, Any]:
-    """One run's report. Raises IxyfwdError if its account does not close or a frame was damaged."""
+    """Run a trial once; returns its report. Raises IxyfwdError if its account does not close or a frame was damaged."""
     report = run_measured(
         config_for(trial, instance), duration_s=duration_s, until_done=False, observer=Silent(), patience=patience
     )
@@ -141,7 +148,7 @@ def measure(trial: Trial, duration_s: float, instance: str, patience: Patience |
 
 
 def check_account(report: dict[str, Any], trial: Trial) -> None:
-    """rx = tx + drops + in flight. Raises IxyfwdError if a frame is missing from a final report."""
+    """Check a final report: rx = tx + drops + in flight. Raises IxyfwdError if frames are missing."""
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")
@@ -153,9 +160,12 @@ def run_plan(
     instance: str,
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure everything. Interleaved, so that drift hits all rows alike. A run that fails is a problem of its row,
-    which then rests on the others. A signal ends the measurement (`interrupted`) with the runs before it. A trial has
-    a row for each distance that its CPUs were apart."""
+    """Measure a plan; returns the result. Runs are interleaved, so that drift affects all rows alike.
+
+    A run that fails is a problem of its row, which then consists of the others. A
+    signal ends the measurement (`interrupted`) with the runs before it. A trial has a
+    row for each distance of its CPUs.
+    """
     trials = plan.trials()
     patience = Patience(NEAR_PATIENCE_S if plan.near else 0.0)
     reports: dict[Trial, list[dict[str, Any]]] = {trial: [] for trial in trials}
@@ -180,7 +190,7 @@ def run_plan(
 
 
 def head_of_row(trial: Trial, device: str) -> dict[str, Any]:
-    """The keys by which a row says what it is of."""
+    """The keys that identify the row of a trial."""
     return {
         "engine": trial.engine,
         "loop": trial.loop,
@@ -214,5 +224,5 @@ def row_of(trial: Trial, reports: Sequence[dict[str, Any]]) -> Row:
 
 
 def imbalance(received: Sequence[int]) -> float:
-    """Frames of the busiest worker over the mean: 1 when RSS spreads the flows evenly."""
+    """The frames of the busiest worker over the mean: 1 when RSS spreads the flows evenly."""
     return max(received) * len(received) / sum(received) if sum(received) else 1.0

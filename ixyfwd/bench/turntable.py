@@ -1,7 +1,8 @@
-"""What a driver costs by itself: the device is turned by hand, in the same thread, outside the timed part.
+"""The turntable: a driver between two devices that are turned by hand, in the same thread, outside the timed part.
 
-The base of `ixyfwd bench cost`. No other core takes part, so caches are warm, unless `bench.cachestate` makes them
-otherwise, and nothing waits: the figures compare drivers, they do not predict a throughput.
+It is the base of `ixyfwd bench cost`. No other core takes part, so caches are warm,
+unless `bench.cachestate` changes them, and the driver never waits: the figures compare
+drivers, they do not predict a throughput.
 """
 
 import gc
@@ -36,12 +37,13 @@ class HandTurnedPort:
     """A device that finishes descriptors when told to."""
 
     def __init__(self, arena: memoryview, rx: RingLayout, tx: RingLayout) -> None:
+        """View two rings. `arena`: uint8[size], the memory that the layouts speak of."""
         self.rdt, self.tdt = array("I", [0]), array("I", [0])
         self._rx, self._tx = _dwords(arena, rx), _dwords(arena, tx)
         self._rdh = self._tdh = 0
 
     def deliver(self, n: int) -> None:
-        """Write `n` frames back. The driver must have given that many descriptors."""
+        """Write `n` frames back. The driver must have given as many descriptors."""
         entries = len(self._rx)
         slots = (self._rdh + np.arange(n)) % entries
         self._rx[slots, 1] = slots.astype(np.uint32) * np.uint32(2654435761)
@@ -50,7 +52,7 @@ class HandTurnedPort:
         self._rdh = (self._rdh + n) % entries
 
     def send_all(self) -> int:
-        """Finish whatever was given for transmission; returns how many frames."""
+        """Finish all descriptors that were given for transmission; returns the number of frames."""
         entries = len(self._tx)
         n = (self.tdt[0] - self._tdh) % entries
         slots = (self._tdh + np.arange(n)) % entries
@@ -59,7 +61,7 @@ class HandTurnedPort:
         return int(n)
 
     def close(self) -> None:
-        """Let the arena go."""
+        """Release the views of the arena."""
         del self._rx, self._tx
 
 
@@ -77,8 +79,11 @@ class Turntable:
         loop: str = "python",
         bursts: int | None = None,
     ) -> None:
-        """`bursts`: so many a turn at most. Raises UsageError for an unknown engine or loop, or a batch that does not
-        fit the ring."""
+        """Set the worker up. `batch`: frames per burst. `bursts`: at most so many per turn.
+
+        Raises UsageError for an unknown engine or loop, or a batch that does not fit
+        the ring.
+        """
         entries = layout.rx[0].entries
         # A started interval waits for its RS, so that many slots of the tx ring may be taken at the start of a turn.
         fitting = (entries - RS_INTERVAL) // batch
@@ -111,16 +116,16 @@ class Turntable:
         return self._engine.bind_forward([(0, 1)], batch, frame_op((program,)), self._bursts)
 
     def surround(self, wrap: Callable[[Turn], Turn]) -> None:
-        """Let `wrap` put something around what is timed of the Python loop."""
+        """Replace the timed callable of the Python loop by `wrap` of it."""
         self._turn = wrap(self._turn)
 
     def warm_up(self) -> None:
-        """Caches, branch predictors, prepared views."""
+        """Turn a few times, for caches, branch predictors and prepared views."""
         for _ in range(WARM_UP_TURNS):
             self.turn()
 
     def turn(self) -> int:
-        """Forward `frames` frames; returns the ns that the driver took.
+        """Forward `frames` frames; returns the time, in ns, that the driver took.
 
         Raises IxyfwdError if it did not send all of them.
         """
@@ -135,7 +140,7 @@ class Turntable:
         return ns
 
     def _drops(self) -> int:
-        """What the program has dropped so far."""
+        """The number of frames that the program has dropped so far."""
         first = self.memory.layout.counters + 8 * program_word(0, ProgramWord.DROPS)
         return sum(self.memory.arena[first : first + 8 * DROP_CAUSES].cast("Q"))
 
@@ -154,7 +159,7 @@ class Turntable:
         return ns
 
     def close(self) -> None:
-        """Let the arena go."""
+        """Release the views of the arena."""
         self._engine.close()
         for port in self.ports:
             port.close()
@@ -170,9 +175,12 @@ def open_turntable(
     loop: str = "python",
     bursts: int | None = None,
 ) -> Iterator[Turntable]:
-    """A turntable with an arena of its own and no garbage collections while it turns. `bursts`: so many a turn at most.
+    """A turntable with an arena of its own, and without garbage collections, while the context is open.
 
-    Raises UsageError for an unknown engine or loop, or a batch that does not fit the ring.
+    `batch`: frames per burst. `ring`: descriptors. `bursts`: at most so many per turn.
+
+    Raises UsageError for an unknown engine or loop, or a batch that does not fit the
+    ring.
     """
     buffers = minimum_buffers(2, ring, batch)
     layout = compute_layout(ports=2, workers=1, ring_size=ring, buffers_per_worker=buffers)

@@ -1,7 +1,8 @@
 """Batches: a burst of frames as arrays.
 
-There is one entry per frame, or per buffer where the engine is segmented; the first `count` entries are valid. The
-arrays live in one block of process-local memory, so that C, numpy and plain Python see the same cells.
+There is one entry per frame, or per buffer where the engine is segmented; the first
+`count` entries are valid. The arrays live in one block of process-local memory, so that
+C, numpy and plain Python see the same cells.
 """
 
 import mmap
@@ -18,9 +19,11 @@ BATCH_EOP: Final = 1 << 1  # in status: this entry ends a frame (engine/batch.h)
 class Batch:
     """A batch of up to `capacity` entries, in five columns.
 
-    `ids`, `lengths`, `hashes`, `status`, `verdicts`: uint32[capacity] each. ids: buffer id. lengths: bytes in the
-    buffer, without CRC. hashes: RSS hash. status: the bits that the family's rings give the frame, BATCH_EOP among
-    them. verdicts: the words of programs that decide (`engine.verdict`). `memory`: uint8[64 + 20 capacity], all of it.
+    `ids`, `lengths`, `hashes`, `status`, `verdicts`: uint32[capacity] each. ids: buffer
+    id. lengths: bytes in the buffer, without CRC. hashes: RSS hash. status: the bits
+    that the family's rings give the frame, BATCH_EOP among them. verdicts: the words of
+    programs that decide (`engine.verdict`). `memory`: uint8[64 + 20 capacity], all of
+    it.
     """
 
     __slots__ = ("_words", "capacity", "hashes", "ids", "lengths", "memory", "status", "verdicts")

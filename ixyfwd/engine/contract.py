@@ -1,8 +1,8 @@
 """The burst contract that all engines keep and one conformance suite checks.
 
-An engine serves one worker: its rings at every port, its buffers, its free stack and the per-port words of its
-counters page, all in the worker's run of the arena. No method here blocks, allocates per packet, or is called by two
-threads.
+An engine serves one worker: its rings at every port, its buffers, its free stack and
+the per-port words of its counters page, all in the worker's run of the arena. No method
+here blocks, allocates per packet, or is called by two threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,8 +50,8 @@ Bell = RegisterBell | CallBell
 class EnginePort:
     """A port as a worker sees it.
 
-    `family`: the NIC family, whose rings it has. `dma`: the device addresses of the arena. `rx`, `tx`: how its two
-    rings are notified.
+    `family`: the NIC family, whose rings it has. `dma`: the device addresses of the
+    arena. `rx`, `tx`: how its two rings are notified.
     """
 
     family: str
@@ -79,11 +79,12 @@ class EnginePort:
 class EngineMemory:
     """The memory that an engine works on. `arena`: uint8[size], the whole arena, writable.
 
-    `segmented`: frames may span several buffers. Each entry of a batch is then a segment; the last one of a frame has
-    EOP in its status. Bursts take whole frames only and count frames; the number that they return is one of entries.
+    `segmented`: frames may span several buffers. Each entry of a batch is then a
+    segment; the last one of a frame has EOP in its status. Bursts take whole frames
+    only and count frames; the number that they return is one of entries.
 
-    `threaded`: another Python thread works beside the one that calls the engine, so calls into C release the
-    interpreter lock. Otherwise bound callables may hold it.
+    `threaded`: another Python thread works beside the one that calls the engine, so
+    calls into C release the interpreter lock. Otherwise bound callables may hold it.
     """
 
     arena: memoryview
@@ -113,18 +114,21 @@ class RxQueue(Protocol):
 
         Raises IxyfwdError if the pool has too few buffers.
 
-        Where a tail register is the doorbell, the device owns entries-1 descriptors (RDT = entries-1); the last is
-        handed over by the first refill, so that a burst refills the very slots that it took, in whole cache lines.
+        Where a tail register is the doorbell, the device owns entries-1 descriptors
+        (RDT = entries-1); the last is handed over by the first refill, so that a burst
+        refills the very slots that it took, in whole cache lines.
         """
 
     def burst(self, batch: Batch) -> int:
         """Take up to `batch.capacity` finished frames into `batch`, in place of its content; returns how many.
 
-        At most `capacity` descriptors are taken. Every taken slot is refilled from the pool and the doorbell rung
-        once, or not at all if nothing was taken. When the pool runs dry, frames stay in the ring and RX_NO_BUFFER
-        counts the event. Frames with a receive error and frames that span several descriptors (segmented: more than a
-        burst can take) are freed, counted in RX_ERRORS (once, at their EOP) and not returned. RX_PACKETS counts all
-        that were received, RX_ERRORS among them; RX_BYTES too.
+        At most `capacity` descriptors are taken. Every taken slot is refilled from the
+        pool and the doorbell rung once, or not at all if nothing was taken. When the
+        pool runs dry, frames stay in the ring and RX_NO_BUFFER counts the event. Frames
+        with a receive error and frames that span several descriptors (segmented: more
+        than a burst can take) are freed, counted in RX_ERRORS (once, at their EOP) and
+        not returned. RX_PACKETS counts all that were received, RX_ERRORS among them;
+        RX_BYTES too.
         """
 
     def bind(self, batch: Batch) -> Callable[[], int]:
@@ -155,7 +159,8 @@ class FusingEngine(Protocol):
     def fuses(self, links: Sequence[tuple[int, int]]) -> bool:
         """Whether the engine can fuse these links, given as (rx port, tx port).
 
-        It can if all their ports are of one family, which offers such a loop, and share device addresses.
+        It can if all their ports are of one family, which offers such a loop, and share
+        device addresses.
         """
 
     def bind_forward(
@@ -170,13 +175,15 @@ class FusingEngine(Protocol):
     ) -> Callable[[], int]:
         """A callable that forwards over `links` (rx port, tx port) in bursts of up to `batch` frames.
 
-        `frame_op`: the program, one with a `frame.h`, that each frame goes through, or None. It returns after the round
-        over all links that brings bursts and empty rounds to `limit`, or after some empty rounds in a row (one, with
-        `shared_cpu`: other processes wait for the CPU). The result is bursts that had frames << 16 | empty rounds at
-        the end. It counts POLLS, EMPTY_POLLS, BURSTS and BUSY_NS in the counters page, and PAUSES, PAUSED_NS and
-        LONGEST_PAUSE_NS: times of more than `pause_ns` in which it did not poll the rings, those between two calls
-        included. A caller that sleeps between calls adds the intended time to LOOKED_NS. Raises UsageError for links
-        that it does not fuse.
+        `frame_op`: the program, one with a `frame.h`, that each frame goes through, or
+        None. It returns after the round over all links that brings bursts and empty
+        rounds to `limit`, or after some empty rounds in a row (one, with `shared_cpu`:
+        other processes wait for the CPU). The result is bursts that had frames << 16 |
+        empty rounds at the end. It counts POLLS, EMPTY_POLLS, BURSTS and BUSY_NS in the
+        counters page, and PAUSES, PAUSED_NS and LONGEST_PAUSE_NS: times of more than
+        `pause_ns` in which it did not poll the rings, those between two calls included.
+        A caller that sleeps between calls adds the intended time to LOOKED_NS. Raises
+        UsageError for links that it does not fuse.
         """
 
 
@@ -218,16 +225,17 @@ class Engine(Protocol):
     def bind_settle(self, batch: Batch, program: int) -> Callable[[], int]:
         """A callable that carries out the verdicts of program number `program` on the frames of `batch`.
 
-        They are counted in the program's block of the counters page. Frames that it dropped, or gave an invalid
-        verdict, are freed and leave the batch. The callable returns the entries that are left.
+        They are counted in the program's block of the counters page. Frames that it
+        dropped, or gave an invalid verdict, are freed and leave the batch. The callable
+        returns the entries that are left.
         """
 
     def bind_dispatch(self, batch: Batch, passed_to: int) -> Callable[[], int]:
         """A callable that queues each frame of `batch` for the port that its verdict names.
 
-        Frames with PASS go to the port `passed_to`. The order is kept, and each port takes its frames as by
-        `TxQueue.burst`; the callable returns how many entries were taken. Every verdict was settled: it is PASS, or OUT
-        of a port that exists.
+        Frames with PASS go to the port `passed_to`. The order is kept, and each port
+        takes its frames as by `TxQueue.burst`; the callable returns how many entries
+        were taken. Every verdict was settled: it is PASS, or OUT of a port that exists.
         """
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The `naive` engine: one frame at a time in plain Python.
 
-It is the baseline that the other two are measured against, and the shortest description of an engine's work on a
-batch. The rings are the NIC families', as with every engine.
+It is the baseline that the other two are measured against, and the shortest description
+of an engine's work on a batch. The rings are the NIC families', as with every engine.
 """
 
 import struct

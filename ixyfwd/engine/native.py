@@ -1,8 +1,9 @@
 """The `native` engine: bursts in C. Imports no numpy, so that a worker starts fast and stays small.
 
-Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a call with one argument, to which
-`bound` binds it. The code here works on batches and the pool. The rings are the NIC families', in C of their own cffi
-modules; `NativeEngine` gives them addresses.
+Each pair of queue and batch gets one C struct of raw pointers, so that a burst is a
+call with one argument, to which `bound` binds it. The code here works on batches and
+the pool. The rings are the NIC families', in C of their own cffi modules;
+`NativeEngine` gives them addresses.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,8 +29,8 @@ CData = Any  # a C object of cffi's
 class NativeEngine:
     """The engine in C. See `engine.contract.Engine`, `engine.contract.FusingEngine` and `engine.traffic.TrafficEngine`.
 
-    Its further methods are for the C of NIC families and of programs. An address there is a number, since a C type
-    belongs to one cffi module.
+    Its further methods are for the C of NIC families and of programs. An address there
+    is a number, since a C type belongs to one cffi module.
     """
 
     name = "native"
@@ -104,8 +105,9 @@ class NativeEngine:
     def bind_c(self, ffi: Ffi, function: CData, work: CData, batch: Batch) -> Callable[[], int]:
         """A callable for `function(work)`, for C of other modules.
 
-        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a `struct X *` whose member
-        `struct batch_view batch` is pointed at `batch`, and at an empty batch by `close`.
+        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a
+        `struct X *` whose member `struct batch_view batch` is pointed at `batch`, and
+        at an empty batch by `close`.
         """
         self.check_open()
         return self.call(ffi, function, self.attach(ffi, work, batch), batch)
@@ -228,8 +230,8 @@ class NativeEngine:
     def call(self, of: Ffi, function: CData, work: CData, kept: object) -> Callable[[], int]:
         """A callable for `function(work)`, for functions of the cffi module `of` that return after a burst.
 
-        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a `struct X *`. `kept` stays alive with the
-        callable.
+        `function`: a pointer to a function `uint32_t (struct X *)`. `work`: a
+        `struct X *`. `kept` stays alive with the callable.
         """
         if self.memory.threaded:
             return self.call_unlocked(function, work, kept)
@@ -286,8 +288,8 @@ def _number(pointer: CData) -> int:
 def _address(view: memoryview) -> CData:
     """The address of the bytes of `view`, as `uint8_t *`.
 
-    A lasting `from_buffer` object would hold the view, but the garbage collector of CPython 3.11 crashes on a cycle
-    that contains such an object and its memoryview.
+    A lasting `from_buffer` object would hold the view, but the garbage collector of
+    CPython 3.11 crashes on a cycle that contains such an object and its memoryview.
     """
     with ffi.from_buffer("uint8_t[]", view, require_writable=True) as cells:
         return ffi.cast("uint8_t *", cells)

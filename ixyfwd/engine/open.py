@@ -9,8 +9,9 @@ ENGINES = ("native", "vector", "naive")
 def open_engine(name: str, memory: EngineMemory) -> Engine:
     """Open the engine `name` on a worker's memory.
 
-    Only that engine's module is imported: numpy would cost a native worker 20 MiB and 90 ms, and `vector` is there for
-    machines without a compiler. Raises UsageError for an unknown name, IxyfwdError if it cannot be opened.
+    Only that engine's module is imported: numpy would cost a native worker 20 MiB and
+    90 ms, and `vector` is there for machines without a compiler. Raises UsageError for
+    an unknown name, IxyfwdError if it cannot be opened.
     """
     if name == "native":
         try:

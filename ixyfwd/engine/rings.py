@@ -1,7 +1,8 @@
 """A NIC family as a worker knows it: `open_rings(engine, port)` in `nic/NAME/rings`.
 
-It gives the rings of one port on the engine's pool and batches, with bursts of the engine's kind where the family has
-such, else in plain Python on `Engine.pool`. Further abilities of a family are methods of these protocols.
+It gives the rings of one port on the engine's pool and batches, with bursts of the
+engine's kind where the family has such, else in plain Python on `Engine.pool`. Further
+abilities of a family are methods of these protocols.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +39,8 @@ class CalledRings(Protocol):
     def tx_call(self, batch: Batch) -> tuple[int, CData]:
         """The C function of the tx burst of `batch`, by address, and its argument.
 
-        The function is a `uint32_t (struct X *)`. The argument, a `struct X *`, was attached to the engine.
+        The function is a `uint32_t (struct X *)`. The argument, a `struct X *`, was
+        attached to the engine.
         """
 
 
@@ -58,7 +60,8 @@ class FusingRings(Protocol):
     ) -> Callable[[], int]:
         """Fuse `links`; the other arguments are as in `engine.contract.FusingEngine`.
 
-        `ports`: the rings of all the worker's ports; those of `links` are of this class.
+        `ports`: the rings of all the worker's ports; those of `links` are of this
+        class.
         """
 
 
@@ -76,7 +79,8 @@ class SourceRings(Protocol):
 def open_rings(engine: Engine, port: int) -> PortRings:
     """Open the rings of a port, of whose family only the rings are imported.
 
-    Raises UsageError for an engine that those cannot work with, ImportError if that takes C that is not compiled.
+    Raises UsageError for an engine that those cannot work with, ImportError if that
+    takes C that is not compiled.
     """
     family = engine.memory.ports[port].family
     rings: PortRings = import_module(f"ixyfwd.nic.{family}.rings").open_rings(engine, port)
@@ -86,7 +90,8 @@ def open_rings(engine: Engine, port: int) -> PortRings:
 def fusing(memory: EngineMemory, ports: Sequence[PortRings], links: Sequence[tuple[int, int]]) -> FusingRings | None:
     """The rings that can fuse these links, of one of their ports; None if no rings can.
 
-    All ports must be of one family that offers a fused loop, and share device addresses.
+    All ports must be of one family that offers a fused loop, and share device
+    addresses.
     """
     linked = sorted({port for link in links for port in link})
     alike = {(memory.ports[port].family, memory.ports[port].dma) for port in linked}

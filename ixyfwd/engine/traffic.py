@@ -21,9 +21,10 @@ _FRAME_BYTES_MAX: Final = 2048
 class Frames:
     """The frames to send: frame k belongs to flow k modulo `flows`, and is number k // `flows` of it.
 
-    `templates`: uint8[flows, sizes, 64], the head of each flow's frame of each size. `sizes`: in bytes without CRC.
-    `frame_ps`: by size, the time in ps until the next frame; all 0 = as fast as the ring takes them. `schedule`:
-    uint8[n], indices into `sizes`, in which flow f begins at place f. `count`: frames in all.
+    `templates`: uint8[flows, sizes, 64], the head of each flow's frame of each size.
+    `sizes`: in bytes without CRC. `frame_ps`: by size, the time in ps until the next
+    frame; all 0 = as fast as the ring takes them. `schedule`: uint8[n], indices into
+    `sizes`, in which flow f begins at place f. `count`: frames in all.
     """
 
     templates: bytes
@@ -43,8 +44,9 @@ class Frames:
 class Recording:
     """The frames to record.
 
-    `recording`: whether there is a file. `snaplen`: bytes of a frame that are kept. `count`: frames in all.
-    `filter_address`, `program_address`: of libpcap's bpf_filter and of its program; 0: no filter.
+    `recording`: whether there is a file. `snaplen`: bytes of a frame that are kept.
+    `count`: frames in all. `filter_address`, `program_address`: of libpcap's bpf_filter
+    and of its program; 0: no filter.
     """
 
     recording: bool
@@ -58,7 +60,8 @@ class Recording:
 class Recorder(Protocol):
     """Blocks of records between a poll loop, which fills them, and a thread, which writes them.
 
-    `burst` empties its batch into the block that is being filled; it returns the frames taken.
+    `burst` empties its batch into the block that is being filled; it returns the frames
+    taken.
     """
 
     burst: Callable[[], int]
@@ -83,8 +86,9 @@ class TrafficEngine(Protocol):
     def bind_source(self, port: int, batch: Batch, frames: Frames) -> Callable[[], int]:
         """A callable that fills `batch` with the frames that are due; returns how many.
 
-        It takes no more than the port's tx ring has room for, so no frame is lost to a full ring. It returns 0 before
-        Word.GO, after a command, and when the count is reached. Raises UsageError for a port without a generator.
+        It takes no more than the port's tx ring has room for, so no frame is lost to a
+        full ring. It returns 0 before Word.GO, after a command, and when the count is
+        reached. Raises UsageError for a port without a generator.
         """
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> Recorder:

@@ -94,8 +94,8 @@ class Dispatch(Closable):
     ) -> None:
         """Bind to a batch.
 
-        `whole[p]` sends the batch by port p; `parts[p]` is a batch of its own for port p, with the callable that sends
-        it.
+        `whole[p]` sends the batch by port p; `parts[p]` is a batch of its own for port
+        p, with the callable that sends it.
         """
         self._batch = batch
         self._passed_to = passed_to

@@ -1,13 +1,15 @@
 """numpy views that the vector engine makes once, and a search that reads few of a ring's descriptors.
 
-A numpy call on 64 elements costs 100 to 1000 ns, mostly for the call itself. So the engine makes few calls, of cheap
-kinds: copies between ready-made views (50 ns between memoryviews, 100 between arrays), no Python scalars as operands
-(converting one costs as much as the call), int64 indices for `take` (any other type is converted first), no reductions,
-memoryviews for single words.
+A numpy call on 64 elements costs 100 to 1000 ns, mostly for the call itself. So the
+engine makes few calls, of cheap kinds: copies between ready-made views (50 ns between
+memoryviews, 100 between arrays), no Python scalars as operands (converting one costs as
+much as the call), int64 indices for `take` (any other type is converted first), no
+reductions, memoryviews for single words.
 
-Descriptors on their way out of a ring or into it pass through a stage: memory of this process, as long as the batch.
-Each burst then reads every descriptor once and writes it once, in the widest steps of the machine, which matters
-because the device has their cache lines; and all other views depend on the number of frames only, not on the slot.
+Descriptors on their way out of a ring or into it pass through a stage: memory of this
+process, as long as the batch. Each burst then reads every descriptor once and writes it
+once, in the widest steps of the machine, which matters because the device has their
+cache lines; and all other views depend on the number of frames only, not on the slot.
 """
 
 from collections.abc import Callable
@@ -42,9 +44,10 @@ class Closable:
 class PoolViews(Closable):
     """The free stack: `state[0]` ids, of which the last is taken next. See `engine.pool.Pool`.
 
-    `state`: uint32[1]. `ids`, `stack`: uint32[buffers], the same memory. `addresses`: V16[buffers], the ADDRESS of each
-    id. `fresh`: uint8[16 buffers], the ADDRESS of each id on the stack: an address that was looked up for transmission
-    comes back through here and need not be looked up again for receiving.
+    `state`: uint32[1]. `ids`, `stack`: uint32[buffers], the same memory. `addresses`:
+    V16[buffers], the ADDRESS of each id. `fresh`: uint8[16 buffers], the ADDRESS of
+    each id on the stack: an address that was looked up for transmission comes back
+    through here and need not be looked up again for receiving.
     """
 
     def __init__(self, arena: memoryview, layout: WorkerLayout, addresses: Addresses) -> None:
@@ -106,8 +109,9 @@ class MappedPoolViews(PoolViews):
 class BatchViews:
     """The numpy views of a batch.
 
-    `cells`: uint32[5, capacity], the columns ids, lengths, hashes, status, verdicts. `words`: uint32[16 + 5 capacity];
-    word 0 is the count. `index`: int64[capacity], scratch.
+    `cells`: uint32[5, capacity], the columns ids, lengths, hashes, status, verdicts.
+    `words`: uint32[16 + 5 capacity]; word 0 is the count. `index`: int64[capacity],
+    scratch.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -123,8 +127,8 @@ class BatchViews:
     def total(self, lengths: bytes) -> int:
         """The sum, in bytes, of the first lengths of the batch; `lengths` are these cells as bytes.
 
-        The last sum is kept: a burst that is sent has mostly just been received, and numpy's cheapest sum costs more
-        than any other step.
+        The last sum is kept: a burst that is sent has mostly just been received, and
+        numpy's cheapest sum costs more than any other step.
         """
         if lengths != self._lengths:
             n = len(lengths) // 4

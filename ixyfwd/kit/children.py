@@ -1,8 +1,8 @@
 """Child processes: a fresh interpreter by exec, its order in a memfd, its words in a pipe, its end in a pidfd.
 
-Not `multiprocessing`: its spawn method runs the parent's main module again in every child (typer, rich) and keeps a
-resource tracker beside them; a bare exec is at its first statement after 7 ms instead of 41. The child's side is in
-`process.py`.
+Not `multiprocessing`: its spawn method runs the parent's main module again in every
+child (typer, rich) and keeps a resource tracker beside them; a bare exec is at its
+first statement after 7 ms instead of 41. The child's side is in `process.py`.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ _ERRORS: Final = {kind.exit_code: kind for kind in (IxyfwdError, UsageError, Ref
 class Child:
     """A started process, which no stop signal ends.
 
-    It is always started from the main thread: PDEATHSIG follows the thread, not the process (prctl(2)).
+    It is always started from the main thread: PDEATHSIG follows the thread, not the
+    process (prctl(2)).
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Child:
     ) -> None:
         """Start the process.
 
-        `what` is its name in messages, such as "worker 0". `arguments(order_fd, words_fd)` gives the interpreter's
-        arguments: `order_fd` is where the child reads its order (JSON), `words_fd` where it writes its `Words`. `fds`
-        are further descriptors that the child inherits.
+        `what` is its name in messages, such as "worker 0".
+        `arguments(order_fd, words_fd)` gives the interpreter's arguments: `order_fd` is
+        where the child reads its order (JSON), `words_fd` where it writes its `Words`.
+        `fds` are further descriptors that the child inherits.
         """
         order_fd = memfd_create("ixyfwd-order", 0)
         self._words_fd, child_words_fd = os.pipe2(os.O_CLOEXEC)

@@ -26,7 +26,8 @@ class LineError(Exception):
 def parse_object(line: bytes) -> dict[str, Any]:
     """The JSON object on a line. Stricter than `json`: RFC 8259 with unique keys, bounded in depth.
 
-    Raises LineError for any other line. The time it takes is proportional to the length of the line.
+    Raises LineError for any other line. The time it takes is proportional to the length
+    of the line.
     """
     if _depth(line) > DEPTH_MAX:
         raise LineError(f"brackets nested more than {DEPTH_MAX} deep")

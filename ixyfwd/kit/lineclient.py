@@ -34,9 +34,10 @@ class _BrokenError(Exception):
 class LineClient:
     """One connection, made when it is needed and made again if the server hung up between two requests.
 
-    Its methods raise `peer.gone` if nothing listens or the connection breaks, `peer.late` if no answer comes in time,
-    IxyfwdError with the peer's own sentence if the peer could not carry out the request, and UsageError for a request
-    that is too long.
+    Its methods raise `peer.gone` if nothing listens or the connection breaks,
+    `peer.late` if no answer comes in time, IxyfwdError with the peer's own sentence if
+    the peer could not carry out the request, and UsageError for a request that is too
+    long.
     """
 
     def __init__(self, path: str, peer: Peer, timeout_s: float) -> None:
@@ -86,9 +87,10 @@ class LineClient:
     def request(self, command: str, **more: object) -> dict[str, Any]:
         """The answer to a command; `more` are the other keys of the request.
 
-        The request is sent again, on a new connection, if the server hung up without an answer: a server whose places
-        are all taken does that to clients that it has not begun to serve. After a request without an answer in time,
-        and after `close`, all requests fail at once.
+        The request is sent again, on a new connection, if the server hung up without an
+        answer: a server whose places are all taken does that to clients that it has not
+        begun to serve. After a request without an answer in time, and after `close`,
+        all requests fail at once.
         """
         if self._closed:
             raise self._peer.gone(f"the connection to {self._peer.name} is closed; {self._peer.advice}")

@@ -1,9 +1,11 @@
 """A control socket: one JSON object in, one JSON object out, a line each. It never waits for a client.
 
-A line that is not a request is answered with {"error": "one sentence"} and the connection goes on. A line that is too
-long, or that takes too long to arrive, is answered in the same way and the connection ends. The server hangs up on a
-client that reads no answers or sends no request for too long. A client that connects when all places are taken gets
-the place of one that never sent a whole line, else of the one that has been silent for longest.
+A line that is not a request is answered with {"error": "one sentence"} and the
+connection goes on. A line that is too long, or that takes too long to arrive, is
+answered in the same way and the connection ends. The server hangs up on a client that
+reads no answers or sends no request for too long. A client that connects when all
+places are taken gets the place of one that never sent a whole line, else of the one
+that has been silent for longest.
 """
 
 import socket
@@ -95,8 +97,9 @@ class _Client:
 class LineServer:
     """A control socket at `path` (0600); `commands` maps the values of "do" to functions.
 
-    An IxyfwdError that they raise becomes the answer. So does any other exception, which `on_failure` is told of, once
-    per command. Each client has one request carried out per `loop.dispatch`, and none while it leaves an answer unread.
+    An IxyfwdError that they raise becomes the answer. So does any other exception,
+    which `on_failure` is told of, once per command. Each client has one request carried
+    out per `loop.dispatch`, and none while it leaves an answer unread.
     """
 
     def __init__(

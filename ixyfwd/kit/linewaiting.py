@@ -21,8 +21,8 @@ class Waiting:
     def answer(self, answer: Mapping[str, Any], timeout_s: float = LAST_ANSWER_S) -> None:
         """Give the answer and hang up.
 
-        A client that does not read delays this by `timeout_s` seconds at most, and only if the answer is longer than
-        its socket buffer.
+        A client that does not read delays this by `timeout_s` seconds at most, and only
+        if the answer is longer than its socket buffer.
         """
         data = dump_line(answer)
         deadline = time.monotonic() + timeout_s

@@ -51,8 +51,9 @@ class Loop:
     def dispatch(self, timeout_s: float = 0) -> None:
         """Run the callbacks of what is ready now; wait up to `timeout_s` seconds if nothing is.
 
-        It runs CALLBACKS_A_ROUND of them at most, so that the caller gets its turn. The kernel queues a descriptor
-        that was reported behind those that were not, so each one is reached.
+        It runs CALLBACKS_A_ROUND of them at most, so that the caller gets its turn. The
+        kernel queues a descriptor that was reported behind those that were not, so each
+        one is reached.
         """
         if self._timers:
             timeout_s = min(timeout_s, max(0.0, self._timers[0][0] - self.clock()))

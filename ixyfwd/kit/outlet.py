@@ -1,8 +1,8 @@
 """Text output whose reader may stop reading: a terminal after Ctrl-S, a pipe into a stuck log collector.
 
-An ordinary file's `write` waits for the reader, and with it the whole process. Here a thread writes, and the caller
-says how long it waits. The descriptor's flags are left alone: O_NONBLOCK would hold for every process that has the
-same terminal or pipe open.
+An ordinary file's `write` waits for the reader, and with it the whole process. Here a
+thread writes, and the caller says how long it waits. The descriptor's flags are left
+alone: O_NONBLOCK would hold for every process that has the same terminal or pipe open.
 """
 
 import errno
@@ -33,8 +33,9 @@ class UnreadError(OutputError):
 class Outlet(io.TextIOBase):
     """A text stream that writes each text whole or drops it whole. Its thread starts with the first `write`.
 
-    `patience_s` is how many seconds `write` waits for the reader. None: as long as it takes, as an ordinary file does;
-    0: not at all, and a text is dropped when the reader is too far behind.
+    `patience_s` is how many seconds `write` waits for the reader. None: as long as it
+    takes, as an ordinary file does; 0: not at all, and a text is dropped when the
+    reader is too far behind.
     """
 
     def __init__(self, fd: int, encoding: str = "utf-8", *, lossy: bool = False) -> None:
@@ -81,8 +82,8 @@ class Outlet(io.TextIOBase):
     def write(self, text: str) -> int:
         """Hand a text over; returns its characters.
 
-        Raises OutputError if this text or one before it cannot be written, UnreadError if a `patience_s` above 0 runs
-        out.
+        Raises OutputError if this text or one before it cannot be written, UnreadError
+        if a `patience_s` above 0 runs out.
         """
         data = text.encode(self._encoding, self._errors)
         patience_s = self.patience_s

@@ -38,8 +38,8 @@ def tie_to_parent(parent_pid: int) -> None:
 def settle(cpu: int | None, nice: int) -> None:
     """Move this process to the CPU and the nice value that the configuration gives it.
 
-    It comes before memory is touched, so that pages come from the right NUMA node. `cpu` None: not pinned. Raises
-    UsageError if the process may not.
+    It comes before memory is touched, so that pages come from the right NUMA node.
+    `cpu` None: not pinned. Raises UsageError if the process may not.
     """
     if nice:
         try:
@@ -67,9 +67,10 @@ def sleep_exactly() -> None:
 def stop_signals_held() -> Iterator[None]:
     """Block STOP_SIGNALS in processes that are started inside, from their first instruction on.
 
-    A blocked signal stays blocked through fork and exec. In this process the signals are delivered afterwards. Ctrl-C,
-    a closed terminal, `timeout` and systemd's control-group reach every process of a run, and only the first process
-    knows in which order they end.
+    A blocked signal stays blocked through fork and exec. In this process the signals
+    are delivered afterwards. Ctrl-C, a closed terminal, `timeout` and systemd's
+    control-group reach every process of a run, and only the first process knows in
+    which order they end.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
@@ -116,8 +117,8 @@ class Words:
 def run_child(name: str, words: Words, body: Callable[[], None]) -> int:
     """Run a child to its end; returns its exit code.
 
-    An error is one sentence to the parent, or on standard error if the parent cannot be told. Output on standard error
-    never waits for its reader.
+    An error is one sentence to the parent, or on standard error if the parent cannot be
+    told. Output on standard error never waits for its reader.
     """
     with _stderr_that_never_waits():
         return _run_child(name, words, body)

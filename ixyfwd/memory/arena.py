@@ -1,8 +1,9 @@
 """The arena: one shared file, mapped by the supervisor, its workers and simulated devices.
 
-All pages are allocated, and zeroed, before the first use, so that too few of them is an error at once and never a
-SIGBUS later. The kernel frees the memory with the last descriptor and mapping, however the processes end; only a named
-file (`hugetlbfs`) is removed by its owner or swept by the next start.
+All pages are allocated, and zeroed, before the first use, so that too few of them is an
+error at once and never a SIGBUS later. The kernel frees the memory with the last
+descriptor and mapping, however the processes end; only a named file (`hugetlbfs`) is
+removed by its owner or swept by the next start.
 """
 
 import contextlib
@@ -28,8 +29,9 @@ _NAMED_PREFIX: Final = "hugetlbfs:"
 class Arena:
     """A mapped arena of `size` bytes.
 
-    `view`: uint8[size], the whole arena, writable. `kind`: of its pages. `fd`: the file, owned by this object.
-    `notice`: a sentence for the user, or "". `path`: the file's name, or None if it has none.
+    `view`: uint8[size], the whole arena, writable. `kind`: of its pages. `fd`: the
+    file, owned by this object. `notice`: a sentence for the user, or "". `path`: the
+    file's name, or None if it has none.
     """
 
     def __init__(self, fd: int, size: int, kind: PageKind, *, path: str | None = None, notice: str = "") -> None:
@@ -50,7 +52,8 @@ class Arena:
     def close(self) -> None:
         """Unmap, close `fd`, remove the named file. Harmless when called twice.
 
-        Raises BufferError, and leaves the arena open, while an object still holds a view; the message names it.
+        Raises BufferError, and leaves the arena open, while an object still holds a
+        view; the message names it.
         """
         if self.fd < 0:
             return

@@ -40,7 +40,8 @@ class Room:
 def create_file(mount: str) -> tuple[int, str]:
     """Create an empty file of mode 0600 and lock it; returns its descriptor and path.
 
-    Files whose owner is gone are swept first. Raises IxyfwdError unless `mount` is a hugetlbfs of 2 MiB pages.
+    Files whose owner is gone are swept first. Raises IxyfwdError unless `mount` is a
+    hugetlbfs of 2 MiB pages.
     """
     check_mount(mount)
     sweep(mount)

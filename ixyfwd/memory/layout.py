@@ -45,13 +45,13 @@ class RingFormat:
 class RingLayout:
     """One descriptor ring of `entries` slots; `descriptors`, `ids` and `state` are offsets in bytes.
 
-    `ids`: uint32[entries], the buffer id in each slot. `state`: uint32[16]; word 0 = next, 1 = tail, 2 = clean,
-    3 = spanning.
+    `ids`: uint32[entries], the buffer id in each slot. `state`: uint32[16]; word 0 =
+    next, 1 = tail, 2 = clean, 3 = spanning.
 
-    rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean` is unused; word 3 is 1 in the
-    middle of a frame that spans several descriptors and is being dropped.
-    tx: `tail` is the last TDT written (= the next slot to fill), `clean` the oldest slot whose buffer is not yet back
-    in the pool; `next` is unused.
+    rx: `next` is the descriptor to be read next, `tail` the last RDT written; `clean`
+    is unused; word 3 is 1 in the middle of a frame that spans several descriptors and
+    is being dropped. tx: `tail` is the last TDT written (= the next slot to fill),
+    `clean` the oldest slot whose buffer is not yet back in the pool; `next` is unused.
     """
 
     descriptors: int
@@ -69,9 +69,10 @@ class RingLayout:
 class WorkerLayout:
     """A worker's run of pages: `size` bytes from the offset `base` on. Other offsets are in bytes, too.
 
-    `rx[p]`, `tx[p]`: its rings at port p; the queue number is the worker's index. `counters`: uint64[1024], the
-    counters page. `pool`: uint32[16], of which word 0 is the number of free ids, then uint32[buffers], the free stack.
-    `buffers_base`: of the first of its `buffers` buffers.
+    `rx[p]`, `tx[p]`: its rings at port p; the queue number is the worker's index.
+    `counters`: uint64[1024], the counters page. `pool`: uint32[16], of which word 0 is
+    the number of free ids, then uint32[buffers], the free stack. `buffers_base`: of the
+    first of its `buffers` buffers.
     """
 
     index: int
@@ -131,8 +132,9 @@ def worker_from_json(data: Mapping[str, Any]) -> WorkerLayout:
 def frame_buffers(max_frame_bytes: int) -> int:
     """Buffers that the longest frame fills.
 
-    `max_frame_bytes` counts the CRC, which the port strips, and not the VLAN tags, of which a frame may have two (82599
-    datasheet 8.2.3.22.13: MAXFRS does not count them).
+    `max_frame_bytes` counts the CRC, which the port strips, and not the VLAN tags, of
+    which a frame may have two (82599 datasheet 8.2.3.22.13: MAXFRS does not count
+    them).
     """
     return -(-(max_frame_bytes - CRC_BYTES + 2 * TAG_BYTES) // BUFFER_DATA_BYTES)
 
@@ -154,7 +156,8 @@ def compute_layout(
 ) -> ArenaLayout:
     """Lay out the arena: `ring_size` descriptors per ring, at least `buffers_per_worker` buffers per worker.
 
-    `ring_format`: a format that fits every port. The rest of a worker's last page is filled with buffers too.
+    `ring_format`: a format that fits every port. The rest of a worker's last page is
+    filled with buffers too.
     """
     runs: list[WorkerLayout] = []
     base = 0

@@ -28,8 +28,9 @@ def node_of(cpu: int, root: Path = _ROOT) -> int | None:
 def running_on(node: int | None, root: Path = _ROOT) -> Iterator[None]:
     """Run on the node's CPUs inside the context: pages allocated there come from the node as long as it has any.
 
-    This needs no memory policy, which would take a raw system call and which children would inherit. Without a node,
-    or if this process may not run there, nothing changes.
+    This needs no memory policy, which would take a raw system call and which children
+    would inherit. Without a node, or if this process may not run there, nothing
+    changes.
     """
     before = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):

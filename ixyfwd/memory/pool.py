@@ -11,7 +11,8 @@ NO_BUFFER = 0xFFFFFFFF  # the id in a slot without a buffer
 def reset_worker(arena: memoryview, layout: WorkerLayout) -> None:
     """Fill the free stack with ids 0..buffers-1, zero the ring state, mark every slot empty.
 
-    `arena`: uint8[size], the whole arena, writable. Descriptors, counters and buffers are left alone.
+    `arena`: uint8[size], the whole arena, writable. Descriptors, counters and buffers
+    are left alone.
     """
     for ring in (*layout.rx, *layout.tx):
         _empty_ring(arena, ring)

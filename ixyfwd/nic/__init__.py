@@ -1,1 +1,1 @@
-"""Families of network interfaces: the contract that each keeps, what they share, and a folder for each."""
+"""Families of network interfaces: their contract, the code that they share, and a folder for each."""

@@ -1,4 +1,4 @@
-"""Whether a port's own family can do what a run asks of it; the configuration was held to the widest limits only."""
+"""The check of a run's options against a port's own limits; the configuration was held to the widest ones only."""
 
 from ixyfwd.errors import UsageError
 from ixyfwd.nic.contract import NicPort
@@ -7,7 +7,11 @@ from ixyfwd.nic.words import either
 
 
 def check_limits(port: NicPort, options: PortOptions, ring_entries: int, interrupt_interval_us: int | None) -> None:
-    """Raises UsageError, with the first thing that the port cannot do and the key to change. Nothing is touched."""
+    """Check that a port can do what a run asks of it; the device is not touched.
+
+    `ring_entries`: descriptors of each ring. Raises UsageError with the first option
+    that the port cannot keep, and the key to change.
+    """
     limits = port.limits
     found = (
         (options.rss.queues, limits.queues, "[cpu] workers", "workers, a receive queue for each"),

@@ -1,7 +1,8 @@
-"""What a family of network interfaces is, and what its ports can be asked.
+"""The contract of a family of network interfaces and of its ports.
 
-The supervisor knows ports by `NicPort` only. It writes no register, reads no head and looks at no descriptor: what a
-ring in the arena means, the family says. What workers do with the rings is the engines' side (`engine/contract.py`).
+The supervisor knows ports by `NicPort` only. It writes no register, reads no head and
+looks at no descriptor: the family interprets the rings in the arena. The workers' side
+of the rings is in `engine/contract.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,11 @@ from ixyfwd.pci.function import DmaMap, Function, Window
 
 @dataclass(frozen=True)
 class LinkState:
-    """`speed_mbps` is 0 while the link is down. `reason`: why it is down, where the port can tell; else empty."""
+    """The state of a link.
+
+    `speed_mbps`: in Mbit/s, 0 while the link is down. `reason`: why it is down, where
+    the port can tell; else empty.
+    """
 
     up: bool
     speed_mbps: int
@@ -24,8 +29,10 @@ class LinkState:
 
 @dataclass(frozen=True)
 class RegisterDoorbell:
-    """A queue is notified by one store of `width_bytes` at `offset` of BAR0, inside `window`. `value`: what is stored;
-    None: the ring's new tail."""
+    """A register that notifies a queue by one store of `value`; None: of the ring's new tail.
+
+    It is `width_bytes` wide and lies at `offset` of BAR0, inside `window`.
+    """
 
     window: Window
     offset: int
@@ -35,7 +42,7 @@ class RegisterDoorbell:
 
 @dataclass(frozen=True)
 class CallDoorbell:
-    """A queue is notified by a system call on `fd`; which call, the family's bursts know."""
+    """A descriptor that notifies a queue by a system call, which the family's bursts choose."""
 
     fd: int
 
@@ -45,7 +52,7 @@ Doorbell = RegisterDoorbell | CallDoorbell
 
 @dataclass(frozen=True)
 class Doorbells:
-    """How a worker notifies the two rings of its queue."""
+    """The doorbells of a queue's two rings."""
 
     rx: Doorbell
     tx: Doorbell
@@ -53,7 +60,10 @@ class Doorbells:
 
 @dataclass(frozen=True)
 class RingView:
-    """What a worker left of a ring: its memory as bytes, and the words of its state (`memory.layout.RingLayout`)."""
+    """A ring as a worker left it: its memory, and words of its state (`memory.layout.RingLayout`).
+
+    `memory`: uint8[n], the descriptors. `entries`: how many there are.
+    """
 
     memory: memoryview
     entries: int
@@ -64,8 +74,11 @@ class RingView:
 
 @dataclass(frozen=True)
 class QueueView:
-    """What a worker left of its queue at a port. rx_packets, tx_packets: frames that it has taken and queued there, by
-    its own count. segmented: a frame may fill several buffers."""
+    """A queue of a port as its worker left it.
+
+    `rx_packets`, `tx_packets`: frames that the worker has taken and queued there, by
+    its own count. `segmented`: a frame may fill several buffers.
+    """
 
     rx: RingView
     tx: RingView
@@ -76,15 +89,18 @@ class QueueView:
 
 @dataclass(frozen=True)
 class InFlight:
-    """Frames between device and worker. received: in the rx ring, not taken; queued: in the tx ring, not sent."""
+    """Frames between device and worker. `received`: in the rx ring, not taken. `queued`: in the tx ring, not sent."""
 
     received: int
     queued: int
 
 
 class Statistics(Protocol):
-    """Totals since bring-up, whatever the device's counters do: clear when they are read, wrap around, or go on from
-    where an earlier driver left them."""
+    """The totals of a port since bring-up.
+
+    They do not depend on the device's counters, which may clear when they are read,
+    wrap around, or continue from an earlier driver's values.
+    """
 
     @property
     def rx_packets(self) -> int:
@@ -99,7 +115,7 @@ class Statistics(Protocol):
         """Frames dropped because their ring had no free descriptor."""
 
     def no_descriptor(self, queue: int) -> int:
-        """The same of one queue."""
+        """Frames dropped because the ring of one queue had no free descriptor."""
 
     @property
     def rx_missed(self) -> int:
@@ -123,11 +139,12 @@ class Statistics(Protocol):
 
 
 class Attachment(Protocol):
-    """How a port reaches memory and gives messages. A PCI function (`pci.Function`) is one; what is none, such as a
-    socket, has its own.
+    """The way in which a port reaches memory and delivers interrupts.
 
-    address: for messages. removal_fd: becomes readable when the kernel wants the device back and waits for it; -1
-    where nothing would say so.
+    A PCI function (`pci.function.Function`) is one; a port that is not a PCI function,
+    such as a socket, has its own. Methods raise DeviceError or a subclass. `address`:
+    for messages. `removal_fd`: becomes readable when the kernel wants the device back
+    and waits for it; -1 where no such notice exists.
     """
 
     address: str
@@ -137,36 +154,40 @@ class Attachment(Protocol):
         """Let the device reach the first `size` bytes of a shared file (the arena)."""
 
     def unmap_dma(self) -> None:
-        """Take back what `map_dma` gave."""
+        """Take the mapping of `map_dma` back."""
 
     def interrupt_vectors(self) -> int:
-        """How many messages `set_interrupts` can deliver; 0 where nothing would."""
+        """The number of messages that `set_interrupts` can deliver; 0 where none can be."""
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
-        """From now on message i counts up `eventfds[i]`, which stay the caller's; an empty sequence ends delivery."""
+        """Have message i count up `eventfds[i]`, which stay the caller's; an empty sequence ends delivery."""
 
     def close(self) -> None:
-        """Let go of the device; harmless when called twice."""
+        """Close the device. Harmless when called twice."""
 
 
 class NicPort(Protocol):
     """One port. The supervisor is its only user; workers touch rings and doorbells only.
 
-    Methods raise DeviceTimeoutError (a bounded wait ran out), DeviceGoneError (the device is not there any more) and
-    DeviceError; the message names the port.
+    Methods raise DeviceTimeoutError (a bounded wait ran out), DeviceGoneError (the
+    device has left) and DeviceError, and ValueError for a queue or a ring that the port
+    cannot have; the message names the port. A `ring_address` is one of the device's;
+    `entries` are descriptors.
     """
 
     name: str
 
     @property
-    def attachment(self) -> Attachment: ...
+    def attachment(self) -> Attachment:
+        """The port's way to memory and interrupts."""
 
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> Limits:
+        """The limits of the port's family."""
 
     @property
     def statistics(self) -> Statistics:
-        """As of the last `read_statistics`."""
+        """The totals as of the last `read_statistics`."""
 
     @property
     def stop_problems(self) -> tuple[str, ...]:
@@ -178,7 +199,7 @@ class NicPort(Protocol):
 
     @property
     def chip(self) -> str:
-        """What the port is, once `reset_and_init` has run: "X550-T2"."""
+        """The name of the port's chip, once `reset_and_init` has run: "X550-T2"."""
 
     @property
     def reta(self) -> tuple[int, ...]:
@@ -186,41 +207,53 @@ class NicPort(Protocol):
 
     @property
     def frames_wait(self) -> bool:
-        """Whether frames may wait in the device, where no counter has them yet."""
+        """Whether frames may wait in the device, where no counter includes them yet."""
 
     def reset_and_init(self, options: PortOptions) -> None:
-        """Everything but queues and reception. Raises UsageError for a device that is not accepted or options that it
-        cannot keep, before anything was touched."""
+        """Bring the port up, except for queues and reception.
+
+        Raises UsageError for a device that is not accepted or options that it cannot
+        keep, before it touches the device.
+        """
 
     def poison(self, ring: memoryview) -> None:
-        """Fill a ring's memory, before its queue is enabled, with what must not be taken for a descriptor or for a
-        finished one: what no worker wrote is then a fault and not an address that happens to be mapped."""
+        """Fill a ring's memory, uint8[n], before its queue is enabled, with bytes that are not a valid descriptor.
+
+        A descriptor that no worker wrote is then a fault, and not an address that
+        happens to be mapped.
+        """
 
     def setup_rx_queue(self, queue: int, ring_address: int, entries: int) -> None:
-        """Program and enable a receive queue, again if it ran before. It has no buffers then: the worker fills the
-        ring, which is at `ring_address` for the device (a family whose rings are elsewhere looks there)."""
+        """Program and enable a receive queue, again if it ran before.
+
+        It has no buffers then: the worker fills the ring, which is at `ring_address`
+        for the device (a family whose rings are elsewhere uses those).
+        """
 
     def setup_tx_queue(self, queue: int, ring_address: int, entries: int) -> None:
         """Program and enable a transmit queue, again if it ran before. It is empty then."""
 
     def doorbells(self, queue: int) -> Doorbells:
-        """How a worker notifies a queue. Raises DeviceError if workers cannot reach that."""
+        """The doorbells of a queue. Raises DeviceError if workers cannot reach them."""
 
     def enable_interrupts(self, vectors: int, interval_us: int) -> None:
-        """Message i tells of frames in receive queue i, at most once in `interval_us` microseconds, until `stop`. It
-        must already have somewhere to go. Raises ValueError."""
+        """Have message i report frames in receive queue i, at most once in `interval_us` microseconds, until `stop`.
+
+        The messages' eventfds are set before. Raises ValueError for more vectors, or a
+        longer interval, than the port has.
+        """
 
     def start_receive(self) -> None:
-        """Let frames in. Queues come first: frames for a disabled queue are lost."""
+        """Switch reception on, after the queues: frames for a disabled queue are lost."""
 
     def stop_receive(self) -> None:
-        """No new frames enter the rings from here on; what is in them stays."""
+        """Switch reception off: no new frames enter the rings; those in them stay."""
 
     def disable_rx_queue(self, queue: int) -> None:
-        """The device no longer touches the ring when this returns."""
+        """Disable a receive queue; the device no longer touches its ring when this returns."""
 
     def disable_tx_queue(self, queue: int) -> None:
-        """The device no longer touches the ring when this returns; what is not `sent` is lost."""
+        """Disable a transmit queue; the device no longer touches its ring, and frames that are not `sent` are lost."""
 
     def rx_progress(self, queue: int, view: QueueView) -> int:
         """A number that changes whenever frames have entered the queue's ring; its value means nothing else."""
@@ -232,27 +265,34 @@ class NicPort(Protocol):
         """Whether the device has sent all that the worker has queued."""
 
     def steer(self, queues: Sequence[int]) -> None:
-        """Let only these queues receive hashed frames, evenly; flows of queues that stay are not moved. Frames that
-        are not hashed go to queue 0 all the same. Raises UsageError for an empty or wrong list."""
+        """Spread hashed frames evenly over these queues only; flows of queues that stay are not moved.
+
+        Frames that are not hashed still go to queue 0. Raises UsageError for an empty
+        or wrong list.
+        """
 
     def link(self) -> LinkState:
-        """Link state now."""
+        """The state of the link now."""
 
     def retry_link(self) -> None:
         """Set a link that is down up again. Harmless where it is up."""
 
     def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
-        """Bring `statistics` up to date. At least every 50 s: counters of some devices are small. `views`: of all
-        queues in use, for devices that count nothing themselves."""
+        """Bring `statistics` up to date, at least every 50 s: the counters of some devices are small.
+
+        `views`: of all queues in use, for devices that do not count themselves.
+        """
 
     def stop(self) -> None:
-        """Orderly stop; afterwards the memory may be freed. Safe at any stage of bring-up and when called again.
-        Raises no DeviceError: see `stop_problems`."""
+        """Stop the port in order; afterwards the memory may be freed. Safe at any stage and when called again.
+
+        It raises no DeviceError: see `stop_problems`.
+        """
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A PCI device that a family drives. reta_entries: of its RSS redirection table."""
+    """A PCI device that a family drives. `reta_entries`: of its RSS redirection table."""
 
     vendor: int
     device: int
@@ -262,7 +302,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A PCI device that a family knows and does not drive; missing: what it would take, as a clause."""
+    """A PCI device that a family knows and does not drive; `missing`: what it would take, as a clause."""
 
     vendor: int
     device: int
@@ -272,8 +312,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class PciDevices:
-    """Ports that are PCI functions. models: what messages call them all ("82599"). A chip wins over another family's
-    refusal of it. `open` touches nothing but the function's configuration space."""
+    """The ports of a family that are PCI functions.
+
+    `models`: their names in messages ("82599"). A chip wins over another family's
+    refusal of it. `open` touches only the function's configuration space.
+    """
 
     models: tuple[str, ...]
     chips: tuple[Chip, ...]
@@ -283,8 +326,11 @@ class PciDevices:
 
 @dataclass(frozen=True)
 class Scheme:
-    """Ports that are no PCI functions. prefix: how their device addresses begin ("xdp:"), also in the family's
-    `Limits.schemes`; `open` takes the whole address and the port's name."""
+    """The ports of a family that are not PCI functions.
+
+    `prefix`: the beginning of their device addresses ("xdp:"), also in the family's
+    `Limits.schemes`. `open` takes the whole address and the port's name.
+    """
 
     prefix: str
     open: Callable[[str, str], NicPort]
@@ -292,7 +338,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Family:
-    """A family: `ixyfwd/nic/NAME/family.py` has one as `FAMILY`, `NAME/limits.py` its `LIMITS`."""
+    """A family of NICs: `ixyfwd/nic/NAME/family.py` has it as `FAMILY`, `NAME/limits.py` has its `LIMITS`."""
 
     name: str
     limits: Limits

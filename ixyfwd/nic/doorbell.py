@@ -10,8 +10,10 @@ _PAGE_BYTES: Final = 4096
 
 
 def register_doorbell(function: Function, name: str, offset: int) -> RegisterDoorbell:
-    """The register at `offset` of BAR0 with the single page around it: a worker of port `name` maps what it needs and
-    no more. Raises DeviceError if the device lets nobody map it."""
+    """The register at `offset` of BAR0 with the one page around it, which a worker of port `name` maps.
+
+    Raises DeviceError if the device does not offer the page for mapping.
+    """
     window = function.window(offset, 4)
     if window is None:
         raise DeviceError(

@@ -1,4 +1,4 @@
-"""Flows as RSS sees them: addresses and, for TCP and UDP, ports; from text that a person types or from a frame."""
+"""Flows as RSS distinguishes them: addresses and, for TCP and UDP, ports; read from text or from a frame."""
 
 import re
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ _FRAGMENT: Final = 0x3FFF  # MF and the offset
 
 @dataclass(frozen=True)
 class Flow:
-    """protocol: "tcp" or "udp" with both ports, or None (other protocols, fragments): then the ports are None."""
+    """A flow. `protocol`: "tcp" or "udp" with both ports, or None (others, fragments) without ports."""
 
     source: IpAddress
     destination: IpAddress
@@ -33,11 +33,11 @@ class Flow:
 
     @property
     def version(self) -> int:
-        """4 or 6."""
+        """The version of IP: 4 or 6."""
         return self.source.version
 
     def reversed(self) -> "Flow":
-        """The answers' direction."""
+        """The flow of the opposite direction."""
         return replace(
             self,
             source=self.destination,
@@ -47,7 +47,10 @@ class Flow:
         )
 
     def hash_input(self, *, ports: bool) -> bytes:
-        """Addresses and, if asked for, ports in wire order: 8 or 12 bytes for IPv4, 32 or 36 for IPv6."""
+        """The bytes that RSS hashes: addresses and, with `ports`, ports in wire order.
+
+        They are 8 or 12 bytes for IPv4, 32 or 36 for IPv6 (82599 datasheet 7.1.2.8.1).
+        """
         data = self.source.packed + self.destination.packed
         if not ports or self.source_port is None or self.destination_port is None:
             return data
@@ -66,7 +69,7 @@ def _end_text(address: IpAddress, port: int | None) -> str:
 
 
 def parse_flow(text: str) -> Flow:
-    """A flow from `[tcp|udp] SOURCE DESTINATION`. Raises UsageError, which says what is wrong with which part."""
+    """The flow in the text `[tcp|udp] SOURCE DESTINATION`. Raises UsageError, which names the wrong part."""
     words = [word for word in text.split() if word not in ("->", ">")]
     protocol: TransportProtocol | None = None
     if words and words[0].lower() in ("tcp", "udp"):
@@ -106,9 +109,10 @@ def _parse_address(text: str, address: str) -> IpAddress:
 
 
 def flow_of_frame(frame: bytes) -> Flow | None:
-    """The flow of an Ethernet frame, with or without a VLAN tag; None if the chip does not hash it (not IP, cut off).
+    """The flow of an Ethernet frame, with or without a VLAN tag; None if it is not hashed (not IP, cut off).
 
-    IPv6 extension headers end the parsing: such frames count by their addresses (datasheet 7.1.2.8).
+    IPv6 extension headers end the parsing: such frames are hashed by their addresses
+    (82599 datasheet 7.1.2.8).
     """
     at = 12
     if frame[at : at + 2] == _ETHERTYPE_VLAN.to_bytes(2, "big"):

@@ -1,4 +1,4 @@
-"""What a PCI function says of itself, and the refusal of one that no family drives."""
+"""The ids of a PCI function, and the refusal of a function that no family drives."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -12,7 +12,7 @@ _ABSENT: Final = 0xFFFF  # what configuration space reads without a device
 
 
 def read_ids(function: Function, name: str) -> tuple[int, int]:
-    """Vendor and device of the function behind port `name`. Raises DeviceGoneError if nothing is there."""
+    """The vendor and device ids of the function behind port `name`. Raises DeviceGoneError if it does not answer."""
     vendor, device = function.read_config(0, 2), function.read_config(2, 2)
     if vendor == _ABSENT:
         raise DeviceGoneError(
@@ -24,8 +24,10 @@ def read_ids(function: Function, name: str) -> tuple[int, int]:
 def not_driven(
     function: Function, name: str, ids: tuple[int, int], refusals: Iterable[Refusal], models: Sequence[str]
 ) -> UsageError:
-    """The error for a function with these ids: what is missing where a refusal knows it. `models`: what could be used
-    instead."""
+    """The error for a function with these ids; it says what is missing where one of `refusals` knows it.
+
+    `models`: the chips that could be used instead.
+    """
     vendor, device = ids
     where = f"port {name} ({function.address})"
     for refusal in refusals:
@@ -35,6 +37,6 @@ def not_driven(
                 f"{refusal.missing}; use a port of an {either(models)}"
             )
     return UsageError(
-        f"{where}: the device is {vendor:04x}:{device:04x}, which is no {either(models)}; "
+        f"{where}: the device is {vendor:04x}:{device:04x}, which is not an {either(models)}; "
         "`ixyfwd devices` lists the ports of this machine that can be used"
     )

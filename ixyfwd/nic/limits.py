@@ -1,6 +1,7 @@
-"""What ports of a family can do at most, and the widest of it over all families.
+"""The limits of a family's ports, and the widest ones over all families.
 
-A narrow module: it imports no driver, so that the configuration can be checked without one.
+A narrow module: it imports no driver, so that the configuration can be checked without
+one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,14 +14,17 @@ from ixyfwd.nic.discover import members
 
 @dataclass(frozen=True)
 class Limits:
-    """One family's. Each has a module `limits` with its `LIMITS`.
+    """The limits of one family. Each family has a module `limits` with its `LIMITS`.
 
-    queues: queue pairs a port, and so workers. reta_sizes: entries that its RSS redirection tables can have.
-    ring_sizes: descriptors a ring, those that the device and the family's bursts both take. max_frame_bytes: longest
-    frame, with CRC and without VLAN tags. mac_filters: addresses besides a port's own. interrupt_interval_us: longest
-    time between two interrupts of a queue. buffer_bytes: what a receive buffer must hold. ring: what a ring takes of
-    the arena. schemes: prefixes of device addresses of its own ("xdp:"), for families whose ports are no PCI functions.
-    fused_loop: whether its rings have a fused loop between ports of its own. generator: whether they have one.
+    queues: queue pairs per port, and so workers. reta_sizes: entries that its RSS
+    redirection tables can have. ring_sizes: descriptors per ring that the device and
+    the family's bursts both accept. max_frame_bytes: longest frame, with CRC and
+    without VLAN tags. mac_filters: addresses besides a port's own.
+    interrupt_interval_us: longest time between two interrupts of a queue. buffer_bytes:
+    size of a receive buffer. ring: the memory that a ring takes. schemes: prefixes of
+    device addresses of its own ("xdp:"), if its ports are not PCI functions.
+    fused_loop: whether its rings have a fused loop between ports of the family.
+    generator: whether its rings have a generator.
     """
 
     family: str
@@ -39,12 +43,12 @@ class Limits:
 
 @cache
 def widest() -> Limits:
-    """What some family can do: a configuration is held to it before the family of each port is known."""
+    """The widest limits: a configuration is held to them before the family of each port is known."""
     return widest_of([module.LIMITS for module in members("limits")])
 
 
 def widest_of(families: Sequence[Limits]) -> Limits:
-    """Each limit as the family with the widest one has it; of rings, room and alignment that do for every family."""
+    """The widest of each limit over `families`; for rings, memory and alignment that fit all of them."""
     rings = [limits.ring for limits in families]
     return Limits(
         family="any",

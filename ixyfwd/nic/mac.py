@@ -9,7 +9,7 @@ _TEXT: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
 def parse_mac(text: str, where: str) -> bytes:
-    """Six bytes from `02:00:00:00:00:01`. Raises UsageError, which begins with `where`."""
+    """The six bytes of a text such as `02:00:00:00:00:01`. Raises UsageError, which begins with `where`."""
     if not _TEXT.fullmatch(text):
         raise UsageError(
             f"{where}: {text!r} is not a MAC address; expected six hexadecimal bytes such as 02:00:00:00:00:01"
@@ -18,7 +18,7 @@ def parse_mac(text: str, where: str) -> bytes:
 
 
 def format_mac(address: bytes) -> str:
-    """`02:00:00:00:00:01` from six bytes."""
+    """The text, such as `02:00:00:00:00:01`, of six bytes."""
     return address.hex(":")
 
 

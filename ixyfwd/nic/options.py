@@ -1,4 +1,4 @@
-"""What the supervisor asks of a port."""
+"""The options with which the supervisor brings a port up."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,7 +10,7 @@ STANDARD_FRAME_BYTES: Final = 1518  # with CRC, without VLAN tags
 
 
 class FlowControl(Enum):
-    """Who may ask whom to pause, by Linux's names (`ethtool -A`): rx heeds the partner, tx asks it."""
+    """Flow control by Linux's names (`ethtool -A`): rx obeys the link partner's pauses, tx asks it to pause."""
 
     OFF = "off"
     RX = "rx"
@@ -30,15 +30,16 @@ class FlowControl(Enum):
 
 @dataclass(frozen=True)
 class PortOptions:
-    """How a port is to be brought up.
+    """The options of a port.
 
-    promiscuous: take every frame; otherwise only broadcast, the port's own address and `mac_filters` (unicast or
-    multicast addresses as text). mac: address to use instead of the one in the NVM. drop_enable: a frame
-    for a queue without free descriptors is dropped and counted for that queue; without it the frame waits in the
-    packet buffer and holds up all other queues. flow_control: who asks whom to pause; a port that asks its partner
-    lets frames wait whatever drop_enable says, as only a filling packet buffer makes it ask.
-    max_frame_bytes: the longest frame taken, with CRC; VLAN tags come on top of it. A frame longer than a buffer
-    arrives in several descriptors.
+    promiscuous: take every frame; otherwise only broadcast, the port's own address and
+    `mac_filters` (unicast or multicast addresses as text). mac: address to use instead
+    of the one in the NVM. drop_enable: a frame for a queue without free descriptors is
+    dropped and counted for that queue; without it the frame waits in the packet buffer
+    and holds up all other queues. flow_control: a port that asks its partner to pause
+    lets frames wait even with drop_enable, as only a filling packet buffer makes it
+    ask. max_frame_bytes: the longest frame taken, with CRC; VLAN tags come on top of
+    it. A frame longer than a buffer arrives in several descriptors.
     """
 
     promiscuous: bool = True

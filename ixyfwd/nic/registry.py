@@ -1,4 +1,4 @@
-"""The families there are, and which of them drives a device."""
+"""The registry of families, and the choice of the one that drives a device."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -26,15 +26,16 @@ def chip_of(vendor: int, device: int) -> Chip | None:
 
 
 def name_of(vendor: int, device: int) -> str:
-    """What a family calls a PCI device that it drives or refuses; empty for one that none knows."""
+    """The name that a family gives a PCI device, driven or refused; empty if no family knows it."""
     named: tuple[Chip | Refusal, ...] = (*chips(), *_refusals())
     return next((one.name for one in named if (one.vendor, one.device) == (vendor, device)), "")
 
 
 def open_pci_port(function: Function, name: str) -> NicPort:
-    """The port behind a PCI function, by what that says of itself. Nothing is changed.
+    """Open the port behind a PCI function, by the function's ids. The device is not changed.
 
-    Raises UsageError, which names it, for a device that no family drives, and DeviceGoneError if there is none.
+    Raises UsageError, which names it, for a device that no family drives, and
+    DeviceGoneError if there is none.
     """
     ids = read_ids(function, name)
     for pci in _pci():
@@ -44,8 +45,11 @@ def open_pci_port(function: Function, name: str) -> NicPort:
 
 
 def open_port(address: str, name: str, open_function: Callable[[str], Function]) -> NicPort:
-    """The port at a device address: that of a family's own scheme, or of a PCI function, which `open_function` opens
-    and the port's attachment closes. Raises what `open_function` and `open_pci_port` do."""
+    """Open the port at a device address, of a family's own scheme or of a PCI function.
+
+    `open_function` opens the PCI function, which the port's attachment closes. Raises
+    what `open_function` and `open_pci_port` raise.
+    """
     for family in families():
         if family.scheme is not None and address.startswith(family.scheme.prefix):
             return family.scheme.open(address, name)

@@ -1,7 +1,8 @@
 """Receive-side scaling: keys, hash, redirection table, and the prediction of a flow's queue.
 
-What every family that hashes does alike: the Toeplitz hash of the fields that Microsoft defined for NDIS, and a table
-of queue numbers that its low bits index. How key and table get into a device is the family's business.
+All families that hash share this: the Toeplitz hash of the fields that Microsoft
+defined for NDIS, and a table of queue numbers that its low bits index. Each family
+programs key and table into its devices.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,18 +16,18 @@ from ixyfwd.nic.words import either
 
 KEY_BYTES: Final = 40
 RETA_SIZES: Final = widest().reta_sizes
-RETA_ENTRIES: Final = 128  # where no device has said how many it has
+RETA_ENTRIES: Final = 128  # as long as no device has been asked
 MAX_QUEUES: Final = widest().queues
 
 SYMMETRIC_KEY: Final = bytes.fromhex("6d5a") * 20
-"""16-bit periodic, so that source and destination may change places: both directions of a flow meet in one queue."""
+"""A key with a period of 16 bits: source and destination may be swapped, so both directions share a queue."""
 
 MICROSOFT_KEY: Final = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa")
 
 
 @dataclass(frozen=True)
 class HashField:
-    """A kind of frame that hashing can be switched on for."""
+    """A kind of frame whose hashing can be switched on."""
 
     name: str
     version: int
@@ -48,9 +49,13 @@ FIELD_NAMES: Final = ("ipv4", "tcp4", "udp4", "ipv6", "tcp6", "udp6")
 
 @dataclass(frozen=True)
 class RssOptions:
-    """queues: 1 to MAX_QUEUES, queue q belongs to worker q. key: `symmetric`, `microsoft` or 80 hexadecimal digits.
-    fields: what is hashed, from FIELD_NAMES. reta: queue numbers instead of an even spread, as many as the device
-    has entries. Raises UsageError."""
+    """The RSS options of a port. Making one raises UsageError for options that make no sense.
+
+    queues: 1 to MAX_QUEUES; queue q belongs to worker q. key: `symmetric`, `microsoft`
+    or 80 hexadecimal digits. fields: the kinds of frame that are hashed, from
+    FIELD_NAMES. reta: queue numbers instead of an even spread, as many as the device
+    has entries.
+    """
 
     queues: int = 1
     key: str = "symmetric"
@@ -63,7 +68,7 @@ class RssOptions:
         key_bytes(self.key)
         for name in self.fields:
             if name not in FIELD_NAMES:
-                raise UsageError(f"{name!r} is no RSS field; expected some of {', '.join(FIELD_NAMES)}")
+                raise UsageError(f"{name!r} is not an RSS field; expected some of {', '.join(FIELD_NAMES)}")
         if self.reta is not None and len(self.reta) not in RETA_SIZES:
             raise UsageError(f"an RSS redirection table has {either(RETA_SIZES)} entries, not {len(self.reta)}")
         for queue in self.reta or ():
@@ -90,13 +95,16 @@ def key_bytes(text: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise UsageError(f"{text!r} is no RSS key; expected 'symmetric', 'microsoft' or {2 * KEY_BYTES} hex digits")
+        raise UsageError(f"{text!r} is not an RSS key; expected 'symmetric', 'microsoft' or {2 * KEY_BYTES} hex digits")
     return key
 
 
 def toeplitz(key: bytes, data: bytes) -> int:
-    """The 32-bit hash of up to 36 bytes in wire order: each 1 bit of `data` adds the 32 key bits that
-    start at its position."""
+    """The 32-bit Toeplitz hash of up to 36 bytes in wire order (82599 datasheet 7.1.2.8.1).
+
+    Each bit of `data` that is 1 adds, modulo 2, the 32 key bits that start at its
+    position.
+    """
     key_number = int.from_bytes(key, "big")
     data_number = int.from_bytes(data, "big")
     last = 8 * len(data) - 1
@@ -108,15 +116,15 @@ def toeplitz(key: bytes, data: bytes) -> int:
 
 
 def spread(queues: int, entries: int = RETA_ENTRIES) -> tuple[int, ...]:
-    """`entries` queue numbers, round robin over `queues` queues: their shares differ by one entry at most."""
+    """An even table: `entries` queue numbers, round robin, so that shares differ by one entry at most."""
     return tuple(entry % queues for entry in range(entries))
 
 
 def steer(table: Sequence[int], queues: int, live: Sequence[int]) -> tuple[int, ...]:
-    """`table` with the entries of queues that are not `live` given, one by one, to the live queue that has the fewest.
+    """The table in which the entries of queues that are not `live` go, one by one, to the live queue with the fewest.
 
-    Entries of live queues stay where they are, and so do their flows. From an even table comes an even one. Raises
-    UsageError if nobody is live or a number is not below `queues`.
+    Entries of live queues stay where they are, and so do their flows. An even table
+    stays even. Raises UsageError if no queue is live or a number is not below `queues`.
     """
     alive = sorted(set(live))
     if not alive or alive[0] < 0 or alive[-1] >= queues:
@@ -132,8 +140,11 @@ def steer(table: Sequence[int], queues: int, live: Sequence[int]) -> tuple[int, 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a device will do with a flow. field: name of what was hashed, None if the frame is not hashed (then hash and
-    queue are 0). index: entry of the redirection table."""
+    """The queue that a device will choose for a flow.
+
+    field: the name of the hash field, None if the frame is not hashed (then hash and
+    queue are 0). index: the entry of the redirection table.
+    """
 
     hash: int
     field: str | None
@@ -142,7 +153,7 @@ class Prediction:
 
 
 def predict(flow: Flow, options: RssOptions, table: Sequence[int] | None = None) -> Prediction:
-    """Queue of a flow under `options`; `table` is the redirection table if not the one that bring-up programs."""
+    """Predict the queue of a flow under `options`; `table`: the redirection table, if it was changed since bring-up."""
     field = _field_of(flow, options)
     if field is None:
         return Prediction(0, None, None, 0)
@@ -160,7 +171,7 @@ def _field_of(flow: Flow, options: RssOptions) -> HashField | None:
 
 
 def flows_per_queue(flows: Iterable[Flow], options: RssOptions) -> list[int]:
-    """How many of the flows each queue gets."""
+    """The number of flows that each queue gets."""
     counts = [0] * options.queues
     for flow in flows:
         counts[predict(flow, options).queue] += 1
@@ -168,6 +179,6 @@ def flows_per_queue(flows: Iterable[Flow], options: RssOptions) -> list[int]:
 
 
 def imbalance(counts: Sequence[int]) -> float:
-    """Largest share over mean share: 1.0 is even, the number of queues is everything in one; 1.0 for no flows."""
+    """The largest share over the mean share: 1.0 is even, or no flows; the number of queues is all in one queue."""
     total = sum(counts)
     return max(counts) * len(counts) / total if total else 1.0

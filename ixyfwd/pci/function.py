@@ -34,9 +34,10 @@ class DmaMap:
 class Function(Protocol):
     """One PCI function.
 
-    Methods raise DeviceError or a subclass, ValueError for an offset or a size that does not exist and IxyfwdError if
-    the machine lacks what they need; the message names `address`. Offsets and sizes are in bytes. `removal_fd`: becomes
-    readable when the kernel wants the device back and waits for it; -1 where no such notice exists.
+    Methods raise DeviceError or a subclass, ValueError for an offset or a size that
+    does not exist and IxyfwdError if the machine lacks what they need; the message
+    names `address`. Offsets and sizes are in bytes. `removal_fd`: becomes readable when
+    the kernel wants the device back and waits for it; -1 where no such notice exists.
     """
 
     address: str
@@ -72,7 +73,8 @@ class Function(Protocol):
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
         """Have the message of MSI-X vector i count up `eventfds[i]` from now on.
 
-        The eventfds stay the caller's. Vectors beyond them are not delivered; an empty sequence ends all delivery.
+        The eventfds stay the caller's. Vectors beyond them are not delivered; an empty
+        sequence ends all delivery.
         """
 
     def reset(self) -> None:

@@ -1,7 +1,7 @@
 """A lock file per device, so that one process uses it: VFIO sees to that itself, sysfs does not.
 
-The file stays when its holder is gone. A line in it while no process has the lock means that the holder was killed,
-and that its device may still write to memory.
+The file stays when its holder is gone. A line in it while no process has the lock means
+that the holder was killed, and that its device may still write to memory.
 """
 
 from pathlib import Path

@@ -19,7 +19,8 @@ _VFIO_DRIVER = "vfio-pci"
 class Opener:
     """The opener of one run's functions, which share one VFIO container.
 
-    So they have one space of device addresses, and memory is locked once. It is closed after the functions.
+    So they have one space of device addresses, and memory is locked once. It is closed
+    after the functions.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -29,11 +30,12 @@ class Opener:
     def open(self, address: str) -> Function:
         """Open the function at an address.
 
-        `address` is `vfio-user:` and the path of a server's socket, or a PCI address such as 0000:03:00.0, whose
-        device is bound to vfio-pci or to no driver.
+        `address` is `vfio-user:` and the path of a server's socket, or a PCI address
+        such as 0000:03:00.0, whose device is bound to vfio-pci or to no driver.
 
-        Raises UsageError for an address that cannot be used, RefusedError for a device that is in use, and DeviceError
-        or its subclasses if the device does not answer as it should.
+        Raises UsageError for an address that cannot be used, RefusedError for a device
+        that is in use, and DeviceError or its subclasses if the device does not answer
+        as it should.
         """
         if address.startswith(VFIO_USER_PREFIX):
             path = address.removeprefix(VFIO_USER_PREFIX)

@@ -32,8 +32,9 @@ def physical_pages(
 ) -> tuple[int, ...]:
     """The physical addresses of the 2 MiB pages in the first `size` bytes of `fd`.
 
-    `where` finds the address of a mapping in this process. Raises ValueError for a size that is not of whole pages,
-    RefusedError for a file of ordinary pages, IxyfwdError if the kernel hides the addresses (CAP_SYS_ADMIN).
+    `where` finds the address of a mapping in this process. Raises ValueError for a size
+    that is not of whole pages, RefusedError for a file of ordinary pages, IxyfwdError
+    if the kernel hides the addresses (CAP_SYS_ADMIN).
     """
     if size <= 0 or size % HUGEPAGE_BYTES:
         raise ValueError(f"{size} bytes are not a multiple of {HUGEPAGE_BYTES}")

@@ -20,14 +20,15 @@ _PAGE_BYTES = 4096
 class SysfsFunction(KernelFunction):
     """A function reached through /sys. Implements `pci.function.Function`.
 
-    It has no other user: no kernel driver (those of uio leave it alone), no other ixyfwd, no virtual functions.
+    It has no other user: no kernel driver (those of uio leave it alone), no other
+    ixyfwd, no virtual functions.
     """
 
     def __init__(self, address: str, root: Path = ROOT) -> None:
         """Open the function.
 
-        Raises UsageError if there is no such device, RefusedError if it is in use or physical addresses would be wrong,
-        DeviceGoneError, DeviceError.
+        Raises UsageError if there is no such device, RefusedError if it is in use or
+        physical addresses would be wrong, DeviceGoneError, DeviceError.
         """
         super().__init__(address)
         self._root = root
@@ -100,7 +101,8 @@ class SysfsFunction(KernelFunction):
     def map_dma(self, fd: int, size: int) -> DmaMap:
         """Look up the physical addresses of the file's hugepages, which it must keep until `unmap_dma`.
 
-        Raises RefusedError for a file of ordinary pages, IxyfwdError if the kernel hides the addresses.
+        Raises RefusedError for a file of ordinary pages, IxyfwdError if the kernel
+        hides the addresses.
         """
         try:
             return DmaMap(HUGEPAGE_BYTES, physical_pages(fd, size, self._root))
@@ -120,7 +122,7 @@ class SysfsFunction(KernelFunction):
         return Window(self._bar_fd, 0, 0, self._bar_bytes)
 
     def interrupt_vectors(self) -> int:
-        """0 vectors: sysfs cannot hand interrupts to a process."""
+        """Zero: sysfs cannot hand interrupts to a process."""
         return 0
 
     def set_interrupts(self, eventfds: Sequence[int]) -> None:
@@ -163,8 +165,9 @@ class SysfsFunction(KernelFunction):
 def quiet_orphans(root: Path = ROOT) -> list[str]:
     """Switch bus mastering off on devices whose ixyfwd was killed; returns their addresses.
 
-    Only after this may the memory that the devices were given be freed. A device that a kernel driver has taken since
-    is left to that driver. Raises what `lock.DeviceLock` and configuration space raise.
+    Only after this may the memory that the devices were given be freed. A device that a
+    kernel driver has taken since is left to that driver. Raises what `lock.DeviceLock`
+    and configuration space raise.
     """
     quieted: list[str] = []
     for address in orphans(root):

@@ -30,9 +30,9 @@ _PAGE_BYTES = 4096
 class VfioFunction(KernelFunction):
     """A function reached through VFIO. Implements `pci.function.Function`.
 
-    Registers are read and written by system calls, 32 bits each: when the kernel takes memory access away (a reset by
-    another process, a removal), a system call fails where a mapping would give a SIGBUS. Workers map their doorbell
-    pages.
+    Registers are read and written by system calls, 32 bits each: when the kernel takes
+    memory access away (a reset by another process, a removal), a system call fails
+    where a mapping would give a SIGBUS. Workers map their doorbell pages.
     """
 
     def __init__(self, address: str, container: VfioContainer, ioctl: Ioctl = kernel_ioctl) -> None:
@@ -99,7 +99,8 @@ class VfioFunction(KernelFunction):
     def map_dma(self, fd: int, size: int) -> DmaMap:
         """Let every device of the container reach the first `size` bytes of the file, whose pages are locked.
 
-        Raises DeviceError if memory is mapped already, IxyfwdError if the kernel refuses.
+        Raises DeviceError if memory is mapped already, IxyfwdError if the kernel
+        refuses.
         """
         if self._mapped:
             raise DeviceError(f"{self.address}: memory is mapped for DMA already; unmap it first")

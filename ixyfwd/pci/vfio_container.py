@@ -49,8 +49,9 @@ class VfioContainer:
     def open_device(self, address: str) -> int:
         """Open a device; returns its descriptor, which is the caller's to close.
 
-        Raises RefusedError for a group that is in use or that has no IOMMU, IxyfwdError if the kernel's files cannot be
-        opened, DeviceError if the kernel refuses the device.
+        Raises RefusedError for a group that is in use or that has no IOMMU, IxyfwdError
+        if the kernel's files cannot be opened, DeviceError if the kernel refuses the
+        device.
         """
         group = self._group(address)
         try:
@@ -125,8 +126,8 @@ class VfioContainer:
     def map(self, address: str, fd: int, size: int) -> DmaMap:
         """Map the first `size` bytes of a file for all devices; a second device shares the mapping.
 
-        Raises ValueError for a size that is not of whole 2 MiB pages, DeviceError if memory of another size is mapped,
-        IxyfwdError if the kernel refuses.
+        Raises ValueError for a size that is not of whole 2 MiB pages, DeviceError if
+        memory of another size is mapped, IxyfwdError if the kernel refuses.
         """
         if self._mapping is None:
             self._mapping = (size, self._map(address, fd, size))

@@ -29,8 +29,9 @@ COMMAND_GONE = 0xFFFF  # the command register never reads so (82599 datasheet 9.
 class VfioUserFunction:
     """A function behind a vfio-user server. Implements `pci.function.Function`.
 
-    Registers are always accessed by message, also those in mappable windows: a doorbell page holds control registers
-    (RXDCTL, RDBAL), whose writes the server must see. Mapping is for the doorbells of workers, through `window`.
+    Registers are always accessed by message, also those in mappable windows: a doorbell
+    page holds control registers (RXDCTL, RDBAL), whose writes the server must see.
+    Mapping is for the doorbells of workers, through `window`.
     """
 
     def __init__(self, address: str, path: str, timeout_s: float = TIMEOUT_S) -> None:

@@ -1,7 +1,8 @@
 """The plan of a run: its workers and their CPUs, its rings and buffers, its ports and their options.
 
-Every process and every module of the supervisor takes its part of this value; none derives its share from the
-configuration again. A plan holds no resource of the machine: no descriptor, no path, no address of memory.
+Every process and every module of the supervisor takes its part of this value; none
+derives its share from the configuration again. A plan holds no resource of the machine:
+no descriptor, no path, no address of memory.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ DeviceKind = Literal["model", "wire", "mixed"]
 class PortPlan:
     """A port of the run.
 
-    `device`: as in the configuration. `options`: the driver's; entry e of the redirection table belongs to queue
-    `options.rss.table(entries)[e]`, and queue i to worker i.
+    `device`: as in the configuration. `options`: the driver's; entry e of the
+    redirection table belongs to queue `options.rss.table(entries)[e]`, and queue i to
+    worker i.
     """
 
     index: int
@@ -46,7 +48,8 @@ class WorkerPlan:
 class ModelPortPlan:
     """A port that the model plays.
 
-    `mac`: the address in its NVM. `wire`: the far end of its cable. `device_id`: its PCI device id; None: the default.
+    `mac`: the address in its NVM. `wire`: the far end of its cable. `device_id`: its
+    PCI device id; None: the default.
     """
 
     name: str
@@ -68,8 +71,9 @@ class ModelPlan:
 class LoopPlan:
     """The loop of every worker; fields as in `config.schema.ForwardConfig`.
 
-    `batch`: frames per burst. `frame_op`: the program that a fused loop applies to each frame, if any. `traffic`: the
-    order to generate or capture in place of programs, in a run with one port and no links.
+    `batch`: frames per burst. `frame_op`: the program that a fused loop applies to each
+    frame, if any. `traffic`: the order to generate or capture in place of programs, in
+    a run with one port and no links.
     """
 
     engine: EngineName
@@ -88,7 +92,8 @@ class LoopPlan:
 class Plan:
     """The plan of a whole run.
 
-    `main_cpu`: the supervisor's; None: not pinned. `interrupt_interval_us` None: no interrupts.
+    `main_cpu`: the supervisor's; None: not pinned. `interrupt_interval_us` None: no
+    interrupts.
     """
 
     instance: str

@@ -23,8 +23,9 @@ Distance = Literal["near", "far"]
 def round_trip_ns(cpu: int, other: int) -> float | None:
     """The round trip of a cache line between two CPUs, in ns.
 
-    It is the lower quartile of short batches, since the scheduler can only make a batch longer. None where it cannot
-    be measured: both are the same CPU, this process may not run on them, or one did not answer within a second.
+    It is the lower quartile of short batches, since the scheduler can only make a batch
+    longer. None where it cannot be measured: both are the same CPU, this process may
+    not run on them, or one did not answer within a second.
     """
     if cpu == other or not {cpu, other} <= os.sched_getaffinity(0):
         return None

@@ -26,8 +26,8 @@ GRACE_S: Final = 10.0  # for interpreters to start and end on a machine that is 
 class Watched:
     """A CPU as it was for `elapsed_ns`.
 
-    `gaps_ns`: how long each gap lasted. `run_delay_ns`: time behind other processes. `steal_ns`: time that the
-    hypervisor says it took. None: it cannot be read.
+    `gaps_ns`: how long each gap lasted. `run_delay_ns`: time behind other processes.
+    `steal_ns`: time that the hypervisor says it took. None: it cannot be read.
     """
 
     gaps_ns: tuple[int, ...]

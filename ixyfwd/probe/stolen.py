@@ -22,7 +22,8 @@ _STEAL_FIELD: Final = 8  # of a line "cpuN user nice system idle iowait irq soft
 class Shares:
     """Shares of the time since a watch began, each from 0 to 1; None: it could not be read.
 
-    `run_delay`: the share on the run queue behind other processes. `steal`: the share that the hypervisor took.
+    `run_delay`: the share on the run queue behind other processes. `steal`: the share
+    that the hypervisor took.
     """
 
     run_delay: float | None

@@ -17,8 +17,8 @@ class Counted(NamedTuple):
 class ProgramOptions:
     """A program with its settings, as plain data that passes through JSON.
 
-    Each program derives one frozen dataclass named `Options` from it, whose fields are the keys of the table
-    `[program.NAME]`.
+    Each program derives one frozen dataclass named `Options` from it, whose fields are
+    the keys of the table `[program.NAME]`.
     """
 
     name: ClassVar[str]

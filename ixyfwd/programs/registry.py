@@ -27,7 +27,8 @@ def programs() -> Mapping[str, type[ProgramOptions]]:
 def frame_op(chain: Sequence[ProgramOptions]) -> str | None:
     """The program whose `frame.h` a loop in C applies to frames, if it runs `chain` by itself.
 
-    None if no program of the chain changes frames. Raises ValueError for a chain that is not `fusible`.
+    None if no program of the chain changes frames. Raises ValueError for a chain that
+    is not `fusible`.
     """
     treating = [program.name for program in chain if program.frame_op]
     if not fusible(chain):

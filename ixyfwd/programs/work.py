@@ -20,7 +20,8 @@ Treat = Callable[[], object]
 class Place:
     """The place of a program: behind the receive ring of one port, in one worker.
 
-    `index`: the program's number in the list of programs, by which its counters are found (`telemetry.counters`).
+    `index`: the program's number in the list of programs, by which its counters are
+    found (`telemetry.counters`).
     """
 
     engine: Engine
@@ -72,8 +73,9 @@ class CallingEngine(Protocol):
     def bind_c(self, ffi: Any, function: Any, work: Any, batch: Batch) -> Callable[[], int]:
         """The callable for `function(work)`, as `engine.bound.bind` makes it.
 
-        `function`: a pointer to a C function `uint32_t (struct X *)`. `work`: a `struct X *` whose member
-        `struct batch_view batch` is pointed at `batch`, and at an empty batch when the engine closes.
+        `function`: a pointer to a C function `uint32_t (struct X *)`. `work`: a
+        `struct X *` whose member `struct batch_view batch` is pointed at `batch`, and
+        at an empty batch when the engine closes.
         """
 
     def counters_address(self) -> int:
@@ -83,7 +85,8 @@ class CallingEngine(Protocol):
 def bind_program(name: str, options: Mapping[str, Any], place: Place) -> Treat | None:
     """The callable of the program `name` at `place`; None if there is nothing to do.
 
-    Imports only the program's worker module. Raises UsageError for an engine that it cannot work with.
+    Imports only the program's worker module. Raises UsageError for an engine that it
+    cannot work with.
     """
     package = __name__.rpartition(".")[0]
     treat: Treat | None = import_module(f"{package}.{name}.worker").bind(options, place)

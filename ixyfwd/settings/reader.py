@@ -1,6 +1,7 @@
 """Reading a TOML table value by value.
 
-A wrong value is noted as a problem and replaced by its default, so that one reading finds every problem.
+A wrong value is noted as a problem and replaced by its default, so that one reading
+finds every problem.
 """
 
 import difflib

@@ -1,12 +1,14 @@
 """The counters page: 1024 64-bit words per worker, written by that worker, read by any process.
 
-Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the only one that the supervisor
-writes, words 16-31 count the poll loop, then a block of 32 words follows for each port, and from word 512 on a block of
-32 words for each program.
+Words 0-7 describe the worker and its pauses, word 8 (a cache line of its own) is the
+only one that the supervisor writes, words 16-31 count the poll loop, then a block of 32
+words follows for each port, and from word 512 on a block of 32 words for each program.
 
-A counter is one row: a member of `Word`, `PortWord` or `ProgramWord`, with its place, unit and meaning. All else that
-names it is made from the row: the enums in C (`telemetry/words.h`, which the build writes), the JSON of a run and its
-schema, the reference page. This module imports nothing of the package: the build loads it before there is one.
+A counter is one row: a member of `Word`, `PortWord` or `ProgramWord`, with its place,
+unit and meaning. All else that names it is made from the row: the enums in C
+(`telemetry/words.h`, which the build writes), the JSON of a run and its schema, the
+reference page. This module imports nothing of the package: the build loads it before
+there is one.
 """
 
 from collections.abc import Iterable, Iterator

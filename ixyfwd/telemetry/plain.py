@@ -1,7 +1,8 @@
 """Conversion of typed values to and from plain data (as `json` reads and writes it), by their fields' types.
 
-A value is a frozen dataclass whose fields are annotated with `About` or `Rows`. Their types are numbers, texts, other
-such dataclasses, sequences and mappings of these; `Mapping[str, Any]` is plain data already.
+A value is a frozen dataclass whose fields are annotated with `About` or `Rows`. Their
+types are numbers, texts, other such dataclasses, sequences and mappings of these;
+`Mapping[str, Any]` is plain data already.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ T = TypeVar("T")
 class About:
     """The meaning of a field, in one sentence, and its unit if it is a measure.
 
-    `names`: for a mapping that has these keys, and perhaps others, the meaning of each key.
+    `names`: for a mapping that has these keys, and perhaps others, the meaning of each
+    key.
     """
 
     text: str
@@ -32,7 +34,8 @@ class About:
 class Rows:
     """A field that maps rows to numbers: it has all rows of a scope.
 
-    In JSON each stands under its own name in place of the field's, or `nested` below it.
+    In JSON each stands under its own name in place of the field's, or `nested` below
+    it.
     """
 
     scope: Scope
@@ -122,7 +125,8 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 def from_plain(kind: type[T], data: Any, where: str = "") -> T:
     """The typed value that `data` stands for, without the keys that `kind` does not know.
 
-    Raises IxyfwdError for a value that is missing or of another type: another version has written it.
+    Raises IxyfwdError for a value that is missing or of another type: another version
+    has written it.
     """
     if not isinstance(data, Mapping):
         raise _other(where or "it", "an object", data)

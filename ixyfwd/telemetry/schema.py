@@ -1,8 +1,10 @@
 """The published JSON schema (draft 2020-12) of the documents that commands print, made from their types.
 
-`status.schema.json` beside this file is its text; `scripts/describe.py` writes it and a test compares. Objects are
-closed but for those whose keys are not known in advance: drops by cause, what programs count, the account of a wire.
-Within a version keys are only added, so it describes what this ixyfwd prints: an older one's objects may have fewer.
+`status.schema.json` beside this file is its text; `scripts/describe.py` writes it and a
+test compares. Objects are closed but for those whose keys are not known in advance:
+drops by cause, what programs count, the account of a wire. Within a version keys are
+only added, so it describes what this ixyfwd prints: an older one's objects may have
+fewer.
 """
 
 import json

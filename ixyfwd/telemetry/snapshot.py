@@ -1,8 +1,9 @@
 """The numbers of a run as one typed value, which `ixyfwd status` shows while it lasts and `ixyfwd start` at its end.
 
-`plain.to_plain` makes the JSON of it, `plain.from_plain` reads that, `schema` describes it, `reference` is its page. A
-number is declared once, here or as a row of `counters`: a field says its type, its unit and its meaning, and a field
-of `Rows` stands for all rows of a scope, each under its own name.
+`plain.to_plain` makes the JSON of it, `plain.from_plain` reads that, `schema` describes
+it, `reference` is its page. A number is declared once, here or as a row of `counters`:
+a field says its type, its unit and its meaning, and a field of `Rows` stands for all
+rows of a scope, each under its own name.
 
 Every frame is in one of four places, and a snapshot says how many are in each:
 

@@ -28,9 +28,9 @@ def close_fds(fds: Sequence[int]) -> None:
 class Channel:
     """One end of a connection. It never blocks; the owner waits for the socket itself.
 
-    Reads stop at message boundaries, so that descriptors surely belong to the message that they come with: the kernel
-    delivers them with the first byte of the data that they were sent with, and a longer read would also return
-    messages before it.
+    Reads stop at message boundaries, so that descriptors surely belong to the message
+    that they come with: the kernel delivers them with the first byte of the data that
+    they were sent with, and a longer read would also return messages before it.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -54,7 +54,8 @@ class Channel:
     def receive(self) -> Message | None:
         """The next whole message; None if it has not arrived yet.
 
-        Raises ChannelClosed at the end of the stream, ProtocolError for bytes that are not a message.
+        Raises ChannelClosed at the end of the stream, ProtocolError for bytes that are
+        not a message.
         """
         if self._header is None:
             if not self._fill(HEADER_BYTES):

@@ -31,11 +31,10 @@ from ixyfwd.vfiouser.protocol import (
     RequestError,
     VfioUserCommand,
     pack_region_info_request,
-    pack_writes,
     region_info_argsz,
-    unpack_count,
 )
 from ixyfwd.vfiouser.version import MAJOR, Version, our_version
+from ixyfwd.vfiouser.writes import pack_writes, unpack_count
 
 TIMEOUT_S = 2.0
 _REGION_INFO_BYTES = 32
@@ -46,16 +45,18 @@ _Parsed = TypeVar("_Parsed")
 class Client:
     """A connection to one device.
 
-    Every message of an error begins with `name`, the device's address. Requests raise RequestError if the server
-    refuses, ProtocolError for an answer that vfio-user does not allow, DeviceTimeoutError if no answer comes in
-    time and DeviceGoneError once the connection is lost.
+    Every message of an error begins with `name`, the device's address. Requests raise
+    RequestError if the server refuses, ProtocolError for an answer that vfio-user does
+    not allow, DeviceTimeoutError if no answer comes in time and DeviceGoneError once
+    the connection is lost.
     """
 
     def __init__(self, path: str, name: str, timeout_s: float = TIMEOUT_S) -> None:
         """Connect and negotiate. `timeout_s` bounds each request in seconds.
 
-        Raises UsageError if there is no such socket, RefusedError if another client has the device, DeviceGoneError
-        if no process listens, DeviceTimeoutError if the server does not answer.
+        Raises UsageError if there is no such socket, RefusedError if another client has
+        the device, DeviceGoneError if no process listens, DeviceTimeoutError if the
+        server does not answer.
         """
         self._name = name
         self._timeout_s = timeout_s
@@ -132,7 +133,8 @@ class Client:
     def region_write(self, region: int, offset: int, data: bytes, *, posted: bool = False) -> None:
         """Write `data` at `offset` of a region.
 
-        `posted`: without an answer, as a write on PCI Express; the order with later requests is kept.
+        `posted`: without an answer, as a write on PCI Express; the order with later
+        requests is kept.
         """
         payload = Access(region, offset, len(data), data).pack()
         if posted:
@@ -259,7 +261,8 @@ class Client:
 def connect(path: str, name: str, timeout_s: float) -> socket.socket:
     """Connect a stream socket within `timeout_s` seconds.
 
-    Raises UsageError if the path cannot be used, DeviceGoneError if no process listens, DeviceTimeoutError.
+    Raises UsageError if the path cannot be used, DeviceGoneError if no process listens,
+    DeviceTimeoutError.
     """
     _check_socket_file(path, name)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

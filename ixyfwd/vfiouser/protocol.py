@@ -1,11 +1,11 @@
 """The messages of vfio-user 0.0 as plain structures; `channel` sends and receives them.
 
-Facts: QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are in host byte order.
+Facts: QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are in host byte
+order.
 """
 
 import errno
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Self
@@ -26,8 +26,6 @@ _IRQ_SET = struct.Struct("=IIIII")
 _DMA_MAP = struct.Struct("=IIQQQ")
 _DMA_UNMAP = struct.Struct("=IIQQ")
 _ACCESS = struct.Struct("=QII")
-_WRITE_ONE = struct.Struct("=QII8s")
-_COUNT = struct.Struct("=Q")
 _CAPABILITY = struct.Struct("=HHI")
 _SPARSE = struct.Struct("=II")
 _AREA = struct.Struct("=QQ")
@@ -137,7 +135,8 @@ DMA_UNMAP_ALL = 2
 CAPABILITY_SPARSE_MMAP = 1
 
 
-def _unpack(layout: struct.Struct, data: bytes, what: str, offset: int = 0) -> tuple[int, ...]:
+def unpack_fields(layout: struct.Struct, data: bytes, what: str, offset: int = 0) -> tuple[int, ...]:
+    """The fields of a structure at `offset` bytes. Raises ProtocolError, with `what` it is, if it is cut off."""
     if len(data) - offset < layout.size:
         raise ProtocolError(f"{what} has {max(0, len(data) - offset)} bytes, expected at least {layout.size}")
     return layout.unpack_from(data, offset)
@@ -160,7 +159,7 @@ class Header:
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """The header in 16 bytes. Raises ProtocolError for a size or a type that no message can have."""
-        header = cls(*_unpack(_HEADER, data, "a message header"))
+        header = cls(*unpack_fields(_HEADER, data, "a message header"))
         if not HEADER_BYTES <= header.size <= MAX_MESSAGE_BYTES:
             limits = f"{HEADER_BYTES} to {MAX_MESSAGE_BYTES}"
             raise ProtocolError(f"a message header announces {header.size} bytes, expected {limits}")
@@ -198,14 +197,15 @@ class DeviceInfo:
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """The device info in a payload. Raises ProtocolError if it is too short."""
-        return cls(*_unpack(_DEVICE_INFO, data, "the device info")[1:])
+        return cls(*unpack_fields(_DEVICE_INFO, data, "the device info")[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class RegionInfo:
     """A region of `size` bytes.
 
-    `areas` are the (offset, size) runs, in bytes, that may be mapped from `fd`, at `offset` + the run's offset.
+    `areas` are the (offset, size) runs, in bytes, that may be mapped from `fd`, at
+    `offset` + the run's offset.
     """
 
     index: int
@@ -233,14 +233,14 @@ class RegionInfo:
     @classmethod
     def unpack(cls, data: bytes, fd: int | None = None) -> Self:
         """The region info in a reply's payload. Raises ProtocolError for capabilities that make no sense."""
-        _, flags, index, at, size, offset = _unpack(_REGION_INFO, data, "the region info")
+        _, flags, index, at, size, offset = unpack_fields(_REGION_INFO, data, "the region info")
         areas = _unpack_areas(data, at, size) if flags & RegionFlag.CAPS and at else ()
         return cls(index, size, RegionFlag(flags & 0xF), offset, areas, fd)
 
 
 def region_info_argsz(data: bytes) -> int:
     """The size in bytes that a region info reply says it would need. Raises ProtocolError."""
-    return _unpack(_REGION_INFO, data, "the region info")[0]
+    return unpack_fields(_REGION_INFO, data, "the region info")[0]
 
 
 def pack_region_info_request(index: int, argsz: int) -> bytes:
@@ -260,14 +260,14 @@ def _unpack_areas(data: bytes, at: int, size: int) -> tuple[tuple[int, int], ...
     """The sparse mmap areas of a capability chain that begins at `at`; each link must lie behind the one before."""
     areas: list[tuple[int, int]] = []
     while at:
-        kind, _, following = _unpack(_CAPABILITY, data, "a region capability", at)
+        kind, _, following = unpack_fields(_CAPABILITY, data, "a region capability", at)
         if kind == CAPABILITY_SPARSE_MMAP:
-            count, _ = _unpack(_SPARSE, data, "the sparse mmap capability", at + _CAPABILITY.size)
+            count, _ = unpack_fields(_SPARSE, data, "the sparse mmap capability", at + _CAPABILITY.size)
             if count > MAX_AREAS:
                 raise ProtocolError(f"the sparse mmap capability lists {count} areas, expected at most {MAX_AREAS}")
             start = at + _CAPABILITY.size + _SPARSE.size
             for n in range(count):
-                offset, length = _unpack(_AREA, data, "a sparse mmap area", start + n * _AREA.size)
+                offset, length = unpack_fields(_AREA, data, "a sparse mmap area", start + n * _AREA.size)
                 if offset + length > size:
                     raise ProtocolError(
                         f"a sparse mmap area ends at {offset + length:#x}, behind the region's {size:#x}"
@@ -294,7 +294,7 @@ class IrqInfo:
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         """The interrupt info in a payload. Raises ProtocolError if it is too short."""
-        _, flags, index, count = _unpack(_IRQ_INFO, data, "the interrupt info")
+        _, flags, index, count = unpack_fields(_IRQ_INFO, data, "the interrupt info")
         return cls(index, IrqFlag(flags & 0xF), count)
 
 
@@ -302,7 +302,8 @@ class IrqInfo:
 class IrqSet:
     """A set-up of `count` vectors from `start` on of an interrupt kind.
 
-    `data` holds one byte per interrupt with DATA_BOOL; with DATA_EVENTFD the descriptors travel beside it.
+    `data` holds one byte per interrupt with DATA_BOOL; with DATA_EVENTFD the
+    descriptors travel beside it.
     """
 
     flags: IrqAction
@@ -319,7 +320,7 @@ class IrqSet:
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """The set-up in a payload. Raises ProtocolError if it is too short."""
-        _, flags, index, start, count = _unpack(_IRQ_SET, payload, "the interrupt set-up")
+        _, flags, index, start, count = unpack_fields(_IRQ_SET, payload, "the interrupt set-up")
         return cls(IrqAction(flags & 0x3F), index, start, count, payload[_IRQ_SET.size :])
 
 
@@ -366,13 +367,13 @@ class DmaMapping:
     @classmethod
     def unpack_map(cls, data: bytes) -> Self:
         """The mapping in a request to map. Raises ProtocolError if it is too short."""
-        _, flags, offset, address, size = _unpack(_DMA_MAP, data, "the DMA map request")
+        _, flags, offset, address, size = unpack_fields(_DMA_MAP, data, "the DMA map request")
         return cls(address, size, offset, flags)
 
     @classmethod
     def unpack_unmap(cls, data: bytes) -> Self:
         """The mapping in a request to unmap. Raises ProtocolError if it is too short."""
-        _, flags, address, size = _unpack(_DMA_UNMAP, data, "the DMA unmap request")
+        _, flags, address, size = unpack_fields(_DMA_UNMAP, data, "the DMA unmap request")
         return cls(address, size, 0, flags)
 
 
@@ -392,35 +393,5 @@ class Access:
     @classmethod
     def unpack(cls, payload: bytes) -> Self:
         """The access in a payload. Raises ProtocolError if it is too short."""
-        offset, region, count = _unpack(_ACCESS, payload, "a region access")
+        offset, region, count = unpack_fields(_ACCESS, payload, "a region access")
         return cls(region, offset, count, payload[_ACCESS.size :])
-
-
-def pack_writes(writes: Sequence[Access]) -> bytes:
-    """The payload of REGION_WRITE_MULTI; each write has 8 bytes at most."""
-    many = (_WRITE_ONE.pack(w.offset, w.region, w.count, w.data) for w in writes)
-    return _COUNT.pack(len(writes)) + b"".join(many)
-
-
-def unpack_writes(payload: bytes) -> list[Access]:
-    """The writes of a REGION_WRITE_MULTI. Raises ProtocolError if they are cut off or longer than 8 bytes."""
-    (count,) = _unpack(_COUNT, payload, "a multiple write")
-    if _COUNT.size + count * _WRITE_ONE.size > len(payload):
-        raise ProtocolError(f"a multiple write announces {count} writes, but has only {len(payload)} bytes")
-    writes = []
-    for at in range(_COUNT.size, _COUNT.size + count * _WRITE_ONE.size, _WRITE_ONE.size):
-        offset, region, size, data = _WRITE_ONE.unpack_from(payload, at)
-        if size > 8:
-            raise ProtocolError(f"a write of {size} bytes is part of a multiple write, expected 8 at most")
-        writes.append(Access(region, offset, size, data[:size]))
-    return writes
-
-
-def pack_count(count: int) -> bytes:
-    """The payload of a reply to REGION_WRITE_MULTI: how many writes were carried out."""
-    return _COUNT.pack(count)
-
-
-def unpack_count(payload: bytes) -> int:
-    """The number of writes that were carried out. Raises ProtocolError if the payload is too short."""
-    return _unpack(_COUNT, payload, "a count")[0]

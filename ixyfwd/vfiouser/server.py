@@ -27,11 +27,10 @@ from ixyfwd.vfiouser.protocol import (
     RegionInfo,
     RequestError,
     VfioUserCommand,
-    pack_count,
     unpack_region_info_request,
-    unpack_writes,
 )
 from ixyfwd.vfiouser.version import MAJOR, Version, our_version
+from ixyfwd.vfiouser.writes import pack_count, unpack_writes
 
 MESSAGES_AT_A_TIME = 256  # then other sockets get their turn
 

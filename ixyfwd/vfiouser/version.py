@@ -19,7 +19,8 @@ _NUMBERS = struct.Struct("=HH")
 class Version:
     """A version message, proposal or answer. Defaults are those of the protocol for capabilities that are absent.
 
-    `max_data_xfer_size`: bytes of one access. `pgsizes`: smallest unit of a DMA mapping, in bytes.
+    `max_data_xfer_size`: bytes of one access. `pgsizes`: smallest unit of a DMA
+    mapping, in bytes.
     """
 
     major: int = MAJOR

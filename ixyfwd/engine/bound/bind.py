@@ -1,9 +1,10 @@
 """`bind`: a function of any cffi module, and a struct for it, as a callable for the poll loop.
 
-A call through cffi lets go of the interpreter lock and takes it again, converts its argument and saves errno, which
-together take longer than a burst of one frame. A callable made here does none of that, so it is for functions that
-return after a burst, in a process with one Python thread; longer functions, and those beside another thread, go
-through cffi.
+A call through cffi lets go of the interpreter lock and takes it again, converts its
+argument and saves errno, which together take longer than a burst of one frame. A
+callable made here does none of that, so it is for functions that return after a burst,
+in a process with one Python thread; longer functions, and those beside another thread,
+go through cffi.
 """
 
 from collections.abc import Callable
@@ -35,11 +36,13 @@ class Ffi(Protocol):
 def bind(ffi: Ffi, function: CData, work: CData, keeps: object = None) -> Callable[[], int]:
     """Bind a C function to its argument: a callable without arguments that returns the function's result.
 
-    `function`: a pointer to a function `uint32_t (struct X *)`, as `ffi.addressof(lib, NAME)` gives it. `work`: a
-    `struct X *`. `keeps`: the objects that the struct's own pointers lead to. The callable keeps all three alive. The
+    `function`: a pointer to a function `uint32_t (struct X *)`, as
+    `ffi.addressof(lib, NAME)` gives it. `work`: a `struct X *`. `keeps`: the objects
+    that the struct's own pointers lead to. The callable keeps all three alive. The
     interpreter lock is held during a call.
 
-    Raises TypeError if `function` is no such pointer or `work` is of another type, ValueError if one of them is NULL.
+    Raises TypeError if `function` is no such pointer or `work` is of another type,
+    ValueError if one of them is NULL.
     """
     takes = _argument_type(ffi, function)
     if not isinstance(work, ffi.CData) or ffi.typeof(work) is not takes:

@@ -1,1 +1,5 @@
-"""The 82599, X540 and X550 as their datasheets describe them. How the device is reached, nobody here knows."""
+"""The driver of the 82599, X540 and X550. It knows no way in which a device is reached.
+
+Section numbers in this folder are those of the Intel 82599 10 GbE Controller Datasheet,
+revision 3.4.
+"""

@@ -1,4 +1,4 @@
-"""Reading, writing and waiting for registers, with the errors that a person sees."""
+"""Access to registers: reading, writing and waiting, with errors that a person can read."""
 
 import time
 from collections.abc import Iterator
@@ -14,30 +14,32 @@ _LONGEST_PAUSE_S = 1e-3
 
 
 class Clock(Protocol):
-    """Time as the driver needs it; tests have their own."""
+    """A clock for the driver; tests have their own."""
 
     def now(self) -> float:
-        """Seconds from some fixed moment."""
+        """The time in seconds since a fixed moment."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds."""
 
 
 class SystemClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock. See `access.Clock`."""
 
     def now(self) -> float:
-        """See Clock."""
+        """The time in seconds since a fixed moment."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """See Clock."""
+        """Wait for so many seconds."""
         time.sleep(seconds)
 
 
 class Registers:
     """The registers of one function. `name` is the port's name and stands in every message.
 
-    Every access may raise what the function raises, and DeviceGoneError when the device has left the bus.
+    Every access may raise DeviceError, as the function does, and DeviceGoneError when
+    the device has left the bus.
     """
 
     def __init__(self, function: Function, name: str, clock: Clock | None = None) -> None:
@@ -46,7 +48,7 @@ class Registers:
         self.clock = SystemClock() if clock is None else clock
 
     def read(self, where: Where) -> int:
-        """The register's word. All ones may be a value or silence on the bus: STATUS, never all ones, decides."""
+        """Read a register's word. All ones may also mean that no device answers: STATUS, never all ones, decides."""
         location = locate(where)
         word = self._function.read32(location.offset)
         if word == ALL_ONES and self._function.read32(locate(STATUS).offset) == ALL_ONES:
@@ -62,7 +64,7 @@ class Registers:
         self._function.write32(location.offset, word_of(location, parts))
 
     def update(self, where: Where, *settings: Setting) -> None:
-        """Read, change these fields, write. Raises ValueError where a read-modify-write would change other bits."""
+        """Change these fields of a register. Raises ValueError where a read-modify-write would change other bits."""
         location = locate(where)
         if location.mode not in (Mode.RW, Mode.SC):
             raise ValueError(f"{location.name} is {location.mode.value}: it cannot be updated")
@@ -74,12 +76,16 @@ class Registers:
         return all(setting.holds_in(word) for setting in settings)
 
     def settles(self, where: Where, *settings: Setting, timeout_s: float) -> bool:
-        """Wait until the fields have these values; False if they have not within `timeout_s` seconds."""
+        """Wait until the fields have these values; returns False if they have not within `timeout_s` seconds."""
         return self._poll(where, settings, self.clock.now() + timeout_s) is None
 
     def wait(self, where: Where, *settings: Setting, timeout_s: float, doing: str, begun: float | None = None) -> None:
-        """As `settles`, but raises DeviceTimeoutError, which says what was waited for while `doing`. Waits that run at
-        the same time share the moment at which they were `begun`."""
+        """Wait until the fields have these values, for `timeout_s` seconds at most.
+
+        Raises DeviceTimeoutError, which says what was waited for while `doing`.
+        `begun`: the clock's time at which this wait and others at the same time began;
+        None: now.
+        """
         last = self._poll(where, settings, (self.clock.now() if begun is None else begun) + timeout_s)
         if last is None:
             return
@@ -107,8 +113,11 @@ class Registers:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def dump(self, queues: int = 16) -> Iterator[str]:
-        """A line per register for a person: name, offset, word, fields. Registers that a read would change are left
-        out; of per-queue registers the first `queues` are shown, of other tables what is not zero."""
+        """A line per register for a person: name, offset, word, fields.
+
+        Registers that a read would change are left out. Of per-queue registers the
+        first `queues` are shown, of other tables the entries that are not zero.
+        """
         for register in Register.__subclasses__():
             if register.mode in (Mode.RC, Mode.W1C):
                 continue

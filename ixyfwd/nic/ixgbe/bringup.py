@@ -39,13 +39,13 @@ _BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
 
 
 def enable_memory_access(function: Function) -> None:
-    """Let the device answer at BAR0, and never pull the INTx line (9.3.4)."""
+    """Let the device answer at BAR0 and never assert the INTx line (9.3.4)."""
     command = function.read_config(_COMMAND, 2)
     function.write_config(_COMMAND, 2, command | _COMMAND_MEMORY | _COMMAND_INTX_DISABLE)
 
 
 def mask_interrupts(regs: Registers) -> None:
-    """4.6.3.1: this driver polls; every cause stays masked, and what is pending is forgotten."""
+    """Mask every interrupt cause and clear those that are pending (4.6.3.1): this driver polls."""
     regs.write(EIMC, 0x7FFFFFFF)  # 8.2.3.5.4: bit 31 is reserved
     for half in range(EIMC_EX.count):
         regs.write(EIMC_EX[half], 0xFFFFFFFF)
@@ -53,13 +53,13 @@ def mask_interrupts(regs: Registers) -> None:
 
 
 def disable_master(regs: Registers) -> bool:
-    """5.2.5.3.2: no new requests to memory; False if some are still under way after the time allowed."""
+    """Stop new requests to memory (5.2.5.3.2); returns False if some are pending after MASTER_DISABLE_TIMEOUT_S."""
     regs.update(CTRL, CTRL.GIO_DIS(1))
     return regs.settles(STATUS, STATUS.GIO_MASTER_ENABLE(0), timeout_s=MASTER_DISABLE_TIMEOUT_S)
 
 
 def reset(regs: Registers, device: DeviceId) -> None:
-    """`_reset_once`, again if the device does not come out of it. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
+    """Reset the device (4.6.3.2), again if it does not finish. Raises DeviceTimeoutError after RESET_ATTEMPTS."""
     for left in reversed(range(RESET_ATTEMPTS)):
         try:
             return _reset_once(regs, device)
@@ -69,7 +69,7 @@ def reset(regs: Registers, device: DeviceId) -> None:
 
 
 def _reset_once(regs: Registers, device: DeviceId) -> None:
-    """4.2.1.6.1 and 4.6.3.2: master disable, software and link reset, time to recover. Raises DeviceTimeoutError."""
+    """One reset (4.2.1.6.1, 4.6.3.2): master disable, software and link reset, time to recover."""
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):
         _flush_data_path(regs)
@@ -84,12 +84,12 @@ def _reset_once(regs: Registers, device: DeviceId) -> None:
 
 
 def _held_phy(regs: Registers, device: DeviceId) -> AbstractContextManager[None]:
-    """A reset of the chip is one of the PHY inside it, whose firmware must not be at work then (X540, X550)."""
+    """The PHY's semaphore (X540, X550): a reset includes the PHY, whose firmware must not be at work then."""
     return phy_semaphore(regs, "resetting the device") if device.media is Media.COPPER else nullcontext()
 
 
 def _flush_data_path(regs: Registers) -> None:
-    """5.2.5.3.2: requests that never end are flushed inside the device, and two resets follow."""
+    """Flush requests that never end inside the device (5.2.5.3.2); two resets follow."""
     regs.update(HLREG0, HLREG0.LPBK(1))
     regs.update(GCR_EXT, GCR_EXT.BUFFERS_CLEAR_FUNC(1))
     regs.clock.sleep(_FLUSH_S)
@@ -98,7 +98,10 @@ def _flush_data_path(regs: Registers) -> None:
 
 
 def wait_eeprom(regs: Registers) -> None:
-    """4.6.3.2, 8.2.3.2.1: configuration is loaded from the NVM. Raises DeviceTimeoutError, DeviceError."""
+    """Wait until the device has read its NVM (4.6.3.2, 8.2.3.2.1).
+
+    Raises DeviceTimeoutError, and DeviceError for an NVM that is absent or damaged.
+    """
     regs.wait(EEC, EEC.AUTO_RD(1), timeout_s=EEPROM_TIMEOUT_S, doing="the device reads its EEPROM")
     # AUTO_RD is also set when there is no EEPROM or its signature is wrong.
     if not regs.holds(EEC, EEC.EE_PRES(1)):
@@ -115,14 +118,14 @@ def wait_eeprom(regs: Registers) -> None:
 
 
 def wait_dma_init(regs: Registers) -> None:
-    """4.6.3.2: the DMA engines are ready. Raises DeviceTimeoutError."""
+    """Wait until the DMA engines are ready (4.6.3.2). Raises DeviceTimeoutError."""
     regs.wait(
         RDRXCTL, RDRXCTL.DMAIDONE(1), timeout_s=DMA_INIT_TIMEOUT_S, doing="the device initialises its DMA engines"
     )
 
 
 def station_address(regs: Registers) -> bytes:
-    """The address that the NVM gave to filter 0 (8.2.3.7.9). Raises DeviceError if no port can have it."""
+    """The address that the NVM gave to filter 0 (8.2.3.7.9), six bytes. Raises DeviceError if no port can have it."""
     address = read_address(regs, 0)
     if address is None or not is_station_address(address):
         found = "RAH[0].AV is 0" if address is None else f"RAL/RAH[0] hold {address.hex(':')}"

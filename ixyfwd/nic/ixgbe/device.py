@@ -29,10 +29,12 @@ _MAX_ENTRIES: Final = 8192  # 8.2.3.8.3: the validated limit
 
 
 class Ixgbe:
-    """One port. The supervisor is its only user: it owns every register but the tails.
+    """A port of an 82599, X540 or X550. See `nic.contract.NicPort`.
 
-    Methods raise DeviceTimeoutError (a bounded wait ran out), DeviceGoneError (the device left the bus) and whatever
-    the function raises; the message names the port and the register.
+    The supervisor is its only user: it owns every register but the tails. Methods raise
+    DeviceTimeoutError (a bounded wait ran out), DeviceGoneError (the device left the
+    bus) and the function's DeviceError; the message names the port and the register.
+    Wrong arguments raise ValueError.
     """
 
     def __init__(self, function: Function, name: str, clock: Clock | None = None) -> None:
@@ -56,7 +58,7 @@ class Ixgbe:
 
     @property
     def limits(self) -> Limits:
-        """Those of the family."""
+        """The limits of the family."""
         return LIMITS
 
     @property
@@ -66,7 +68,7 @@ class Ixgbe:
 
     @property
     def chip(self) -> str:
-        """What the port is, once `reset_and_init` has run: "X550-T2"."""
+        """The name of the port's chip, once `reset_and_init` has run: "X550-T2"."""
         return self._device.name
 
     @property
@@ -76,12 +78,15 @@ class Ixgbe:
 
     @property
     def frames_wait(self) -> bool:
-        """Whether frames may wait in the packet buffer, where no counter has them yet."""
+        """Whether frames may wait in the packet buffer, where no counter includes them yet."""
         return self._options.frames_wait
 
     def reset_and_init(self, options: PortOptions) -> None:
-        """4.6.3: everything but queues and reception. Raises UsageError for a device that is not accepted or
-        options that it cannot keep, before anything was touched."""
+        """Bring the port up, except for queues and reception (4.6.3).
+
+        Raises UsageError for a device that is not accepted or options that it cannot
+        keep, before it touches the device.
+        """
         own = None if options.mac is None else self._station_address(options.mac)
         others = [parse_mac(text, self.regs.label) for text in options.mac_filters]
         device = identify(self._function, self.name)
@@ -131,7 +136,7 @@ class Ixgbe:
         rx.init_rss(self.regs, options, self._reta)
 
     def poison(self, ring: memoryview) -> None:
-        """All ones: a descriptor that no worker wrote is then no address that happens to be mapped."""
+        """Fill a ring's memory, uint8[n], with ones: a descriptor that no worker wrote is then an unmapped address."""
         ring[:] = b"\xff" * len(ring)
 
     def setup_rx_queue(self, queue: int, ring_address: int, entries: int) -> None:
@@ -161,58 +166,61 @@ class Ixgbe:
             raise ValueError(f"{self.regs.label}: a ring cannot have {entries} entries: 8 to 8192, a multiple of 8")
 
     def doorbells(self, queue: int) -> Doorbells:
-        """RDT and TDT. Raises DeviceError if the device lets nobody map them."""
+        """The doorbells RDT and TDT. Raises DeviceError if the device does not offer them for mapping."""
         rx, tx = (register_doorbell(self._function, self.name, tail[queue].offset) for tail in (RDT, TDT))
         return Doorbells(rx, tx)
 
     def enable_interrupts(self, vectors: int, interval_us: int) -> None:
-        """MSI-X vector i tells of frames in receive queue i, at most once in `interval_us` (0 to 1022) microseconds,
-        until `stop`. Its messages must already have somewhere to go. Raises ValueError."""
+        """Have MSI-X vector i report frames in receive queue i until `stop`, at most once in `interval_us` (0 to 1022).
+
+        The messages' eventfds are set before. Raises ValueError.
+        """
         enable_interrupts(self.regs, vectors, interval_us)
 
     def start_receive(self) -> None:
-        """4.6.7: let frames in. Queues come first: frames for a disabled queue are lost."""
+        """Switch reception on (4.6.7), after the queues: frames for a disabled queue are lost."""
         rx.set_receive(self.regs, on=True)
 
     def stop_receive(self) -> None:
-        """No new frames enter the rings from here on; what is in them stays."""
+        """Switch reception off: no new frames enter the rings; those in them stay."""
         rx.set_receive(self.regs, on=False)
 
     def disable_rx_queue(self, queue: int) -> None:
-        """The device no longer touches the ring when this returns."""
+        """Disable a receive queue; the device no longer touches its ring when this returns."""
         rx.disable_rx_queues(self.regs, (queue,))
         self._rx_queues.discard(queue)
 
     def disable_tx_queue(self, queue: int) -> None:
-        """The device no longer touches the ring when this returns; wait for `sent` first to lose nothing."""
+        """Disable a transmit queue; the device no longer touches its ring, and frames that are not `sent` are lost."""
         tx.disable_tx_queues(self.regs, (queue,))
         self._tx_queues.discard(queue)
 
     def rx_head(self, queue: int) -> int:
-        """Next descriptor that the device will fill."""
+        """RDH: the index of the descriptor that the device will fill next."""
         return self.regs.read(RDH[queue])
 
     def rx_tail(self, queue: int) -> int:
-        """The worker's last RDT."""
+        """RDT: the last value that the worker wrote."""
         return self.regs.read(RDT[queue])
 
     def tx_head(self, queue: int) -> int:
-        """Next descriptor that the device will send."""
+        """TDH: the index of the descriptor that the device will send next."""
         return self.regs.read(TDH[queue])
 
     def tx_tail(self, queue: int) -> int:
-        """The worker's last TDT."""
+        """TDT: the last value that the worker wrote."""
         return self.regs.read(TDT[queue])
 
     def rx_progress(self, queue: int, view: QueueView) -> int:
-        """RDH: it moves with every descriptor that is filled."""
+        """The queue's RDH, which moves with every descriptor that is filled."""
         return self.rx_head(queue)
 
     def in_flight(self, queue: int, view: QueueView) -> InFlight:
-        """What lies between heads and the worker's own places.
+        """Frames between the device's heads and the worker's own indices.
 
-        Where frames may span several descriptors, those that end one are counted. A device may have moved its head
-        over descriptors that it has not written back; what is in those only its own count of frames tells.
+        Where frames may span several descriptors, those that end a frame are counted. A
+        device may have moved its head over descriptors that it has not written back;
+        its own count of frames then tells how many are in them.
         """
         received = slots_between(view.rx.next, self.rx_head(queue), view.rx.entries)
         queued = slots_between(self.tx_head(queue), view.tx.tail, view.tx.entries)
@@ -224,26 +232,29 @@ class Ixgbe:
         return InFlight(ended, queued_frames(view.tx.memory, queued))
 
     def sent(self, queue: int, view: QueueView) -> bool:
-        """Whether TDH has come to the worker's tail."""
+        """Whether TDH has reached the worker's tail."""
         return self.tx_head(queue) == view.tx.tail
 
     def tx_drained(self, queue: int) -> bool:
-        """Whether the device has sent all that it was given."""
+        """Whether the device has taken all descriptors up to TDT."""
         return tx.tx_drained(self.regs, queue)
 
     def steer(self, queues: Sequence[int]) -> None:
-        """Let only these queues receive hashed frames, evenly; flows of queues that stay are not moved. Frames that
-        are not hashed go to queue 0 all the same. Raises UsageError for an empty or wrong list."""
+        """Spread hashed frames evenly over these queues only; flows of queues that stay are not moved.
+
+        Frames that are not hashed still go to queue 0. Raises UsageError for an empty
+        or wrong list.
+        """
         options = self._options.rss
         self._reta = steer(options.table(self._device.reta_entries), options.queues, queues)
         rx.write_reta(self.regs, self._reta)
 
     def link(self) -> LinkState:
-        """Link state now."""
+        """The state of the link now."""
         return link_state(self.regs, self._device)
 
     def wait_link(self, timeout_s: float) -> LinkState:
-        """The state as soon as the link is up, or after `timeout_s` seconds whatever it is then."""
+        """The state of the link as soon as it is up, or after `timeout_s` seconds."""
         return wait_link(self.regs, self._device, timeout_s)
 
     def retry_link(self) -> None:
@@ -254,7 +265,7 @@ class Ixgbe:
             setup_link(self.regs, self._device.media)
 
     def set_promiscuous(self, on: bool) -> None:
-        """Take every frame, or only broadcast, the port's own address and the MAC filters."""
+        """Take every frame, or only broadcast, the port's own address and those of the MAC filters."""
         with filters.receive_halted(self.regs):
             filters.set_promiscuous(self.regs, on)
 
@@ -265,12 +276,15 @@ class Ixgbe:
             filters.set_addresses(self.regs, self._address, others)
 
     def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
-        """Add the device's counters to `statistics` and clear them. At least every 50 s: they are small."""
+        """Add the device's counters to `statistics` and clear them, at least every 50 s (8.2.3.23: they are small)."""
         stats.collect(self.regs, self.statistics, self._options.rss.queues)
 
     def stop(self) -> None:
-        """Orderly stop, bus mastering off last; afterwards the memory may be freed. Safe at any stage of bring-up and
-        when called again. Raises no DeviceError: `stop_problems` then has a sentence for each step that failed."""
+        """Stop the port in order, bus mastering last; afterwards the memory may be freed.
+
+        Safe at any stage of bring-up and when called again. It raises no DeviceError:
+        `stop_problems` has a sentence for each step that failed.
+        """
         if not self._touched:
             return
         self._touched = False

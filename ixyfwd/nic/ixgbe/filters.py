@@ -1,4 +1,4 @@
-"""Which frames the MAC takes (datasheet 7.1.1) and the tables that must not stay as reset left them."""
+"""The filters of the MAC (7.1.1), and the tables that must not stay as reset left them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,8 +31,11 @@ MAX_MAC_FILTERS: Final = RAH.count - 1  # filter 0 is the port's own address
 
 
 def clear_filters(regs: Registers) -> None:
-    """4.6.7: these tables are undefined after reset. Without VLAN, ethertype, SYN and 5-tuple filters every IP frame
-    goes to the queue that RSS says, and everything else to queue 0."""
+    """Clear the filter tables, which are undefined after reset (4.6.7).
+
+    Without VLAN, EtherType, SYN and 5-tuple filters RSS chooses the queue of every IP
+    frame, and all other frames go to queue 0.
+    """
     for table in (MTA, PFUTA, VFTA, PFVLVF, PFVLVFB, MPSAR, FTQF, ETQF, ETQS):
         for n in range(table.count):
             regs.write(table[n], 0)
@@ -43,13 +46,14 @@ def clear_filters(regs: Registers) -> None:
 
 
 def set_addresses(regs: Registers, own: bytes, others: Sequence[bytes]) -> None:
-    """7.1.1.1: filter 0 takes the port's own address, the next ones `others`; the rest is invalid.
+    """Write the exact filters (7.1.1.1): filter 0 has the port's own address, the next ones `others`.
 
-    Multicast addresses are matched exactly too: the hash table MTA would let strangers in. Raises UsageError.
+    Multicast addresses are matched exactly too: the hash table MTA would let others
+    pass. Raises UsageError for more addresses than there are filters.
     """
     if len(others) > MAX_MAC_FILTERS:
         raise UsageError(
-            f"{regs.label}: {len(others)} MAC filters are asked for, the device has {MAX_MAC_FILTERS}; "
+            f"{regs.label}: found {len(others)} MAC filters, expected at most {MAX_MAC_FILTERS}; "
             "use fewer or set promiscuous"
         )
     addresses = (own, *others)
@@ -60,13 +64,13 @@ def set_addresses(regs: Registers, own: bytes, others: Sequence[bytes]) -> None:
 
 
 def set_promiscuous(regs: Registers, on: bool) -> None:
-    """8.2.3.7.1: all unicast and multicast frames, or only those that a filter takes; broadcast always."""
+    """Take all unicast and multicast frames, or only those of a filter; broadcast always (8.2.3.7.1)."""
     regs.update(FCTRL, FCTRL.SBP(0), FCTRL.MPE(on), FCTRL.UPE(on), FCTRL.BAM(1))
 
 
 @contextmanager
 def receive_halted(regs: Registers) -> Iterator[None]:
-    """8.2.3.7.1: filters change while RXCTRL.RXEN is 0; afterwards it is what it was."""
+    """Halt reception inside the context: filters change while RXCTRL.RXEN is 0 (8.2.3.7.1)."""
     running = regs.holds(RXCTRL, RXCTRL.RXEN(1))
     if running:
         set_receive(regs, on=False)

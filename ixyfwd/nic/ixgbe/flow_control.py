@@ -1,4 +1,4 @@
-"""Flow control (datasheet 3.7.7 and 4.6.3.2): asking the link partner to pause, and heeding it when it asks."""
+"""Flow control (3.7.7, 4.6.3.2): asking the link partner to pause, and pausing when it asks."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ from ixyfwd.nic.options import STANDARD_FRAME_BYTES, FlowControl
 
 PAUSE_QUANTA: Final = 0xFFFF  # of 512 bit times: 3.4 ms at 10 Gb/s; an XON ends it sooner
 
-# What must still fit above the threshold: all that is under way when a pause is asked for, in cables, PHYs and the
-# partner's MAC. 24 KiB also satisfy the X540, whose PHY adds the most (Linux: IXGBE_DV_X540).
+# Room above the threshold for the data under way when a pause is asked for, in cables, PHYs and the partner's MAC.
+# 24 KiB are also enough for the X540, whose PHY adds the most (Linux: IXGBE_DV_X540).
 _HEADROOM_BYTES: Final = 0x6000  # 4.6.3.2
-# What the host goes on with until the partner's first frame after an XON is there (Linux: IXGBE_LOW_DV).
+# Data for the host until the partner's first frame after an XON arrives (Linux: IXGBE_LOW_DV).
 _LOW_WATER_BYTES: Final = 10 * 1024
 # Both hold for standard frames. Of a longer one, several times its length may be under way: one that has begun at
 # either end, and the one that the pause frame waits for.
@@ -50,7 +50,7 @@ class MFLCN(Register, at=one(0x04294), section="8.2.3.22.34"):
 
 
 def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: int, max_frame_bytes: int) -> None:
-    """4.6.3.2, 4.6.11.3.4: thresholds and timers of the one packet buffer, then the two switches."""
+    """Program thresholds and timers of the one packet buffer, then the two switches (4.6.3.2, 4.6.11.3.4)."""
     quanta = PAUSE_QUANTA if wanted.asks else 0
     for n in range(FCTTV.count):
         regs.write(FCTTV[n], FCTTV.TTV_EVEN(quanta), FCTTV.TTV_ODD(quanta))

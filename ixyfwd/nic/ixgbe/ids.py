@@ -1,4 +1,4 @@
-"""Which PCI functions this driver takes, and what hangs on their ports."""
+"""The PCI functions that this driver accepts and refuses, and the media of their ports."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +13,7 @@ MODELS: Final = ("82599", "X540", "X550")
 
 
 class Media(Enum):
-    """What decides the link set-up (datasheet 4.6.4)."""
+    """The medium of a port, which decides its link set-up (4.6.4)."""
 
     SFP = "SFP+ cage"
     OTHER = "fixed by the board's NVM"
@@ -22,7 +22,7 @@ class Media(Enum):
 
 @dataclass(frozen=True)
 class DeviceId:
-    """An accepted device. reta_entries: of the RSS redirection table; multi_gigabit: LINKS knows 2.5 and 5 Gb/s."""
+    """An accepted device. `reta_entries`: of the RSS redirection table. `multi_gigabit`: links of 2.5 and 5 Gb/s."""
 
     device: int
     name: str
@@ -82,7 +82,7 @@ REFUSED: Final = (
     *((device, "82598", _82598) for device in (0x10B6, 0x10C6, 0x10C7, 0x10C8, 0x10DB, 0x10DD, 0x10E1, 0x10EC)),
     *((device, "82598", _82598) for device in (0x10F1, 0x10F4, 0x1508, 0x150B)),
 )
-"""Relatives that are refused by name, and what is missing for them."""
+"""Related devices that are refused by name, and what is missing for them."""
 
 REFUSALS: Final = tuple(Refusal(INTEL, *row) for row in REFUSED)
 

@@ -1,9 +1,10 @@
-"""Receive interrupts through MSI-X (datasheet 7.3, 8.2.3.5), in a way that asks nothing of who is interrupted.
+"""Receive interrupts through MSI-X (7.3, 8.2.3.5) that the interrupted worker need not acknowledge.
 
-Vector i tells of receive queue i. Its bit in EIMS stays set, EIAC clears its cause when the message goes out, nothing
-is masked automatically: every write-back is followed by a message, at once or at the end of the vector's EITR
-interval, and no register has to be written in between. A worker may write its tails only; EIMS and EICR are shared by
-all vectors.
+Vector i belongs to receive queue i. Its bit in EIMS stays set, EIAC clears its cause
+when the message goes out, and no cause is masked automatically: every write-back is
+followed by a message, at once or at the end of the vector's EITR interval, and no
+register has to be written in between. A worker may write its tails only; EIMS and EICR
+are shared by all vectors.
 """
 
 from typing import Final
@@ -36,7 +37,7 @@ class GPIE(Register, at=one(0x00898), section="8.2.3.5.18"):
 
 
 class IVAR(Register, at=array(0x00900, 64), section="8.2.3.5.16"):
-    """Two queues, a byte for the receive and one for the transmit cause of each."""
+    """The vectors of two queues: a byte for the receive and one for the transmit cause of each."""
 
     RX_EVEN = Field(5, 0)
     RX_EVEN_VALID = Field(7)
@@ -49,10 +50,16 @@ class IVAR_MISC(Register, at=one(0x00A00), section="8.2.3.5.17"):
 
 
 def enable_interrupts(regs: Registers, vectors: int, interval_us: int) -> None:
-    """Vector i for receive queue i, at most one message of each in `interval_us` microseconds (rounded down to 2;
-    0: no limit). Raises ValueError for more than the chip has."""
+    """Enable vector i for receive queue i, with at most one message of each in `interval_us` microseconds.
+
+    `interval_us` is rounded down to a multiple of 2; 0: no limit. Raises ValueError for
+    more than the chip has.
+    """
     if not 1 <= vectors <= MAX_VECTORS or not 0 <= interval_us <= MAX_INTERVAL_US:
-        raise ValueError(f"{regs.label}: {vectors} vectors with an interval of {interval_us} us cannot be had")
+        raise ValueError(
+            f"{regs.label}: found {vectors} vectors with an interval of {interval_us} us, expected 1 to "
+            f"{MAX_VECTORS} and 0 to {MAX_INTERVAL_US} us"
+        )
     # 7.3.1: the automatic mask (EIAME) would want EIMS written after each message.
     regs.write(GPIE, GPIE.MULTIPLE_MSIX(1), GPIE.PBA_SUPPORT(1), GPIE.EIAME(0))
     regs.write(IVAR_MISC, 0)  # the link and everything else is polled

@@ -1,4 +1,4 @@
-"""What an 82599, X540 or X550 can do at most."""
+"""The limits of the 82599, X540 and X550."""
 
 from typing import Final
 

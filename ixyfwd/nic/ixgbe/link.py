@@ -1,4 +1,4 @@
-"""Link set-up (datasheet 4.6.4) and state."""
+"""The link: its set-up (4.6.4) and its state."""
 
 from typing import Final
 
@@ -17,8 +17,11 @@ _LASER_OFF: Final = (ESDP.SDP3_IODIR(1), ESDP.SDP3_DATA(1))
 
 
 def setup_link(regs: Registers, media: Media) -> None:
-    """4.6.4: an SFP+ cage is 10G serial over SFI; a PHY inside the chip negotiates by itself; what
-    else a board has is in its NVM and left alone."""
+    """Set the link up (4.6.4): an SFP+ cage is 10G serial over SFI.
+
+    A PHY inside the chip negotiates by itself; other media are configured by the
+    board's NVM and left alone.
+    """
     if media is not Media.SFP:
         return
     # Linux's ixgbe leaves the laser off when it lets go of a port (SDP3, an output, high).
@@ -29,12 +32,12 @@ def setup_link(regs: Registers, media: Media) -> None:
 
 
 def cage_is_empty(regs: Registers, media: Media) -> bool:
-    """3.7.4: boards with an SFP+ cage wire its module-present pin to SDP2 (as a bit that is 1 with a module in)."""
+    """Whether an SFP+ cage holds no module: boards wire its module-present pin to SDP2, 1 with a module (3.7.4)."""
     return media is Media.SFP and regs.holds(ESDP, ESDP.SDP2_DATA(0))
 
 
 def link_state(regs: Registers, device: DeviceId) -> LinkState:
-    """8.2.3.22.20: LINKS.UP and its speed, now."""
+    """The state of the link by LINKS (8.2.3.22.20)."""
     links = regs.read(LINKS)
     if not LINKS.UP.of(links):
         return LinkState(False, 0, NO_MODULE if cage_is_empty(regs, device.media) else "")
@@ -45,6 +48,6 @@ def link_state(regs: Registers, device: DeviceId) -> LinkState:
 
 
 def wait_link(regs: Registers, device: DeviceId, timeout_s: float) -> LinkState:
-    """Wait until the link is up, `timeout_s` seconds at most. A link that stays down is a state, not an error."""
+    """Wait until the link is up, for `timeout_s` seconds at most. A link that stays down is a state, not an error."""
     regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
     return link_state(regs, device)

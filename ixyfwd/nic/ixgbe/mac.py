@@ -5,7 +5,7 @@ from ixyfwd.nic.ixgbe.registers import RAH, RAL
 
 
 def read_address(regs: Registers, index: int) -> bytes | None:
-    """The address in filter `index`, or None if it is not valid (RAH.AV = 0)."""
+    """The address in filter `index`, six bytes; None if it is not valid (RAH.AV = 0)."""
     high = regs.read(RAH[index])
     if not RAH.AV.of(high):
         return None
@@ -13,7 +13,7 @@ def read_address(regs: Registers, index: int) -> bytes | None:
 
 
 def write_address(regs: Registers, index: int, address: bytes | None) -> None:
-    """Put an address into filter `index`, or make it invalid. AV goes off first: never half an address."""
+    """Write an address, six bytes, to filter `index`; None: make it invalid. AV is cleared first (8.2.3.7.9)."""
     regs.write(RAH[index], 0)
     regs.write(RAL[index], 0 if address is None else int.from_bytes(address[:4], "little"))
     if address is not None:

@@ -1,7 +1,7 @@
-"""What a row of the register table is made of: offset rule, access mode, bit fields, datasheet section.
+"""The parts of a row of the register table: offset rule, access mode, bit fields, datasheet section.
 
-A register is a class, so that its fields are attributes that mypy knows: `RXDCTL[3]` is the fourth RXDCTL,
-`RXDCTL.ENABLE(1)` a value for one of its fields.
+A register is a class, so that its fields are attributes that mypy knows: `RXDCTL[3]` is
+the fourth RXDCTL, `RXDCTL.ENABLE(1)` a value for one of its fields.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ALL_ONES: Final = 0xFFFFFFFF
 
 
 class Mode(Enum):
-    """How the device treats an access."""
+    """The access mode of a register."""
 
     RW = "read/write"
     RO = "read only"
@@ -24,7 +24,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """`count` registers, `stride` bytes apart, from `offset` on."""
+    """A run of `count` registers, `stride` bytes apart, from `offset` on."""
 
     offset: int
     count: int = 1
@@ -35,27 +35,27 @@ OffsetRule = tuple[Run, ...]
 
 
 def one(offset: int) -> OffsetRule:
-    """A register that exists once."""
+    """The offset rule of a register that exists once."""
     return (Run(offset),)
 
 
 def array(offset: int, count: int, stride: int = 4) -> OffsetRule:
-    """`count` registers at equal distances."""
+    """The offset rule of `count` registers, `stride` bytes apart."""
     return (Run(offset, count, stride),)
 
 
 def rx_queue(offset: int) -> OffsetRule:
-    """One per receive queue: the window of queues 64 to 127 lies elsewhere (8.2.3.8)."""
+    """The offset rule of one register per receive queue: queues 64 to 127 have their own window (8.2.3.8)."""
     return Run(0x01000 + offset, 64, 0x40), Run(0x0D000 + offset, 64, 0x40)
 
 
 def tx_queue(offset: int) -> OffsetRule:
-    """One per transmit queue; one window for all of them (8.2.3.9)."""
+    """The offset rule of one register per transmit queue, in one window (8.2.3.9)."""
     return array(0x06000 + offset, 128, 0x40)
 
 
 class Field:
-    """Bits `high`..`low` of a register (one bit if only `high` is given)."""
+    """A field: bits `high`..`low` of a register (one bit if only `high` is given)."""
 
     name: str
     register: str
@@ -129,7 +129,7 @@ class RegisterRow(type):
 
     @property
     def count(cls) -> int:
-        """How many of this register exist."""
+        """The number of instances of this register."""
         return sum(run.count for run in cls.rule)
 
     @property
@@ -150,7 +150,7 @@ Where = Location | type[Register]
 
 
 def locate(where: Where) -> Location:
-    """The location meant. Raises IndexError for the bare name of a register that exists several times."""
+    """The location of a register. Raises IndexError for the bare class of one that exists several times."""
     if isinstance(where, Location):
         return where
     if where.count != 1:
@@ -159,7 +159,10 @@ def locate(where: Where) -> Location:
 
 
 def word_of(location: Location, parts: tuple[int | Setting, ...], word: int = 0) -> int:
-    """`word` with `parts` put in: whole values are ORed, fields replaced. Raises ValueError for a foreign field."""
+    """The word that results from `word` and `parts`: whole values are ORed, fields replaced.
+
+    Raises ValueError for a field of another register.
+    """
     for part in parts:
         if isinstance(part, int):
             word |= part

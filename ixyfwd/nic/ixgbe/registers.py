@@ -1,6 +1,7 @@
 """The 82599's registers that this driver uses, by the sections of chapter 8 of the datasheet.
 
-The table is the driver's own: the model has another one, so that a slip in either shows.
+The table is the driver's own: the model has another one, so that a mistake in one of
+them shows.
 """
 
 from ixyfwd.nic.ixgbe.register import Field, Mode, Register, array, one, rx_queue, tx_queue
@@ -137,7 +138,7 @@ class RSSRK(Register, at=array(0x0EB80, 10), section="8.2.3.7.14"):
 
 
 class RETA(Register, at=array(0x0EB00, 32), section="8.2.3.7.15"):
-    """Four entries of one byte each, bits 3:0 of a byte are the queue."""
+    """The redirection table: four entries of one byte each, whose bits 3:0 are the queue."""
 
 
 class FTQF(Register, at=array(0x0E600, 128), section="8.2.3.7.19"):
@@ -347,11 +348,11 @@ class AUTOC2(Register, at=one(0x042A8), section="8.2.3.22.22"):
 
 
 class RQSMR(Register, at=array(0x02300, 32), section="8.2.3.23.71"):
-    """Four queues of one byte each, bits 3:0 of a byte are the counter."""
+    """The statistics mapping of four receive queues: one byte each, whose bits 3:0 are the counter."""
 
 
 class TQSM(Register, at=array(0x08600, 32), section="8.2.3.23.73"):
-    """As RQSMR, for transmit queues."""
+    """The statistics mapping of four transmit queues: as RQSMR."""
 
 
 class PFVTCTL(Register, at=one(0x051B0), section="8.2.3.27.1"):

@@ -1,4 +1,4 @@
-"""RSS in the form of its registers (datasheet 7.1.2.8)."""
+"""RSS in the form of its registers (7.1.2.8)."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,13 @@ from ixyfwd.nic.rss import KEY_BYTES
 
 
 def key_words(key: bytes) -> tuple[int, ...]:
-    """RSSRK(0) to RSSRK(9) for 40 bytes (8.2.3.7.14: the first byte is the lowest of RSSRK(0))."""
+    """The values of RSSRK(0) to RSSRK(9) for a key of 40 bytes (8.2.3.7.14: byte 0 is the lowest of RSSRK(0))."""
     return tuple(int.from_bytes(key[at : at + 4], "little") for at in range(0, KEY_BYTES, 4))
 
 
 def reta_words(table: Sequence[int]) -> tuple[int, ...]:
-    """RETA(0) to RETA(31), then ERETA(0) to ERETA(95) for 512 queue numbers instead of 128 (8.2.3.7.15: entry i is byte
-    i & 3 of RETA(i >> 2))."""
+    """The values of RETA(0) to RETA(31), and of ERETA(0) to ERETA(95) for 512 queue numbers instead of 128.
+
+    Entry i is byte i & 3 of RETA(i >> 2) (8.2.3.7.15).
+    """
     return tuple(int.from_bytes(bytes(table[at : at + 4]), "little") for at in range(0, len(table), 4))

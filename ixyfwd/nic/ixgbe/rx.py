@@ -1,4 +1,4 @@
-"""Receive: the global part of datasheet 4.6.7, RSS, queues one by one, and the switch."""
+"""Receive: the global part of 4.6.7, RSS, queues one by one, and the switch."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -61,7 +61,7 @@ class ERETA(Register, at=array(0x0EE80, 96), section="8.2.3.7.15"):
 
 
 def init_receive(regs: Registers, packet_buffer_kib: int, max_frame_bytes: int) -> None:
-    """4.6.7 with 4.6.11.3.4 (no DCB, no virtualisation): one packet buffer, CRC stripped, no header split."""
+    """Initialise the receive unit (4.6.7, 4.6.11.3.4): one packet buffer, CRC stripped, no header split."""
     # 8.2.3.22.13: MFS counts only beside JUMBOEN; without it the limit is 1518.
     regs.update(MAXFRS, MAXFRS.MFS(max_frame_bytes))
     jumbo = max_frame_bytes > STANDARD_FRAME_BYTES
@@ -79,7 +79,7 @@ def init_receive(regs: Registers, packet_buffer_kib: int, max_frame_bytes: int) 
 
 
 def init_rss(regs: Registers, options: RssOptions, table: Sequence[int]) -> None:
-    """7.1.2.8: key and table first, the switch last. With PCSD the descriptor carries the hash."""
+    """Initialise RSS (7.1.2.8): key and table first, the switch last. With PCSD the descriptor carries the hash."""
     regs.update(RXCSUM, RXCSUM.PCSD(1))
     for n, word in enumerate(key_words(key_bytes(options.key))):
         regs.write(RSSRK[n], word)
@@ -89,13 +89,17 @@ def init_rss(regs: Registers, options: RssOptions, table: Sequence[int]) -> None
 
 
 def write_reta(regs: Registers, table: Sequence[int]) -> None:
-    """8.2.3.7.15: may change while frames arrive; each register changes four entries at once."""
+    """Write the redirection table, also while frames arrive; a register changes four entries at once (8.2.3.7.15)."""
     for n, word in enumerate(reta_words(table)):
         regs.write(RETA[n] if n < RETA.count else ERETA[n - RETA.count], word)
 
 
 def setup_rx_queue(regs: Registers, queue: int, address: int, entries: int, *, drop_enable: bool) -> None:
-    """4.6.7, per queue: ring, buffer size, enable. RDT stays 0: the owner fills the ring. Raises DeviceTimeoutError."""
+    """Program and enable a receive queue (4.6.7): ring, buffer size, enable.
+
+    `address` is the device's; `entries` are descriptors. RDT stays 0: the ring's owner
+    fills it. Raises DeviceTimeoutError.
+    """
     regs.write(
         SRRCTL[queue],
         SRRCTL.BSIZEPACKET(_BUFFER_KIB),
@@ -116,8 +120,11 @@ def setup_rx_queue(regs: Registers, queue: int, address: int, entries: int, *, d
 
 
 def disable_rx_queues(regs: Registers, queues: Sequence[int]) -> None:
-    """4.6.7.1.2: the device clears ENABLE once it has stopped touching the ring. All together, so that silence costs
-    one timeout and not one per queue. Raises DeviceTimeoutError."""
+    """Disable receive queues (4.6.7.1.2): the device clears ENABLE once it has stopped touching the ring.
+
+    They share one timeout, which a device that does not answer costs once. Raises
+    DeviceTimeoutError.
+    """
     for queue in queues:
         regs.update(RXDCTL[queue], RXDCTL.ENABLE(0))
     begun = regs.clock.now()
@@ -128,8 +135,11 @@ def disable_rx_queues(regs: Registers, queues: Sequence[int]) -> None:
 
 
 def set_receive(regs: Registers, *, on: bool) -> None:
-    """4.6.7: RXCTRL.RXEN changes while the data path is halted and empty. Raises DeviceTimeoutError, after RXEN has
-    been switched off nevertheless if that was asked for."""
+    """Switch RXCTRL.RXEN while the data path is halted and empty (4.6.7).
+
+    Raises DeviceTimeoutError if it does not become empty; RXEN is switched off even
+    then.
+    """
     regs.update(SECRXCTRL, SECRXCTRL.RX_DIS(1))
     try:
         doing = f"emptying the receive path to switch reception {'on' if on else 'off'}"

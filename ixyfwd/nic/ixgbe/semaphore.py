@@ -1,7 +1,8 @@
 """The semaphores between the users of a device: other software, and on the X540 and X550 the firmware too.
 
-SWSM.SMBI (datasheet 10.5.4) is taken by reading a 0. On the X540 and X550 it guards, with SW_FW_SYNC.REGSMP that is
-taken in the same way, the bits of SW_FW_SYNC, and each of those bits a part of the device (Linux: ixgbe_x540.c).
+SWSM.SMBI (10.5.4) is taken by reading a 0. On the X540 and X550 it guards, with
+SW_FW_SYNC.REGSMP that is taken in the same way, the bits of SW_FW_SYNC, and each of
+those bits a part of the device (Linux: ixgbe_x540.c).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ PHY_TIMEOUT_S: Final = 5.0  # firmware that updates an X550's PHY has it for sec
 _BETWEEN_LOOKS_S: Final = 5e-3
 
 
-# Neither is in `registers`: what reads one must mean it. RC, so that a dump leaves them alone.
+# Neither is in `registers`, since a read of one takes it. Mode RC: so a dump leaves them alone.
 class SWSM(Register, at=one(0x10140), mode=Mode.RC, section="8.2.3.4.1"):
     SMBI = Field(0)
 
@@ -37,10 +38,11 @@ _PHYS: Final = ((SW_FW_SYNC.SW_PHY0, SW_FW_SYNC.FW_PHY0), (SW_FW_SYNC.SW_PHY1, S
 
 @contextmanager
 def software_semaphore(regs: Registers, doing: str) -> Iterator[None]:
-    """Hold SMBI while `doing` what other software must not disturb. Raises DeviceTimeoutError.
+    """Hold SMBI (10.5.4) while `doing` what other software must not disturb. Raises DeviceTimeoutError.
 
-    A reset leaves SMBI alone, so a holder that died would lock the device for good: after the first timeout it is
-    released on the holder's behalf, and only a device that holds on to it even so is an error.
+    A reset leaves SMBI alone, so a holder that died would lock the device for good:
+    after the first timeout the semaphore is released for the holder, and only if it
+    stays taken that is an error.
     """
     if not regs.settles(SWSM, SWSM.SMBI(0), timeout_s=SMBI_TIMEOUT_S):
         regs.write(SWSM, 0)
@@ -53,10 +55,11 @@ def software_semaphore(regs: Registers, doing: str) -> Iterator[None]:
 
 @contextmanager
 def phy_semaphore(regs: Registers, doing: str) -> Iterator[None]:
-    """X540, X550: hold this port's PHY while `doing` what neither firmware nor other software must disturb, such as a
-    reset. Raises DeviceTimeoutError if the semaphore register itself cannot be had.
+    """Hold this port's PHY (X540, X550) while `doing` what firmware and other software must not disturb.
 
-    Whoever has the PHY for longer than PHY_TIMEOUT_S is taken to be dead, as Linux does, and the PHY is taken over.
+    A reset is such a thing. A holder that keeps the PHY for longer than PHY_TIMEOUT_S
+    is taken to be dead, as in Linux, and the PHY is taken over. Raises
+    DeviceTimeoutError if the semaphore register itself cannot be taken.
     """
     ours, firmware = _PHYS[STATUS.LAN_ID.of(regs.read(STATUS)) & 1]
     deadline = regs.clock.now() + PHY_TIMEOUT_S
@@ -75,7 +78,7 @@ def phy_semaphore(regs: Registers, doing: str) -> Iterator[None]:
 
 
 def _exchange(regs: Registers, doing: str, change: Callable[[int], int]) -> int:
-    """Change SW_FW_SYNC with both of its locks held; returns what it was. The write releases REGSMP."""
+    """Change SW_FW_SYNC with both of its locks held; returns its old value. The write releases REGSMP."""
     with software_semaphore(regs, doing):
         if not regs.settles(SW_FW_SYNC, SW_FW_SYNC.REGSMP(0), timeout_s=REGSMP_TIMEOUT_S):
             regs.write(SW_FW_SYNC, regs.read(SW_FW_SYNC) & ~SW_FW_SYNC.REGSMP.mask)  # its holder died

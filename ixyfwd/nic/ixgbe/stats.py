@@ -1,4 +1,4 @@
-"""The chip's counters (datasheet 8.2.3.23): 32 bits, cleared by reading, gathered here into Python's integers."""
+"""The chip's counters (8.2.3.23): 32 bits, cleared by reading, added up here in Python's integers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class RXDSTATCTRL(Register, at=one(0x02F40), section="8.2.3.23"):
 
 @dataclass(frozen=True)
 class Counter:
-    """A counter by its datasheet name; `high` is the offset of its upper bits, which are read after the lower."""
+    """A counter by its datasheet name. `high`: the offset of its upper bits, which are read after the lower ones."""
 
     name: str
     low: int
@@ -27,7 +27,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class CounterArray:
-    """`count` counters, `stride` bytes apart."""
+    """An array of `count` counters, `stride` bytes apart."""
 
     name: str
     low: int
@@ -109,9 +109,12 @@ _RX_ERRORS: Final = ("CRCERRS", "ILLERRC", "ERRBC", "RLEC", "RUC", "RFC", "ROC",
 
 @dataclass
 class PortStatistics:
-    """Totals since bring-up. counters: by datasheet name, L/H pairs under the name without suffix. queues: by
-    datasheet name, one entry per queue in use. saturated: names that were once found at their limit, where counts
-    have been lost and the total is a lower bound."""
+    """The totals of a port since bring-up. See `nic.contract.Statistics`.
+
+    counters: by datasheet name, L/H pairs under the name without suffix. queues: by
+    datasheet name, one entry per queue in use. saturated: names of counters that were
+    once found at their limit, whose totals are lower bounds.
+    """
 
     counters: dict[str, int] = field(default_factory=dict)
     queues: dict[str, list[int]] = field(default_factory=dict)
@@ -179,7 +182,7 @@ class PortStatistics:
         return self._queue_sum("QBTC")
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data: the friendly names, then everything by datasheet name."""
+        """The totals as plain data: those of the contract, then all counters by datasheet name."""
         friendly = (
             "rx_packets",
             "rx_delivered",
@@ -200,7 +203,7 @@ class PortStatistics:
 
 
 def map_queue_counters(regs: Registers) -> None:
-    """8.2.3.23.71, 8.2.3.23.73: queue q counts in counter q (modulo 16, of the 128 that exist)."""
+    """Map queue q to counter q modulo 16, for all 128 queues (8.2.3.23.71, 8.2.3.23.73)."""
     for n in range(RQSMR.count):
         counters = bytes((4 * n + j) % QUEUE_COUNTERS for j in range(4))
         regs.write(RQSMR[n], int.from_bytes(counters, "little"))
@@ -209,13 +212,16 @@ def map_queue_counters(regs: Registers) -> None:
 
 
 def clear_statistics(regs: Registers) -> None:
-    """4.6.5: reading is what clears them."""
+    """Clear all counters by reading them (4.6.5)."""
     collect(regs, PortStatistics(), QUEUE_COUNTERS)
 
 
 def collect(regs: Registers, into: PortStatistics, queues: int) -> None:
-    """Read every counter once, of `queues` queues, and add it up. Must happen more often than the 36-bit byte
-    counters fill: every 50 s at 10 Gbit/s."""
+    """Read every counter, of the first `queues` queues, and add it to the totals.
+
+    It must be called more often than the 36-bit byte counters fill: every 50 s at 10
+    Gbit/s.
+    """
     for name, value in _read_all(regs, COUNTERS, into.saturated):
         into.counters[name] = into.counters.get(name, 0) + value
     missed = sum(value for _, value in _read_all(regs, _expand(PACKET_BUFFER_MISSES, 8), into.saturated))

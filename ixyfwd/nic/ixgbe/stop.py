@@ -1,4 +1,4 @@
-"""The orderly stop: afterwards the device touches no memory, whatever stage bring-up had reached."""
+"""The orderly stop: afterwards the device touches no memory, at any stage that bring-up had reached."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,8 +14,11 @@ from ixyfwd.pci.function import Function
 def stop_device(
     regs: Registers, function: Function, rx_queues: Sequence[int], tx_queues: Sequence[int]
 ) -> tuple[str, ...]:
-    """Reception off, queues off, what is queued sent, transmission off, bus master off. Every step is tried; returns
-    a sentence for each one that failed. A device that is gone needs no further steps: it touches nothing."""
+    """Stop a device: reception, receive queues, transmission of queued frames, transmit queues, bus master.
+
+    Every step is tried; returns a sentence for each one that failed. A device that has
+    left the bus needs no further steps: it touches no memory.
+    """
     steps: tuple[Callable[[], None], ...] = (
         lambda: set_receive(regs, on=False),
         lambda: disable_rx_queues(regs, rx_queues),
@@ -40,7 +43,7 @@ def _gone(problems: Sequence[DeviceError]) -> bool:
 
 
 def _attempt(step: Callable[[], None], problems: list[DeviceError]) -> None:
-    """One step; its error joins `problems`, but once the device is gone only the first sentence about that counts."""
+    """Try one step; its error joins `problems`, except further ones of a device that is gone."""
     try:
         step()
     except DeviceError as error:
@@ -53,7 +56,7 @@ def _drain(regs: Registers, queues: Sequence[int]) -> None:
     if pending:
         raise DeviceTimeoutError(
             f"{regs.label}: waited {DRAIN_TIMEOUT_S:g} s for TDH to meet TDT of transmit queues {pending} while "
-            "stopping; the frames that they still hold are lost (is the link up?)"
+            "stopping; the frames in them are lost (is the link up?)"
         )
 
 
@@ -61,5 +64,5 @@ def _disable_master(regs: Registers) -> None:
     if not disable_master(regs):
         raise DeviceTimeoutError(
             f"{regs.label}: waited {MASTER_DISABLE_TIMEOUT_S:g} s for {STATUS.GIO_MASTER_ENABLE} = 0 while stopping: "
-            "requests to memory are still under way; bus mastering is switched off over their heads"
+            "requests to memory are still pending; bus mastering is switched off nevertheless"
         )

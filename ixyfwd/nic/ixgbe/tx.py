@@ -1,4 +1,4 @@
-"""Transmit: the global part of datasheet 4.6.8, queues one by one, draining."""
+"""Transmit: the global part of 4.6.8, queues one by one, draining."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -41,7 +41,7 @@ _DRAIN_PAUSE_S: Final = 100e-6
 
 
 def init_transmit(regs: Registers, max_frame_bytes: int) -> None:
-    """4.6.8 with 4.6.11.3.4: one packet buffer, one traffic class. TE comes on before any queue is enabled."""
+    """Initialise the transmit unit (4.6.8, 4.6.11.3.4): one packet buffer, one traffic class, TE before any queue."""
     regs.update(HLREG0, HLREG0.TXCRCEN(1), HLREG0.TXPADEN(1))
     regs.update(RTTDCS, RTTDCS.ARBDIS(1))  # 8.2.3.9.15: MTQC is written while the arbiter is off
     regs.write(DTXMXSZRQ, DTXMXSZRQ.MAX_BYTES_NUM_REQ(_MAX_REQUEST_UNITS))
@@ -58,7 +58,7 @@ def init_transmit(regs: Registers, max_frame_bytes: int) -> None:
 
 
 def _clear_rate_limits(regs: Registers) -> None:
-    """4.6.11.3.4: the arbiter's per-queue memory is not reset; queues beyond these are never enabled."""
+    """Clear the arbiter's rate limits, which a reset leaves alone (4.6.11.3.4), of all queues that can be enabled."""
     for queue in range(LIMITS.queues):
         regs.write(RTTDQSEL, RTTDQSEL.TXDQ_IDX(queue))
         regs.write(RTTDT1C, 0)
@@ -66,7 +66,11 @@ def _clear_rate_limits(regs: Registers) -> None:
 
 
 def setup_tx_queue(regs: Registers, queue: int, address: int, entries: int) -> None:
-    """4.6.8, per queue: ring, thresholds, enable. TDT stays 0. Raises DeviceTimeoutError."""
+    """Program and enable a transmit queue (4.6.8): ring, thresholds, enable.
+
+    `address` is the device's; `entries` are descriptors. TDT stays 0. Raises
+    DeviceTimeoutError.
+    """
     regs.write(TDBAL[queue], address & 0xFFFFFFFF)
     regs.write(TDBAH[queue], address >> 32)
     regs.write(TDLEN[queue], entries * DESCRIPTOR_BYTES)
@@ -88,12 +92,12 @@ def setup_tx_queue(regs: Registers, queue: int, address: int, entries: int) -> N
 
 
 def tx_drained(regs: Registers, queue: int) -> bool:
-    """Whether the device has taken every descriptor that it was given."""
+    """Whether the device has taken every descriptor up to TDT."""
     return regs.read(TDH[queue]) == regs.read(TDT[queue])
 
 
 def drain_tx_queues(regs: Registers, queues: Sequence[int], timeout_s: float) -> list[int]:
-    """4.6.8.1.2: wait until head meets tail; returns the queues that still hold frames after `timeout_s` seconds."""
+    """Wait until heads meet tails (4.6.8.1.2); returns the queues that hold frames after `timeout_s` seconds."""
     deadline = regs.clock.now() + timeout_s
     pending = list(queues)
     while True:
@@ -105,7 +109,7 @@ def drain_tx_queues(regs: Registers, queues: Sequence[int], timeout_s: float) ->
 
 
 def disable_tx_queues(regs: Registers, queues: Sequence[int]) -> None:
-    """4.6.8.1.2: as for receive queues. Raises DeviceTimeoutError."""
+    """Disable transmit queues (4.6.8.1.2), with one timeout for all. Raises DeviceTimeoutError."""
     for queue in queues:
         regs.update(TXDCTL[queue], TXDCTL.ENABLE(0))
     begun = regs.clock.now()
@@ -115,5 +119,5 @@ def disable_tx_queues(regs: Registers, queues: Sequence[int]) -> None:
 
 
 def disable_transmit(regs: Registers) -> None:
-    """8.2.3.9.2: TE off, after the queues."""
+    """Switch DMATXCTL.TE off, after the queues (8.2.3.9.2)."""
     regs.update(DMATXCTL, DMATXCTL.TE(0))

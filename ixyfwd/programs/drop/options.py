@@ -14,9 +14,9 @@ MIN_BYTES, MAX_BYTES = 64, 9728
 class Options(ProgramOptions):
     """The frames to drop, by length or by count.
 
-    `shorter_than`, `longer_than`: in bytes with CRC; None: that length is no cause. `every`: of
-    the other frames of each port and worker, every n-th is dropped; 0: none of them; None: all of them if length is no
-    cause, else none.
+    `shorter_than`, `longer_than`: in bytes with CRC; None: that length is no cause.
+    `every`: of the other frames of each port and worker, every n-th is dropped; 0: none
+    of them; None: all of them if length is no cause, else none.
     """
 
     name: ClassVar = "drop"

@@ -8,7 +8,7 @@ from ixyfwd.programs.contract import ProgramOptions
 
 @dataclass(frozen=True)
 class Options(ProgramOptions):
-    """See `ProgramOptions`."""
+    """The touch program: it has no settings."""
 
     name: ClassVar = "touch"
     summary: ClassVar = "increments the byte at offset 48 of each frame that has one"

@@ -42,7 +42,8 @@ class TouchBurst(Closable):
     def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
         """Bind to a batch.
 
-        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id, where byte `at` of the frame is.
+        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id,
+        where byte `at` of the frame is.
         """
         self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
         self._offsets = offsets
@@ -81,7 +82,8 @@ class SegmentedTouchBurst(Closable):
     def __init__(self, arena: memoryview, offsets: Index, batch: BatchViews, at: int) -> None:
         """Bind to a batch.
 
-        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id, where byte `at` of the frame is.
+        `arena`: uint8[size], the whole arena. `offsets`: int64[buffers], by buffer id,
+        where byte `at` of the frame is.
         """
         self._bytes: NDArray[np.uint8] = np.frombuffer(arena, np.uint8)
         self._offsets = offsets

@@ -8,7 +8,7 @@ from ixyfwd.programs.contract import ProgramOptions
 
 @dataclass(frozen=True)
 class Options(ProgramOptions):
-    """See `ProgramOptions`."""
+    """The cross-connect: it has no settings."""
 
     name: ClassVar = "xconnect"
     summary: ClassVar = "passes frames on as they came"

@@ -5,7 +5,10 @@ from ixyfwd.engine.rings import PortRings
 
 
 def open_rings(engine: Engine, port: int) -> PortRings:
-    """See `engine.rings`. Only what the engine needs is imported: numpy costs 20 MiB and 90 ms."""
+    """Open the rings of a port, as `engine.rings` has it.
+
+    Only the modules that the engine needs are imported: numpy costs 20 MiB and 90 ms.
+    """
     if engine.name == "native":
         from ixyfwd.nic.ixgbe.rings.native import open_native  # noqa: PLC0415
 

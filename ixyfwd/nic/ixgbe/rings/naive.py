@@ -1,11 +1,13 @@
-"""The rings one frame at a time in plain Python, for the naive engine and whatever has no bursts of its own.
+"""The rings one frame at a time in plain Python, for the naive engine and others without bursts of their own.
 
-They work in the manner of ixy.py, the published Python driver for this chip: an object for every descriptor and every
-buffer, made once; `struct` whenever a descriptor is read or written; a method call per step; a burst's index in a local
-variable, and one doorbell at its end. It is not that driver. ixy.py keeps address and length in the frame's headroom
-and unpacks them for every packet, and sets RS on every descriptor; here they are attributes, and RS comes as the
-other engines have it. The contract also asks for more: ids and free stack in the arena, counters, frames with errors,
-batches as columns. `python -m ixyfwd.bench.published` turns the two side by side.
+They work in the manner of ixy.py, the published Python driver for this chip: an object
+for every descriptor and every buffer, made once; `struct` whenever a descriptor is read
+or written; a method call per step; a burst's index in a local variable, and one
+doorbell at its end. It is not that driver. ixy.py keeps address and length in the
+frame's headroom and unpacks them for every packet, and sets RS on every descriptor;
+here they are attributes, and RS comes as the other engines have it. The contract also
+demands more: ids and free stack in the arena, counters, frames with errors, batches as
+columns. `python -m ixyfwd.bench.published` measures the two side by side.
 """
 
 import struct
@@ -38,7 +40,7 @@ NEXT, TAIL, CLEAN, SPANNING = range(4)  # words of a ring's state
 
 
 class Descriptor:
-    """One descriptor of a ring."""
+    """One descriptor of a ring: 16 bytes at the offset `at` of `memory`, uint8[size]."""
 
     __slots__ = ("_at", "_memory")
 
@@ -47,21 +49,21 @@ class Descriptor:
         self._at = at
 
     def read(self) -> tuple[int, int, int]:
-        """Address, d2, d3."""
+        """The descriptor as (address, d2, d3)."""
         return DESCRIPTOR.unpack_from(self._memory, self._at)
 
     def write(self, address: int, d2: int, d3: int) -> None:
-        """All of it."""
+        """Write the whole descriptor."""
         DESCRIPTOR.pack_into(self._memory, self._at, address, d2, d3)
 
 
 class Packet:
-    """A buffer, and what the descriptor said of the frame in it."""
+    """A buffer, and the fields of the descriptor of the frame in it."""
 
     __slots__ = ("address", "buffer", "length", "rss_hash", "status")
 
     def __init__(self, buffer: int, address: int) -> None:
-        """`address` is where the device finds it."""
+        """Make one without a frame. `address`: the device address of the buffer's frame."""
         self.buffer = buffer
         self.address = address
         self.length = self.rss_hash = self.status = 0
@@ -71,7 +73,11 @@ class Ring:
     """A descriptor ring, its buffer ids, its state and its port's counters."""
 
     def __init__(self, memory: memoryview, layout: RingLayout, counters: memoryview) -> None:
-        """`counters`: the port's block, which the ring lets go of."""
+        """View a ring.
+
+        `memory`: uint8[size], the whole arena. `counters`: uint64[32], the port's
+        block, which `close` releases.
+        """
         first, entries = layout.descriptors, layout.entries
         self.mask = entries - 1
         self.descriptors = [Descriptor(memory, first + DESCRIPTOR_BYTES * slot) for slot in range(entries)]
@@ -88,13 +94,13 @@ class Ring:
         self._counters[word] += value
 
     def close(self) -> None:
-        """Let the arena go."""
+        """Release the views of the arena."""
         for view in (self.ids, self.state, self._counters):
             view.release()
 
 
 class NaiveRings:
-    """See `engine.rings.PortRings`."""
+    """The rings of a port in plain Python. See `engine.rings.PortRings`."""
 
     def __init__(self, engine: Engine, port: int) -> None:
         memory = engine.memory
@@ -115,7 +121,7 @@ class NaiveRings:
         self.tx = Tx(partial(self._bind, self._tx_burst, self._tx_ring), self._clean)
 
     def close(self) -> None:
-        """See PortRings."""
+        """Release every view of the arena; see `engine.rings.PortRings`."""
         self._closed = True
         self.rx.forget()
         self.tx.forget()

@@ -16,7 +16,7 @@ from ixyfwd.nic.ixgbe.rings._ixgbe import ffi, lib
 from ixyfwd.nic.ixgbe.rings.start import start_rx
 from ixyfwd.telemetry.counters import NOT_LOOKED, Word
 
-IDLE_ROUNDS: Final = 16  # of the fused loop before Python looks around: a round takes tens of ns, going there a hundred
+IDLE_ROUNDS: Final = 16  # of the fused loop before Python runs: a round takes tens of ns, the way there a hundred
 
 CData = Any  # a C object of cffi's
 
@@ -26,14 +26,18 @@ SEGMENTED: Final = ("rx_burst_segmented", "tx_burst_segmented", "tx_clean_segmen
 
 
 def open_native(engine: Engine, port: int) -> PortRings:
-    """The rings of a port. Raises TypeError for another engine."""
+    """Open the rings of a port. Raises TypeError for another engine."""
     if not isinstance(engine, NativeEngine):
         raise TypeError(f"expected the native engine, not {engine!r}")
     return NativeRings(engine, port)
 
 
 class NativeRings:
-    """See `engine.rings.PortRings`, `CalledRings`, `FusingRings` and `SourceRings`."""
+    """The rings of a port in C.
+
+    See `engine.rings.PortRings`, `engine.rings.CalledRings`, `engine.rings.FusingRings`
+    and `engine.rings.SourceRings`.
+    """
 
     def __init__(self, engine: NativeEngine, port: int) -> None:
         self._engine = engine
@@ -47,7 +51,7 @@ class NativeRings:
         self.tx = Tx(partial(self._bind, self._tx_burst, self._tx_queue), self._clean)
 
     def close(self) -> None:
-        """See PortRings; the engine points every queue that has a batch at an empty one."""
+        """Release the bursts; the engine points every queue that has a batch at an empty one."""
         self.rx.forget()
         self.tx.forget()
 
@@ -99,14 +103,14 @@ class NativeRings:
         forwarder.pause_ns = pause_ns
         forwarder.limit = min(limit, lib.MAX_BURSTS - len(links) * lib.SINGLES)
         forwarder.patience = 1 if shared_cpu else IDLE_ROUNDS
-        # Where the CPU is shared, wall time would charge this worker for the others' turns.
+        # Where the CPU is shared, wall time would charge this worker for other processes' time.
         forwarder.clock = time.CLOCK_THREAD_CPUTIME_ID if shared_cpu else time.CLOCK_MONOTONIC
-        # Calls are few and may take hundreds of microseconds: another thread may have the interpreter meanwhile.
+        # Calls are few and may take hundreds of microseconds: another thread may run meanwhile.
         function = getattr(lib, f"{frame_op}_forward" if frame_op else "forward")
         return engine.call_unlocked(function, forwarder, kept)
 
     def attached(self, queue: CData, batch: Batch) -> CData:
-        """A copy of a queue that works on `batch`."""
+        """A copy of `queue`, a `struct queue *`, that works on `batch`. Raises IxyfwdError if the engine is closed."""
         self._engine.check_open()
         return self._engine.attach(ffi, ffi.new("struct queue *", queue[0]), batch)
 
@@ -141,7 +145,7 @@ class NativeRings:
 
 
 def _new_source(frames: Frames, kept: list[object]) -> CData:
-    """A C source but for the engine's part; what it points at is added to `kept`."""
+    """A `struct source *` without the engine's part; the tables that it points at are added to `kept`."""
     source = ffi.new("struct source *")
     tables = {
         "templates": ffi.new("uint8_t[]", frames.templates),

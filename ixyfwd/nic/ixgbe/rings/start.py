@@ -1,4 +1,4 @@
-"""Filling a receive ring, for every engine."""
+"""The filling of a receive ring, for every engine."""
 
 import struct
 
@@ -8,7 +8,7 @@ from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES
 
 
 def start_rx(memory: EngineMemory, port: int) -> None:
-    """See `engine.contract.RxQueue.start`."""
+    """Fill the receive ring of a port; see `engine.contract.RxQueue.start`. Raises IxyfwdError."""
     layout = memory.layout
     ring, dma = layout.rx[port], memory.ports[port].dma
     ids = take_buffers(memory, ring.entries, port)

@@ -18,14 +18,14 @@ from ixyfwd.nic.ixgbe.rings.vector_tx import TxBurst, TxRing
 
 
 def open_vector(engine: Engine, port: int) -> PortRings:
-    """The rings of a port. Raises TypeError for another engine."""
+    """Open the rings of a port. Raises TypeError for another engine."""
     if not isinstance(engine, VectorEngine):
         raise TypeError(f"expected the vector engine, not {engine!r}")
     return VectorRings(engine, port)
 
 
 class VectorRings:
-    """See `engine.rings.PortRings` and `SourceRings`."""
+    """The rings of a port in numpy. See `engine.rings.PortRings` and `engine.rings.SourceRings`."""
 
     def __init__(self, engine: VectorEngine, port: int) -> None:
         self._engine = engine
@@ -38,7 +38,7 @@ class VectorRings:
         self.tx = Tx(self._bind_tx, self._clean)
 
     def close(self) -> None:
-        """See PortRings; the engine closes the views."""
+        """Release the bursts; the engine closes the views."""
         self.rx.forget()
         self.tx.forget()
 

@@ -11,10 +11,15 @@ Slots = tuple[memoryview, memoryview]  # descriptors as bytes, buffer ids as wor
 
 
 class RingViews(Closable):
-    """One descriptor ring of `entries` slots, by field; each array has one element per slot."""
+    """One descriptor ring of `entries` slots, by field; each array has one element per slot.
+
+    `dwords`: uint32[4 entries]. `hash_and_status`: uint32[2, entries]. `d2`, `d3`,
+    `ids`: uint32[entries]. `lengths`: uint16[entries]. `descriptors`: V16[entries].
+    `state`: uint32[4], the words next, tail, clean and spanning.
+    """
 
     def __init__(self, arena: memoryview, ring: RingLayout) -> None:
-        """`arena` is the whole arena as bytes."""
+        """View a ring. `arena`: uint8[size], the whole arena."""
         raw = arena[ring.descriptors : ring.descriptors + DESCRIPTOR_BYTES * ring.entries]
         words: Dwords = np.frombuffer(raw, np.uint32).reshape(-1, 4)
         self.entries = ring.entries
@@ -30,6 +35,6 @@ class RingViews(Closable):
         self._id_words = arena[ring.ids : ring.ids + 4 * ring.entries].cast("I")
 
     def slots(self, slot: int, n: int) -> Slots:
-        """`n` slots from `slot` on, which must not go around the end: their descriptors and their buffer ids."""
+        """Views of `n` slots from `slot` on, which must not cross the end: their descriptors and their buffer ids."""
         raw = self._raw[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
         return raw, self._id_words[slot : slot + n]

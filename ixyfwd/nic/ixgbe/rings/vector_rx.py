@@ -1,4 +1,4 @@
-"""Receive, in numpy."""
+"""Receive bursts in numpy."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ RxRun = tuple[memoryview, memoryview, memoryview, memoryview, slice, slice]
 
 
 class RxStage:
-    """The first `n` entries of the batch, and room for the descriptors that they come from."""
+    """Views of the first `n` entries of the batch, and of the descriptors that they come from."""
 
     def __init__(self, space: "RxSpace", batch: BatchViews, n: int) -> None:
         self.ids = batch.batch.ids[:n]
@@ -56,7 +56,7 @@ class RxStage:
 
 
 class RxSpace:
-    """Room for `n` descriptors on their way out of the ring."""
+    """Memory for `n` descriptors on their way out of the ring. `found`: uint32[n, 4]. `checked`: uint32[n]."""
 
     def __init__(self, n: int) -> None:
         self.found: Dwords = np.zeros((n, 4), np.uint32)
@@ -75,7 +75,11 @@ class RxBurst(Closable):
         counters: memoryview,
         rdt: memoryview,
     ) -> None:
-        """`counters`: the port's block."""
+        """Bind to a batch.
+
+        `counters`: uint64[32], the port's block of the counters page. `rdt`: uint32[1],
+        the tail register.
+        """
         self.batch = batch
         self._ring = ring
         self._words = batch.words
@@ -97,7 +101,7 @@ class RxBurst(Closable):
         self._space = RxSpace(self._limit)
 
     def run(self) -> int:
-        """See `engine.contract.RxQueue.burst`."""
+        """Receive a burst; see `engine.contract.RxQueue.burst`."""
         state, dwords, mask = self._state, self._dwords, self._mask
         next_ = state[0]
         if not dwords[4 * next_ + 2] & DD:

@@ -1,5 +1,8 @@
-"""Frames over several buffers, in numpy: an entry of the batch is a segment, the last one of a frame has EOP in its
-status. Whole frames only, both ways."""
+"""Bursts of frames over several buffers, in numpy.
+
+An entry of the batch is a segment; the last one of a frame has EOP in its status. Both
+directions take whole frames only.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +29,12 @@ from ixyfwd.nic.ixgbe.rings.vector_tx import TX_BYTES, TX_FULL, TX_PACKETS
 
 
 def frame_ends(status: Dwords) -> Index:
-    """The entries that end a frame."""
+    """The indices, int64[m], of entries that end a frame. `status`: uint32[n], the batch's column."""
     return np.flatnonzero(status & np.uint32(EOP))
 
 
 class SegmentedRxBurst(Closable):
-    """A receive ring and the batch that it fills; `run` is the burst."""
+    """A receive ring and the batch of segments that it fills; `run` is the burst."""
 
     def __init__(
         self,
@@ -42,7 +45,11 @@ class SegmentedRxBurst(Closable):
         counters: memoryview,
         rdt: memoryview,
     ) -> None:
-        """`counters`: the port's block."""
+        """Bind to a batch.
+
+        `counters`: uint64[32], the port's block of the counters page. `rdt`: uint32[1],
+        the tail register.
+        """
         self.batch = batch
         self._ring = ring
         self._state = ring.state
@@ -53,7 +60,7 @@ class SegmentedRxBurst(Closable):
         self._limit = min(batch.batch.capacity, self._mask)
 
     def run(self) -> int:
-        """See `engine.contract.RxQueue.burst`."""
+        """Receive a burst; see `engine.contract.RxQueue.burst`."""
         next_ = self._state[0]
         n = self._count_done(next_)
         if n > self._pool.state[0]:
@@ -79,7 +86,7 @@ class SegmentedRxBurst(Closable):
         return count_leading(lambda i: dwords[4 * ((next_ + i) & mask) + 2] & RX_DD, self._limit)
 
     def _read(self, next_: int, n: int) -> Index:
-        """Copy descriptors into the batch; returns which of them end a frame."""
+        """Copy descriptors into the batch; returns the indices of those that end a frame."""
         ring, cells = self._ring, self.batch.cells
         for slot, count, at in split(next_, n, ring.entries):
             slots, entries = slice(slot, slot + count), slice(at, at + count)
@@ -98,8 +105,10 @@ class SegmentedRxBurst(Closable):
         self._state[1] = self._rdt[0] = (next_ + n - 1) & self._mask
 
     def _drop_errors(self, n: int, ends: Index) -> int:
-        """Free what arrived with an error, and what began in an earlier burst that could not hold it; returns the
-        entries that are left."""
+        """Free frames with an error, and those that began in an earlier burst that could not hold them.
+
+        Returns the number of entries that are left.
+        """
         cells = self.batch.cells[:, :n]
         bad: NDArray[np.bool_] = np.ones(ends.size + 1, np.bool_)  # the last stands for what has no EOP
         bad[:-1] = cells[3, ends] & np.uint32(RXE)
@@ -119,7 +128,7 @@ class SegmentedRxBurst(Closable):
 
 
 class SegmentedTxRing(Closable):
-    """A transmit ring and what comes back from it."""
+    """A transmit ring, and the return of its buffers to the pool, a frame of segments at a time."""
 
     def __init__(self, ring: RingViews, pool: PoolViews) -> None:
         self.views = ring
@@ -128,8 +137,11 @@ class SegmentedTxRing(Closable):
         self.pool = pool
 
     def clean(self) -> int:
-        """See `engine.contract.TxQueue.clean`. RS is in the frame that has an interval's last slot, at its EOP: the
-        first DD from that slot on, if any."""
+        """Free the buffers of finished descriptors; see `engine.contract.TxQueue.clean`.
+
+        RS is in the frame that has an interval's last slot, at its EOP: the first DD
+        from that slot on, if any.
+        """
         dwords, mask, clean = self.views.dwords, self.mask, self.state[2]
         pending = (self.state[1] - clean) & mask
         freed = 0
@@ -148,7 +160,7 @@ class SegmentedTxRing(Closable):
 
 
 class SegmentedTxBurst(Closable):
-    """A transmit ring and the batch that it empties; `run` is the burst."""
+    """A transmit ring and the batch of segments that it empties; `run` is the burst."""
 
     def __init__(
         self,
@@ -159,7 +171,11 @@ class SegmentedTxBurst(Closable):
         counters: memoryview,
         tdt: memoryview,
     ) -> None:
-        """`addresses`: by buffer id. `counters`: the port's block."""
+        """Bind to a batch.
+
+        `addresses`: V16[buffers], by buffer id. `counters`: uint64[32], the port's
+        block of the counters page. `tdt`: uint32[1], the tail register.
+        """
         self.batch = batch
         self._ring = ring
         self._state = ring.state
@@ -169,7 +185,7 @@ class SegmentedTxBurst(Closable):
         self._mask = ring.mask
 
     def run(self) -> int:
-        """See `engine.contract.TxQueue.burst`."""
+        """Send a burst; see `engine.contract.TxQueue.burst`."""
         n = self.batch.words[0]
         if n == 0:
             return 0
@@ -193,8 +209,11 @@ class SegmentedTxBurst(Closable):
         return taken
 
     def _post(self, tail: int, n: int, ends: Index) -> int:
-        """Write the descriptors (datasheet 7.2.3.2.4: PAYLEN is looked at in the first of a frame, RS is permitted only
-        beside EOP). Returns the bytes."""
+        """Write the descriptors; returns the bytes of their frames.
+
+        The device reads PAYLEN in the first descriptor of a frame, and RS is permitted
+        only beside EOP (7.2.3.2.4).
+        """
         ids, lengths = self.batch.cells[0, :n], self.batch.cells[1, :n]
         starts = np.zeros_like(ends)
         starts[1:] = ends[:-1] + 1

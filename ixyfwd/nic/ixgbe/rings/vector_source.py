@@ -1,4 +1,4 @@
-"""Generating with the `vector` engine."""
+"""The generator in numpy."""
 
 import time
 from typing import Final
@@ -18,7 +18,7 @@ _SEQUENCE_WORD: Final = AT_SEQUENCE // 4
 
 
 class VectorSource(Closable):
-    """Fills a batch with frames that are due; `run` is the burst."""
+    """A generator that fills a batch with the frames that are due; `run` is the burst."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class VectorSource(Closable):
         self._begun_ns = self._due_ps = 0
 
     def run(self) -> int:
-        """See `engine.traffic.TrafficEngine`."""
+        """Fill the batch; see `engine.traffic.TrafficEngine`."""
         page = self._page
         if page[Word.COMMAND] or not page[Word.GO]:
             return 0

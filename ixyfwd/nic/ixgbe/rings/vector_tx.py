@@ -1,4 +1,4 @@
-"""Transmit, in numpy."""
+"""Transmit bursts in numpy."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ TxRun = tuple[memoryview, memoryview, memoryview, memoryview, memoryview]  # and
 
 
 class TxStage:
-    """The first `n` entries of the batch, and of the space through which descriptors go into the ring."""
+    """Views of the first `n` entries of the batch, and of the space through which descriptors go into the ring."""
 
     def __init__(self, space: "TxSpace", batch: BatchViews, n: int) -> None:
         self.ids = batch.batch.ids[:n]
@@ -60,14 +60,17 @@ class TxStage:
 
 
 class TxSpace:
-    """Room for `n` descriptors on their way into the ring."""
+    """Memory for `n` descriptors on their way into the ring. `made`: V16[n]."""
 
     def __init__(self, n: int) -> None:
         self.made: Addresses = np.zeros(n, ADDRESS)
 
 
 class TxRing(Closable):
-    """A transmit ring and what comes back from it. Remembers the read-format descriptor of each slot's buffer."""
+    """A transmit ring, and the return of its buffers to the pool.
+
+    It keeps the read-format descriptor of each slot's buffer.
+    """
 
     def __init__(self, ring: RingViews, pool: PoolViews) -> None:
         self.views = ring
@@ -78,12 +81,12 @@ class TxRing(Closable):
         self._fresh = memoryview(bytearray(DESCRIPTOR_BYTES * ring.entries))
 
     def slots(self, slot: int, n: int) -> TxSlots:
-        """`n` slots from `slot` on, which must not go around the end."""
+        """Views of `n` slots from `slot` on, which must not cross the end."""
         fresh = self._fresh[DESCRIPTOR_BYTES * slot : DESCRIPTOR_BYTES * (slot + n)]
         return *self.views.slots(slot, n), fresh
 
     def clean(self) -> int:
-        """See `engine.contract.TxQueue.clean`."""
+        """Free the buffers of finished descriptors; see `engine.contract.TxQueue.clean`."""
         dwords, mask = self._dwords, self.mask
         clean = self.state[2]
         if not dwords[4 * (clean + RS_INTERVAL - 1) + 3] & DD:  # the usual answer, and safe: DD is cleared at reuse
@@ -114,7 +117,11 @@ class TxBurst(Closable):
         counters: memoryview,
         tdt: memoryview,
     ) -> None:
-        """`addresses`: by buffer id. `counters`: the port's block."""
+        """Bind to a batch.
+
+        `addresses`: V16[buffers], by buffer id. `counters`: uint64[32], the port's
+        block of the counters page. `tdt`: uint32[1], the tail register.
+        """
         self.batch = batch
         self._ring = ring
         self._words = batch.words
@@ -135,7 +142,7 @@ class TxBurst(Closable):
         self._payload_units = constant(1 << PAYLEN_SHIFT, self._limit)
 
     def run(self) -> int:
-        """See `engine.contract.TxQueue.burst`."""
+        """Send a burst; see `engine.contract.TxQueue.burst`."""
         n = self._words[0]
         if n == 0:
             return 0
