@@ -175,7 +175,8 @@ def _head(one: "Counts") -> "Row":
 def _more(counts: "Sequence[Counts]", per_cent: float) -> list[str]:
     """A sentence for each case in which B takes more instructions than is allowed."""
     return [
-        f"{one.case}: B takes {one.more:.4f} instructions a packet more than A's {one.a:.4f}; at most {per_cent:g} % is allowed"
+        f"{one.case}: B takes {one.more:.4f} instructions a packet more than A's {one.a:.4f}; "
+        f"at most {per_cent:g} % is allowed"
         for one in counts
         if one.more is not None and one.a is not None and one.more > one.a * per_cent / 100
     ]

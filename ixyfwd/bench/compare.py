@@ -2,7 +2,7 @@
 
 Each run is a process of its side, so the sides may be of any age that has the command:
 `bench cost`, and `bench throughput` if asked for. The distance between the CPUs is
-measured around each run by this process. A pair during which it changed is no pair and
+measured around each run by this process. A pair during which it changed is discarded and
 is measured again, within a bound. Rows in which two cores take part are split by
 distance.
 """

@@ -41,7 +41,7 @@ class LineClient:
     """
 
     def __init__(self, path: str, peer: Peer, timeout_s: float) -> None:
-        """Connect nothing yet. `timeout_s` bounds each request in seconds, connecting included."""
+        """Make a client without a connection. `timeout_s` bounds each request in seconds, connecting included."""
         self._path = path
         self._peer = peer
         self._timeout_s = timeout_s

@@ -256,10 +256,10 @@ class NicPort(Protocol):
         """Disable a transmit queue; the device no longer touches its ring, and frames that are not `sent` are lost."""
 
     def rx_progress(self, queue: int, view: QueueView) -> int:
-        """A number that changes whenever frames have entered the queue's ring; its value means nothing else."""
+        """A number that changes whenever frames have entered the queue's ring; its value has no other meaning."""
 
     def in_flight(self, queue: int, view: QueueView) -> InFlight:
-        """Frames in the rings of a queue; exact once nothing moves."""
+        """Frames in the rings of a queue; exact once no frame moves."""
 
     def sent(self, queue: int, view: QueueView) -> bool:
         """Whether the device has sent all that the worker has queued."""

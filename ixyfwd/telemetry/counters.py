@@ -130,9 +130,9 @@ class Word(MetricRow):
         "Written by the supervisor: 1 once links are up and a generator may send.",
     )
     POLLS = 16, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds over all links."
-    EMPTY_POLLS = 17, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds that found nothing."
+    EMPTY_POLLS = 17, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds that found no frame."
     BURSTS = 18, Scope.WORKER, Kind.COUNTER, "bursts", "Receive bursts with at least one frame."
-    BUSY_NS = 19, Scope.WORKER, Kind.COUNTER, "ns", "Time spent in rounds that found something."
+    BUSY_NS = 19, Scope.WORKER, Kind.COUNTER, "ns", "Time spent in rounds that found frames."
     SLEEPS = 20, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy slept."
     YIELDS = 21, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy gave the CPU away."
     WAKEUPS = 22, Scope.WORKER, Kind.COUNTER, "times", "Sleeps that an interrupt ended."

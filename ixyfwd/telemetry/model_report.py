@@ -43,5 +43,5 @@ class ModelReport(ModelStatus):
 
     schema: Annotated[str, About("What this object is, and its version.")] = MODEL_SCHEMA
     reason: Annotated[str, About("Why it ended.")]
-    error: Annotated[str | None, About("One sentence if something went wrong.")]
+    error: Annotated[str | None, About("One sentence if the command failed.")]
     exit_code: Annotated[int, About("Of the command: 1 after an error or a fault.")]

@@ -165,7 +165,7 @@ class WorkerRow(ProcessRow, WorkerHead):
     traffic: Annotated[Mapping[Word, int] | None, Rows(Scope.TRAFFIC, nested=True)]
     busy_ns_per_packet: Annotated[float | None, About("Time in rounds that found frames, by frame received.", "ns")]
     packets_per_burst: Annotated[float | None, About("Mean size of a receive burst.", "frames")]
-    empty_poll_share: Annotated[float | None, About("Rounds that found nothing.", "share")]
+    empty_poll_share: Annotated[float | None, About("Rounds that found no frame.", "share")]
     longest_pause_us: Annotated[float | None, About("The longest pause.", "us")]
     paused_share: Annotated[float | None, About("Time in pauses.", "share")]
     busy_share: Annotated[float | None, About("Time in rounds that found frames, pauses between them too.", "share")]
@@ -241,13 +241,13 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Snapshot):
-    """The account of a run that is over: exact, because nothing moves any more."""
+    """The account of a run that is over: exact, because no frame moves any more."""
 
     schema: Annotated[str, About("What this object is, and its version.")] = REPORT_SCHEMA
     first_packet_s: Annotated[float | None, About("From the command to the first frame in a tx ring.", "s")]
     flows: Annotated[FlowsRow | None, About("Null without numbered frames.")]
     reason: Annotated[str, About("Why it ended.")]
-    error: Annotated[str | None, About("One sentence if something went wrong.")]
+    error: Annotated[str | None, About("One sentence if the command failed.")]
     troubles: Annotated[Sequence[str], About("Steps of the stop that failed.")]
     exit_code: Annotated[int, About("Of the command.")]
 
@@ -268,7 +268,7 @@ class SingleReport:
     faults: Annotated[int, About("What the model recorded against the driver.", "number")]
     notices: Annotated[Sequence[str], About("Sentences about what was not as it should be.")]
     reason: Annotated[str, About("Why it ended.")]
-    error: Annotated[str | None, About("One sentence if something went wrong.")]
+    error: Annotated[str | None, About("One sentence if the command failed.")]
     exit_code: Annotated[int, About("Of the command.")]
 
 

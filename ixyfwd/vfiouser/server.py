@@ -215,7 +215,7 @@ class Session:
         return b""
 
 
-# Outside of the class, so that a session is no cycle: the model runs without the garbage collector.
+# Outside of the class, so that a session is not a reference cycle: the model runs without the garbage collector.
 _HANDLERS: Mapping[int, Callable[[Session, Message, ServedDevice], bytes]] = {
     VfioUserCommand.DMA_MAP: Session._dma_map,
     VfioUserCommand.DMA_UNMAP: Session._dma_unmap,

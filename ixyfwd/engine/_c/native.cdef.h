@@ -2,7 +2,7 @@
 #include "engine/batch.h"
 #include "engine/worker.h"
 
-/* What follows a program that decides: its verdicts are counted, and what it dropped is freed. */
+/* The settlement after a program that decides: its verdicts are counted, and the frames that it dropped are freed. */
 struct settlement {
 	struct batch_view batch;
 	struct pool *pool;
@@ -19,7 +19,7 @@ struct outlet {
 	struct batch_view part;
 };
 
-/* What comes after the programs: each frame goes into the ring that its verdict names. */
+/* The dispatch after the programs: each frame goes into the ring that its verdict names. */
 struct dispatch {
 	struct batch_view batch;
 	const struct outlet *outlets; /* by port */
@@ -27,7 +27,7 @@ struct dispatch {
 	uint32_t passed_to; /* the port of frames that no program sent elsewhere */
 };
 
-/* What empties a batch into blocks of capture records. A thread writes filled blocks to the file. */
+/* A recorder, which empties a batch into blocks of capture records. A thread writes filled blocks to the file. */
 struct capture {
 	struct batch_view batch;
 	struct pool *pool;

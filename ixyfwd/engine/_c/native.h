@@ -1,4 +1,4 @@
-/* The native engine: what it does to batches of any NIC family, one pointer per call.
+/* The native engine's work on batches of any NIC family, one pointer per call.
  *
  * What lives in the arena (pool, counters) is described in engine/worker.h. Everything else is process-local.
  */

@@ -1,4 +1,4 @@
-/* Between programs and after them: verdicts counted, dropped frames freed, the rest sent where it shall go.
+/* Verdicts between programs and after them: counted, dropped frames freed, the others queued for their ports.
  *
  * A frame's verdict is that of its first entry; where frames fill one buffer, each has one entry. */
 #include "native.h"

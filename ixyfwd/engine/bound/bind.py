@@ -1,6 +1,6 @@
 """`bind`: a function of any cffi module, and a struct for it, as a callable for the poll loop.
 
-A call through cffi lets go of the interpreter lock and takes it again, converts its
+A call through cffi releases the interpreter lock and takes it again, converts its
 argument and saves errno, which together take longer than a burst of one frame. A
 callable made here does none of that, so it is for functions that return after a burst,
 in a process with one Python thread; longer functions, and those beside another thread,
@@ -41,7 +41,7 @@ def bind(ffi: Ffi, function: CData, work: CData, keeps: object = None) -> Callab
     that the struct's own pointers lead to. The callable keeps all three alive. The
     interpreter lock is held during a call.
 
-    Raises TypeError if `function` is no such pointer or `work` is of another type,
+    Raises TypeError if `function` is not such a pointer or `work` is of another type,
     ValueError if one of them is NULL.
     """
     takes = _argument_type(ffi, function)

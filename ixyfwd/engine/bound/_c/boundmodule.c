@@ -1,7 +1,7 @@
 /* A C function and the struct it works on, as one built-in function for Python's poll loop.
  *
- * A call converts no arguments, saves no errno and keeps the interpreter lock: whoever binds a function promises that
- * it returns soon. The built-in's self is an object of a type of its own rather than a capsule: no look-up stands
+ * A call converts no arguments, saves no errno and keeps the interpreter lock: a function that is bound must return
+ * soon. The built-in's self is an object of a type of its own rather than a capsule: no look-up stands
  * between the call and the function, and the garbage collector sees what the function keeps alive. METH_FASTCALL and
  * not METH_NOARGS: the interpreter has a specialised instruction for the former only.
  */

@@ -1,4 +1,4 @@
-/* The drop program: verdicts by length, and for every n-th of the frames that length spares. */
+/* The drop program: verdicts by length, and for every n-th of the frames whose length is no cause. */
 #include "drop.h"
 
 enum { CRC_BYTES = 4 };

@@ -49,7 +49,7 @@ struct forwarder {
 	uint64_t paused_busy_ns; /* of BUSY_NS, what the pauses in it took */
 };
 
-/* What fills a batch with numbered frames: frame k belongs to flow k modulo flows and is its (k / flows)-th. */
+/* A generator, which fills a batch: frame k belongs to flow k modulo flows and is its (k / flows)-th. */
 struct source {
 	struct batch_view batch;
 	struct queue *queue; /* the tx ring, for its room */

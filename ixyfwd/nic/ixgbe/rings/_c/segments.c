@@ -1,5 +1,5 @@
 /* Frames over several buffers: an entry of the batch is a segment, and the last one of a frame has EOP in its status.
- * Whole frames only, both ways. Plain loops: what a jumbo frame costs is its bytes. */
+ * Whole frames only, both ways. Plain loops: the cost of a jumbo frame is that of its bytes. */
 #include "descriptor.h"
 
 #include "engine/entries.h"
