@@ -10,6 +10,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.client import ModelStats
 from ixyfwd.model.spec import ModelSpec
 from ixyfwd.supervisor.modelproc import ModelProcess
+from ixyfwd.supervisor.room import check_model_room
 from ixyfwd.supervisor.signals import StopSignals
 
 TICK_S = 1.0
@@ -32,6 +33,7 @@ def run_model(spec: ModelSpec, duration_s: float | None, observer: ModelObserver
     The report has also `reason`, `error` (one sentence or None) and `exit_code`: 1 after an error or a fault.
     Raises what the model reports if it cannot listen or plug its wires in.
     """
+    check_model_room(len(spec.ports))
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         model = ModelProcess(spec)
