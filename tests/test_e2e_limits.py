@@ -18,8 +18,9 @@ from ixyfwd.kit.cgroups import groups
 from ixyfwd.kit.tree import Tree
 from ixyfwd.plan.make import Machine, make_plan
 from ixyfwd.supervisor.room import check_model_room, demand_of_plan, limits_that_bind
-from tests.support import IXYFWD, Instance, report_of, run, write_config
+from tests.support import IXYFWD, ROOT, Instance, environment, report_of, run, write_config
 
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/limits.md").read_text(), re.MULTILINE | re.DOTALL)
 WIRE = '{ kind = "generator", flows = 16, rate = 1e4 }'
 LIMITED = """
 import os, resource, sys
@@ -253,3 +254,12 @@ def test_this_process_keeps_its_limit() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert not list(limits_that_bind(Tree(), Demand(files=1, processes=0, cpus=1)))
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
+@pytest.mark.parametrize("commands", BLOCKS)
+def test_commands_of_the_page(commands: str) -> None:
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    done = run("bash", "-euc", commands, env=environment(PATH=path))
+    assert done.returncode == 0, done.stderr
+    assert "exit code 2" in done.stdout
+    assert "open files where 18 are allowed" in done.stderr
