@@ -209,6 +209,19 @@ def test_a_cpuset_without_a_cpu_that_the_configuration_names(
     assert done.returncode == (0 if isolated else 2), done.stderr
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("group", ["memory"], indirect=True)
+def test_little_memory(group: Path, instance: Instance) -> None:
+    """More than the control group may have would end in a killed process, not in an error."""
+    set_limit(group, [("memory.max", str(256 << 20)), ("memory.limit_in_bytes", str(256 << 20))])
+    program = "from ixyfwd.memory.arena import create_arena; create_arena(300 << 20, 'plain')"
+    done = run(sys.executable, "-c", JOINED.replace('"-m", "ixyfwd"', '"-c"'), str(group), program)
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"cannot get 300 MiB of memory for the arena, (1\d\d|2[0-5]\d) MiB are available", done.stderr)
+    done = inside(group, "start", "--duration", "0.3", "--instance", instance.name)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_user_with_few_processes_left() -> None:
     class Small(Tree):
         """Where `ulimit -u` is as low as can be."""
