@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Final
 
+from ixyfwd.config.demand import Demand
 from ixyfwd.host.doctor_machine import Machine, Need
 
 ADDRESS: Final = "0000:03:00.0"
 CHIPS: Final = {"8086:10fb": "82599 SFP+"}
 # Two nodes with two cores of two threads each; the workers are on node 1, where the card is.
+DEMAND: Final = Demand(files=112, processes=5, cpus=3)
 NEED: Final = Need(
-    devices=(ADDRESS,), workers=(4, 5), ports=2, arena_pages=9, ring_fill_us=34.4, chips=CHIPS, backing="auto"
+    devices=(ADDRESS,), workers=(4, 5), demand=DEMAND, arena_pages=9, ring_fill_us=34.4, chips=CHIPS, backing="auto"
 )
-SIMULATED: Final = Need(workers=(4, 5), arena_pages=9, ring_fill_us=34.4, chips=CHIPS)
+SIMULATED: Final = Need(workers=(4, 5), demand=DEMAND, arena_pages=9, ring_fill_us=34.4, chips=CHIPS)
 
 _CPU: Final = "sys/devices/system/cpu"
 _DEVICE: Final = f"sys/bus/pci/devices/{ADDRESS}"
@@ -19,6 +21,7 @@ _CLOCK: Final = "sys/devices/system/clocksource/clocksource0"
 LIMITS: Final = """\
 Limit                     Soft Limit           Hard Limit           Units
 Max open files            20000                20000                files
+Max processes             96365                96365                processes
 Max locked memory         unlimited            unlimited            bytes
 """
 MOUNTS: Final = """\
@@ -47,7 +50,8 @@ def files() -> dict[str, str]:
         "proc/irq/24/effective_affinity_list": "0\n",
         "proc/irq/25/smp_affinity_list": "4\n",
         "proc/1/comm": "init\n",
-        "proc/self/status": "Name:\tixyfwd\nCapEff:\t000001ffffffffff\n",
+        "proc/self/cgroup": "0::/\n",
+        "proc/self/status": "Name:\tixyfwd\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n",
         "proc/self/limits": LIMITS,
         "proc/self/mountinfo": MOUNTS,
         "mnt/huge/pages/.keep": "",

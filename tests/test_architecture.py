@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
-    "config": {"settings", "programs options", "model", "memory", "nic", "telemetry"},
+    "config": {"settings", "programs options", "model", "memory", "nic", "telemetry", "kit"},
     "host": {"config", "memory", "probe", "kit"},
     "worker": {"programs worker", "engine", "memory", "pci", "telemetry", "kit"},
     "plan": {"config", "programs options", "worker", "nic", "memory", "model"},
@@ -81,6 +81,7 @@ NARROW = {
     ("supervisor", "programs options"): {"ixyfwd.programs.contract"},
     ("bench", "programs options"): PROGRAMS,
     ("worker", "programs worker"): {"ixyfwd.programs.work"},
+    ("config", "kit"): {"ixyfwd.kit.tree", "ixyfwd.kit.cgroups"},
     ("config", "model"): WIRES | {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
     ("config", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.mac", "ixyfwd.nic.options"},

@@ -28,6 +28,30 @@ NO_IOMMU: dict[str, str | None] = {
     f"{DEVICE}/driver": None,
 }
 IDENTITY = {"sys/kernel/iommu_groups/7/type": "identity\n"}
+GROUPS = "sys/fs/cgroup/group"
+FEW_FILES: dict[str, str | None] = {"proc/self/limits": LIMITS.replace("20000", "100  ")}
+ROOT_STATUS = "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n"
+USER: dict[str, str | None] = {
+    "proc/self/limits": LIMITS.replace("96365", "7    "),
+    "proc/self/status": "Uid:\t1000\t1000\t0\t0\nCapEff:\t0000000000000000\n",
+    "proc/8/status": "Uid:\t1000\t1000\t0\t0\nThreads:\t6\n",
+    "proc/9/status": "Uid:\t0\t0\t0\t0\nThreads:\t9\n",
+    "proc/10/status": "",
+}
+QUOTA_V1: dict[str, str | None] = {
+    "proc/self/cgroup": "4:cpu,cpuacct:/docker/x\n0::/\n",
+    "proc/self/mountinfo": f"{MOUNTS}30 20 0:9 /docker /sys/fs/cgroup/c rw - cgroup none rw,cpuacct,cpu\n",
+    "sys/fs/cgroup/c/cpu.cfs_quota_us": "-1\n",
+    "sys/fs/cgroup/c/x/cpu.cfs_quota_us": "25000\n",
+    "sys/fs/cgroup/c/x/cpu.cfs_period_us": "100000\n",
+}
+
+
+def group(**files: str) -> dict[str, str | None]:
+    """The process is in a control group of version 2, /group/a."""
+    return {"proc/self/cgroup": "0::/group/a\n", **{f"{GROUPS}/{name}": text for name, text in files.items()}}
+
+
 ON_DEMAND: dict[str, str | None] = {
     f"{POOL_2M}/free_hugepages": "2\n",
     f"{POOL_2M}/nr_overcommit_hugepages": "10\n",
@@ -202,10 +226,50 @@ LIMIT = [
     ),
     case("locked memory", NO_CAPS, OK, "unlimited"),
     case("locked memory", {"proc/self/limits": LIMITS.replace("unlimited", "lots     ")}, UNKNOWN),
+    case("open files", FEW_FILES, MISSING, "100", "prlimit --pid $$ --nofile=112:112"),
     case(
-        "open files", {"proc/self/limits": LIMITS.replace("20000", "100  ")}, WARN, "100", "prlimit --pid $$ --nofile"
+        "open files", {"proc/self/limits": LIMITS.replace("20000   ", "100     ", 1)}, OK, "100, which a start raises"
     ),
     case("open files", {"proc/self/limits": ""}, UNKNOWN, "Max open files"),
+    case("processes", {}, OK, "no limit binds"),
+    case("processes", group(**{"pids.max": "max", "a/pids.max": "9", "a/pids.current": "4"}), OK, "5 more of 9"),
+    case(
+        "processes",
+        group(**{"pids.max": "8", "pids.current": "4", "a/pids.max": "max"}),
+        MISSING,
+        "4 more",
+        "echo 9 > /",
+    ),
+    case("processes", group(**{"a/pids.max": "few", "a/pids.current": "4"}), UNKNOWN, "'few'"),
+    case("processes", USER, MISSING, "1 more of 7 (ulimit -u)", "prlimit --pid $$ --nproc=11:11"),
+    case("processes", {**USER, "proc/self/status": ROOT_STATUS}, OK, "no limit binds"),
+    case("CPU quota", {}, OK, "none"),
+    case("CPU quota", group(**{"a/cpu.max": "max 100000"}), OK, "none"),
+    case("CPU quota", group(**{"a/cpu.max": "300000 100000"}), OK, "3 CPUs"),
+    case("CPU quota", group(**{"cpu.max": "150000 100000"}), WARN, "1.5 CPUs", f"echo max > /{GROUPS}/cpu.max"),
+    case(
+        "CPU quota",
+        group(**{"cpu.max": "50000 100000", "a/cpu.max": "90000 100000"}),
+        WARN,
+        "0.5 CPUs",
+        "group/cpu.max",
+    ),
+    case("CPU quota", group(**{"a/cpu.max": "1 0"}), UNKNOWN, "a period of 0"),
+    case("CPU quota", QUOTA_V1, WARN, "0.25 CPUs", "echo -1 > /sys/fs/cgroup/c/x/cpu.cfs_quota_us"),
+    case("CPU quota", {**QUOTA_V1, "sys/fs/cgroup/c/x/cpu.cfs_quota_us": "-1"}, OK, "none"),
+    case("CPU quota", {"proc/self/cgroup": None}, OK, "none"),
+    case("CPU quota", {"proc/self/cgroup": "0:/"}, UNKNOWN, "expected a control group"),
+    case("CPU quota", {"proc/self/cgroup": "0::/../other"}, OK, "none"),
+    case("allowed CPUs", {}, OK, "all"),
+    case("allowed CPUs", group(**{"a/cpuset.cpus.effective": "0-7"}), OK, "CPU 0-7"),
+    case(
+        "allowed CPUs",
+        group(**{"a/cpuset.cpus.effective": "0-4"}),
+        WARN,
+        "not CPU 5",
+        f"echo 0-5 > /{GROUPS}/a/cpuset.cpus",
+    ),
+    case("allowed CPUs", group(**{"a/cpuset.cpus.effective": "0-x"}), UNKNOWN, "'0-x'"),
 ]
 CPUS = [
     case("isolated CPUs", {f"{CPU}/isolated": "5\n"}, WARN, "isolated: 5; not CPU 4", "add isolcpus=4-5"),
@@ -408,7 +472,8 @@ def test_directories_in_place_of_all_files_are_no_traceback(tmp_path: Path) -> N
 
 def test_the_need_follows_the_configuration(tmp_path: Path) -> None:
     need = need_of(default_config([0, 1, 2]), [0, 1, 2], {})
-    assert (need.hardware, need.ports, len(need.workers), need.arena_pages) == (False, 2, 2, 6)
+    assert (need.hardware, len(need.workers), need.arena_pages) == (False, 2, 6)
+    assert (need.demand.processes, need.demand.cpus) == (5, 3)
     file = tmp_path / "real.toml"
     file.write_text(
         '[cpu]\nworkers = "2,1"\n[forward]\nring_size = 4096\nidle = "spin"\n[memory]\nbacking = "hugepages"\n'

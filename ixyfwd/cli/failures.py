@@ -68,6 +68,9 @@ def _typer_error(error: Any, argv: Sequence[str]) -> int:
 
 
 def _unexpected(error: Exception, argv: Sequence[str]) -> int:
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        whose = "this process (`ulimit -n`)" if error.errno == errno.EMFILE else "the machine (fs.file-max)"
+        return _report(f"no more files can be opened: {error.strerror}; raise the limit of {whose}", FAILED, argv)
     if os.environ.get("IXYFWD_DEBUG") == "1":
         traceback.print_exception(error)
     text = " ".join(str(error).split())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ixyfwd.config.arena import arena_of
+from ixyfwd.config.demand import demand_of
 from ixyfwd.config.placement import place
 from ixyfwd.config.schema import SCHEMES, Config
 from ixyfwd.host.doctor_cpu import CPU
@@ -59,7 +60,14 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
         devices=tuple(port.device for port in config.ports if not port.device.startswith(served)),
         workers=workers,
         model=placement.model,
-        ports=len(config.ports),
+        demand=demand_of(
+            ports=len(config.ports),
+            workers=workers,
+            model=placement.model is not None,
+            model_cpu=placement.model,
+            interrupts=forward.idle == "interrupt",
+            writer=False,
+        ),
         arena_pages=pages_for(layout.size),
         backing=config.memory.backing,
         ring_fill_us=layout.workers[0].rings_last_ns / 1000,

@@ -2,11 +2,13 @@
 
 from typing import Final
 
+from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.host.doctor_machine import (
     CAP_IPC_LOCK,
     CAP_NET_ADMIN,
     CAP_SYS_ADMIN,
     CAP_SYS_RAWIO,
+    CPUS,
     Finding,
     Machine,
     Need,
@@ -16,7 +18,8 @@ from ixyfwd.host.doctor_machine import (
     vfio_devices,
     warn,
 )
-from ixyfwd.kit.tree import UnreadableError
+from ixyfwd.kit.cgroups import cpu_quota, cpuset
+from ixyfwd.kit.limits import limit, open_files, processes_left
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
 
 _NAMES: Final = {
@@ -25,8 +28,6 @@ _NAMES: Final = {
     CAP_NET_ADMIN: "CAP_NET_ADMIN",
 }
 _AS_ROOT: Final = "sudo ixyfwd start # with the same options"
-_FILES_BASE: Final = 64  # interpreter, sockets, arena, logs
-_FILES_PER_CHILD: Final = 16  # pidfd, pipes, order memfds, the BARs and eventfds of a port
 
 
 def privileges(machine: Machine, need: Need, _: str) -> Finding:
@@ -56,22 +57,9 @@ def pagemap(machine: Machine, need: Need, _: str) -> Finding:
     return good("readable, with page frame numbers", wanted)
 
 
-def _limit(machine: Machine, name: str) -> tuple[float, float]:
-    """Soft and hard value of a line of /proc/self/limits."""
-    for line in machine.text("/proc/self/limits").splitlines():
-        if line.startswith(name):
-            words = line[len(name) :].split()
-            try:
-                soft, hard = (float("inf") if word == "unlimited" else float(int(word)) for word in words[:2])
-            except ValueError:
-                break
-            return soft, hard
-    raise UnreadableError(f"/proc/self/limits has no readable line {name!r}")
-
-
 def locked_memory(machine: Machine, need: Need, _: str) -> Finding:
     """VFIO pins the whole arena and counts it against the limit."""
-    soft, _hard = _limit(machine, "Max locked memory")
+    soft, _hard = limit(machine, "Max locked memory")
     found = "unlimited" if soft == float("inf") else f"{soft / 2**20:g} MiB"
     if not vfio_devices(machine, need):
         return good(found, "nothing: nothing is pinned through VFIO")
@@ -84,19 +72,65 @@ def locked_memory(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, wanted, f"prlimit --pid $$ --memlock={size}:{size} # in the shell that starts ixyfwd")
 
 
-def open_files(machine: Machine, need: Need, _: str) -> Finding:
-    soft, hard = _limit(machine, "Max open files")
-    least = _FILES_BASE + _FILES_PER_CHILD * (len(need.workers) + need.ports)
+def files(machine: Machine, need: Need, _: str) -> Finding:
+    """Descriptors of the process that needs the most. A start raises the soft limit as far as the hard one permits."""
+    soft, hard = open_files(machine)
+    least = need.demand.files
     found, wanted = "unlimited" if soft == float("inf") else f"{soft:.0f}", f"at least {least}"
     if soft >= least:
         return good(found, wanted)
-    top = least if hard < least else f"{hard:.0f}" if hard != float("inf") else "unlimited"
-    return warn(found, wanted, f"prlimit --pid $$ --nofile={least}:{top} # in the shell that starts ixyfwd")
+    if hard >= least:
+        return good(f"{found}, which a start raises", wanted)
+    return lacking(True, found, wanted, f"prlimit --pid $$ --nofile={least}:{least} # in the shell that starts ixyfwd")
+
+
+def processes(machine: Machine, need: Need, _: str) -> Finding:
+    """Workers, model and the threads that write: by `ulimit -u` and the control group."""
+    left = processes_left(machine)
+    wanted = f"{need.demand.processes} more"
+    if left is None:
+        return good("no limit binds", wanted)
+    found = f"{left.left} more of {left.most} ({left.file})"
+    if left.left >= need.demand.processes:
+        return good(found, wanted)
+    most = left.used + need.demand.processes
+    shell = f"prlimit --pid $$ --nproc={most}:{most} # in the shell that starts ixyfwd"
+    fix = f"echo {most} > {left.file}" if left.file.startswith("/") else shell
+    return lacking(True, found, wanted, fix)
+
+
+def quota(machine: Machine, need: Need, _: str) -> Finding:
+    """A group that has used its time is stopped until the next period begins: longer than any ring lasts."""
+    found, wanted = cpu_quota(machine), f"none, or at least {need.demand.cpus} CPUs"
+    if found is None:
+        return good("none", wanted)
+    said = f"{found.cpus:g} CPUs ({found.file})"
+    return good(said, wanted) if found.cpus >= need.demand.cpus else warn(said, wanted, found.lift)
+
+
+def allowed_cpus(machine: Machine, need: Need, _: str) -> Finding:
+    """A process cannot pin itself to a CPU that its control group leaves out, isolated or not."""
+    found = cpuset(machine)
+    if found is None:
+        return good("all", "the CPUs of the workers, and the isolated ones")
+    text, file = found
+    allowed = machine.cpus(file)
+    wanted = sorted({*need.workers, *machine.cpus(f"{CPUS}/isolated")})
+    out = [cpu for cpu in wanted if cpu not in allowed]
+    said, wish = f"CPU {text} ({file})", f"CPU {format_cpu_list(wanted) or text} among them"
+    if not out:
+        return good(said, wish)
+    whole = format_cpu_list(sorted({*allowed, *out}))
+    place = f"{file.rpartition('/')[0]}/cpuset.cpus"
+    return warn(f"{said}, not CPU {format_cpu_list(out)}", wish, f"echo {whole} > {place}")
 
 
 LIMITS: Final = (
     Requirement("permissions", "privileges", privileges),
     Requirement("permissions", "physical addresses", pagemap),
     Requirement("permissions", "locked memory", locked_memory),
-    Requirement("permissions", "open files", open_files),
+    Requirement("permissions", "open files", files),
+    Requirement("permissions", "processes", processes),
+    Requirement("permissions", "CPU quota", quota),
+    Requirement("permissions", "allowed CPUs", allowed_cpus),
 )

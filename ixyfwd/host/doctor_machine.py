@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from ixyfwd.config.cpus import parse_cpu_list
+from ixyfwd.config.demand import Demand
 from ixyfwd.kit.tree import Tree, UnreadableError
 
 CAP_IPC_LOCK: Final = 14  # linux/capability.h
@@ -43,15 +44,15 @@ class Need:
     """What a configuration asks of the machine.
 
     `devices` are PCI addresses, `workers` CPUs in the order of the workers, `model` the model's CPU if a port is
-    simulated, `arena_pages` 2 MiB pages, `backing` as in the configuration, `ring_fill_us` the time in which line rate
-    fills an empty receive ring, `chips` the names of the PCI ids ("8086:10fb") that the driver takes. `spin`: the
-    workers never sleep. `tap`: some wire is a TAP interface.
+    simulated, `demand` what the run needs of limits, `arena_pages` 2 MiB pages, `backing` as in the configuration,
+    `ring_fill_us` the time in which line rate fills an empty receive ring, `chips` the names of the PCI ids
+    ("8086:10fb") that the driver takes. `spin`: the workers never sleep. `tap`: some wire is a TAP interface.
     """
 
     devices: tuple[str, ...] = ()
     workers: tuple[int, ...] = ()
     model: int | None = None
-    ports: int = 2
+    demand: Demand = field(default_factory=Demand)
     arena_pages: int = 0
     backing: str = "auto"
     ring_fill_us: float = 0.0

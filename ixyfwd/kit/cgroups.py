@@ -13,6 +13,8 @@ from ixyfwd.kit.tree import Tree, UnreadableError
 _GROUPS: Final = "/proc/self/cgroup"
 _NO_LIMIT: Final = 1 << 60  # version 1 writes the largest multiple of a page for "none"
 
+_MEMORY_V1: Final = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
 
 @dataclass(frozen=True)
 class Quota:
@@ -101,17 +103,35 @@ def hugepage_bytes(tree: Tree, page: str) -> Limit | None:
     return _tightest(tree, "hugetlb", files)
 
 
+def memory(tree: Tree) -> Limit | None:
+    """Where the fewest bytes of memory may still be taken, or None. Cached files that nothing uses are given back."""
+    files = (("memory.max", "memory.current", "inactive_file"), _MEMORY_V1)
+    found = []
+    for group in groups(tree, "memory"):
+        for most, used, cached in files:
+            limit = _limit(tree, f"{group}/{most}", f"{group}/{used}")
+            if limit is not None:
+                lines = (line.split() for line in tree.text(f"{group}/memory.stat").splitlines())
+                unused = sum(tree.number(most, words[1]) for words in lines if words[0] == cached)
+                found.append(Limit(limit.most, max(0, limit.used - unused), limit.file))
+    return min(found, key=lambda limit: limit.left, default=None)
+
+
 def _tightest(tree: Tree, controller: str, files: Sequence[tuple[str, str]]) -> Limit | None:
     found = []
     for group in groups(tree, controller):
         for most, used in files:
-            file = f"{group}/{most}"
-            if not tree.exists(file) or (text := tree.text(file)) == "max":
-                continue
-            limit = Limit(tree.number(file, text), tree.number(f"{group}/{used}"), file)
-            if limit.most < _NO_LIMIT:
+            limit = _limit(tree, f"{group}/{most}", f"{group}/{used}")
+            if limit is not None:
                 found.append(limit)
     return min(found, key=lambda limit: limit.left, default=None)
+
+
+def _limit(tree: Tree, most: str, used: str) -> Limit | None:
+    if not tree.exists(most) or (text := tree.text(most)) == "max":
+        return None
+    limit = Limit(tree.number(most, text), tree.number(used), most)
+    return limit if limit.most < _NO_LIMIT else None
 
 
 def cpuset(tree: Tree) -> tuple[str, str] | None:

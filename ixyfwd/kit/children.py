@@ -62,6 +62,11 @@ class Child:
                     pass_fds=(order_fd, child_words_fd, *fds),
                     env={**os.environ, **_QUIET_ENVIRONMENT},
                 )
+        except BlockingIOError as error:
+            os.close(self._words_fd)
+            raise IxyfwdError(
+                f"{what} cannot be started: {error.strerror}; no more processes are allowed (`ulimit -u`, pids.max)"
+            ) from None
         except BaseException:
             os.close(self._words_fd)
             raise

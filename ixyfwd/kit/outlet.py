@@ -95,9 +95,10 @@ class Outlet(io.TextIOBase):
                     return self._unread(len(text))
             glance_s = 0.0 if self.behind else GLANCE_S
             self._raise_error()
+            if not self._started():
+                return self._write_without_thread(text, data)
             self._waiting.append(data)
             self._waiting_bytes += len(data)
-            self._start()
             self._changed.notify_all()
             self._wait_for_reader(None if patience_s is None else max(patience_s, glance_s))
             self._raise_error()
@@ -132,16 +133,34 @@ class Outlet(io.TextIOBase):
         if error is not None and not self._lossy:
             raise OutputError(error.errno, error.strerror)
 
-    def _start(self) -> None:
+    def _write_without_thread(self, text: str, data: bytes) -> int:
+        """Where no thread is to be had (`ulimit -u`, pids.max): once the reader has room for a text's beginning."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        if not poll.poll(None if self.patience_s is None else 1000 * self.patience_s):
+            self._dropped += 1
+            return self._unread(len(text))
+        try:
+            _write_whole(self._fd, data)
+        except OSError as error:
+            self._error = error
+            self._raise_error()
+        return len(text)
+
+    def _started(self) -> bool:
+        """Whether there is a thread; it is started if there is none."""
         if self._thread is not None:
-            return
+            return True
         thread = threading.Thread(target=self._run, name="output", daemon=True)  # stuck, it does not outlive main
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread waits for them
         try:
             thread.start()
+        except RuntimeError:
+            return False
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._thread = thread
+        return True
 
     def _run(self) -> None:
         while True:

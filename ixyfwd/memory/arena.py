@@ -16,7 +16,9 @@ from types import TracebackType
 from typing import Final, Literal
 
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.kit.cgroups import memory
 from ixyfwd.kit.syscalls import ALLOW_SEALING, CLOEXEC, HUGE_2MB, HUGETLB, memfd_create, seal_size
+from ixyfwd.kit.tree import Tree, UnreadableError
 from ixyfwd.memory.hugepages import shortage
 from ixyfwd.memory.hugetlbfs import create_file
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
@@ -193,7 +195,14 @@ def _why(error: OSError, size: int, mount: str | None = None, node: int | None =
 
 
 def _memory_available() -> int:
-    """Bytes that can be had without swapping, as the kernel estimates it."""
+    """Bytes that can be had without swapping, as the kernel estimates it, and within the control group."""
+    with contextlib.suppress(UnreadableError):
+        limit = memory(Tree())
+        return min(_of_the_machine(), sys.maxsize if limit is None else limit.left)
+    return _of_the_machine()
+
+
+def _of_the_machine() -> int:
     with open("/proc/meminfo", encoding="ascii") as lines:
         for line in lines:
             if line.startswith("MemAvailable:"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from ixyfwd.config.schema import Config
+from ixyfwd.kit.process import settle
 from ixyfwd.memory.arena import Arena
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.plan.make import MachineCpus, make_plan
@@ -16,6 +17,7 @@ from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port, bring_up, map_arena, open_ports, settle_loop
+from ixyfwd.supervisor.room import check_room
 from ixyfwd.supervisor.serve import Server
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder, because
@@ -48,15 +50,17 @@ def run_forwarder(
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
     plan = make_plan(config, MachineCpus(allowed), traffic)
+    notices = check_room(config, plan)
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         if plan.main_cpu is not None:
-            os.sched_setaffinity(0, {plan.main_cpu})
+            settle(plan.main_cpu, 0)
             stack.callback(os.sched_setaffinity, 0, allowed)
         instance = Instance(plan.instance)
         stack.callback(instance.close)
         forwarder = _build(plan, instance, begun_ns, stack)
         server = stack.enter_context(Server(forwarder, instance, signals))
+        forwarder.notices[:0] = notices
         for text in forwarder.notices:
             observer.notice(text)
         if before_frames is not None:

@@ -11,6 +11,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.client import ModelStats, PortStats
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.supervisor.modelproc import ModelProcess
+from ixyfwd.supervisor.room import check_model_room
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.telemetry.model_report import ModelPortRow, ModelReport, ModelStatus
 from ixyfwd.telemetry.plain import from_plain
@@ -32,6 +33,7 @@ def run_model(spec: ModelSpec, duration_s: float | None, observer: ModelObserver
 
     Raises what the model reports if it cannot listen or plug its wires in.
     """
+    check_model_room(len(spec.ports))
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         model = ModelProcess(spec)
