@@ -152,7 +152,7 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"', f"1: port[0].device: found no such key, expected {DEVICES}"),
     ('name = "p0"\ndevice = "eth0"', f'3: port[0].device: found "eth0", expected {DEVICES}'),
     ('name = "p0"\ndevice = "vfio-user:x"', f'3: port[0].device: found "vfio-user:x", expected {DEVICES}'),
-    ('name = "p0"\ndevice = "03:00.0"', f'3: port[0].device: found "03:00.0", expected {DEVICES}'),
+    ('name = "p0"\ndevice = "3:00.0"', f'3: port[0].device: found "3:00.0", expected {DEVICES}'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = "yes"', '4: port[0].promiscuous: found "yes", expected true or false'),
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = "02:00:00:00:00:01"', '4: port[0].mac_filters: found "02:00:00:00:00:01", expected a list of MAC addresses'),
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = [\n"02:00:00:00:00:01",\n"02-00"]', '6: port[0].mac_filters[1]: found "02-00", expected a MAC address such as "02:00:00:00:00:01"'),

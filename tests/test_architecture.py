@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
-    "config": {"settings", "programs options", "model", "memory", "nic", "telemetry"},
+    "config": {"kit", "settings", "programs options", "model", "memory", "nic", "telemetry"},
     "host": {"config", "memory", "probe", "kit"},
     "worker": {"programs worker", "engine", "memory", "pci", "telemetry", "kit"},
     "plan": {"config", "programs options", "worker", "nic", "memory", "model"},
