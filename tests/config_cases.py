@@ -23,6 +23,8 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
     ("a = 1\n\nb = \n", "c.toml:3: found broken TOML in column 5: invalid value"),
     ("a = 1\na = 2\n", "c.toml:2: found broken TOML in column 6: cannot overwrite a value"),
     ('a = """\n\n', "c.toml:2: found broken TOML at the end of the file: unterminated string"),
+    (b"a = 1\n# \0\n", "c.toml:2: found a zero byte, expected text in UTF-8"),
+    (b"a = 1\n# b\rc = 2\n", "c.toml:2: found a carriage return alone, expected lines that end with LF or CR LF"),
     (b"a = 1\n# \xff\n", "c.toml:2: found byte 0xff, which is not UTF-8, expected a file in UTF-8"),
     (b"#" * (MAX_FILE_BYTES + 1), f"c.toml: found more than {MAX_FILE_BYTES} bytes, expected a configuration file"),
     (
