@@ -65,6 +65,7 @@ def port(name: str, **more: Any) -> dict[str, Any]:
         "rx_no_descriptor": 5,
         "rx_missed": 0,
         "rx_errors": 0,
+        "rx_too_long": 0,
         "flow_control": {"mode": "off", "xon_received": 0, "xoff_received": 0, "xon_sent": 0, "xoff_sent": 0},
         "wire": {"sink": {"latency_ns": {"p50": 1200, "p99": 3400.5}}, "generator": {"rate": "line"}},
         "faults": {"total": 0, "by_kind": {}, "recent": []},

@@ -23,6 +23,8 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
     ("a = 1\n\nb = \n", "c.toml:3: found broken TOML in column 5: invalid value"),
     ("a = 1\na = 2\n", "c.toml:2: found broken TOML in column 6: cannot overwrite a value"),
     ('a = """\n\n', "c.toml:2: found broken TOML at the end of the file: unterminated string"),
+    (b"a = 1\n# \0\n", "c.toml:2: found a zero byte, expected text in UTF-8"),
+    (b"a = 1\n# b\rc = 2\n", "c.toml:2: found a carriage return alone, expected lines that end with LF or CR LF"),
     (b"a = 1\n# \xff\n", "c.toml:2: found byte 0xff, which is not UTF-8, expected a file in UTF-8"),
     (b"#" * (MAX_FILE_BYTES + 1), f"c.toml: found more than {MAX_FILE_BYTES} bytes, expected a configuration file"),
     (
@@ -152,7 +154,7 @@ PORT_LINES: list[tuple[str, str]] = [
     ('name = "p0"', f"1: port[0].device: found no such key, expected {DEVICES}"),
     ('name = "p0"\ndevice = "eth0"', f'3: port[0].device: found "eth0", expected {DEVICES}'),
     ('name = "p0"\ndevice = "vfio-user:x"', f'3: port[0].device: found "vfio-user:x", expected {DEVICES}'),
-    ('name = "p0"\ndevice = "03:00.0"', f'3: port[0].device: found "03:00.0", expected {DEVICES}'),
+    ('name = "p0"\ndevice = "3:00.0"', f'3: port[0].device: found "3:00.0", expected {DEVICES}'),
     ('name = "p0"\ndevice = "sim:p0"\npromiscuous = "yes"', '4: port[0].promiscuous: found "yes", expected true or false'),
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = "02:00:00:00:00:01"', '4: port[0].mac_filters: found "02:00:00:00:00:01", expected a list of MAC addresses'),
     ('name = "p0"\ndevice = "sim:p0"\nmac_filters = [\n"02:00:00:00:00:01",\n"02-00"]', '6: port[0].mac_filters[1]: found "02-00", expected a MAC address such as "02:00:00:00:00:01"'),

@@ -23,6 +23,7 @@ class FakeKernel(Kernel):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.ips: dict[str, tuple[str, ...]] = {}
+        self.listed_alternatives: dict[str, tuple[str, ...]] = {}
         self.log: list[str] = []
         self.fuse: int | None = None
         self.refuse: dict[str, str] = {}  # path: why writing there fails
@@ -82,6 +83,9 @@ class FakeKernel(Kernel):
         """Driver and override."""
         path = f"{BUS}/devices/{address}"
         return os.path.basename(self.link(f"{path}/driver")), self.text(f"{path}/driver_override").replace("(null)", "")
+
+    def alternative_names(self) -> Mapping[str, tuple[str, ...]]:
+        return self.listed_alternatives
 
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
         return self.ips

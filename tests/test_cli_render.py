@@ -84,6 +84,12 @@ def test_sink() -> None:
 def test_lines_of_a_run() -> None:
     assert tick_line(status()) == "12.3 s: 29.762 Mpps sent, 29.762 Mpps received (model), dropped 7, lost 0"
     assert tick_line(status(sink=None, faults=3)).endswith("(model), dropped 7, faults 3")
+    refusing = status(ports=[port("p0", rx_errors=4, rx_too_long=3)])
+    assert tick_line(refusing).endswith("(model), dropped 7, refused 4, lost 0")
+    assert totals_grid(refusing).lines()[-3:-1] == [
+        "  refused by ports   4",
+        "    too long         3 (longer than max_frame in [forward])",
+    ]
     assert started_line(status(workers=[worker(0), worker(1)])) == (
         "default: forwarding on the model, 2 workers (CPU 0-1); end with Ctrl-C or `ixyfwd stop`"
     )

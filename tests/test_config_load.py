@@ -132,6 +132,24 @@ def test_broken_files(tmp_path: Path, text: str | bytes, sentence: str) -> None:
     assert problems(tmp_path, text) == [sentence]
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_other_systems_editors_make_of_a_file(tmp_path: Path, newline: str, mark: bytes) -> None:
+    """A byte order mark, CR LF; lines are counted as ever."""
+    path = tmp_path / "c.toml"
+    path.write_bytes(mark + PORTS.replace("\n", newline).encode())
+    assert len(load_config(path).ports) == 2
+    assert problems(tmp_path, mark + f"[cpu]{newline}main = true{newline}{PORTS}".encode()) == [
+        "c.toml:2: cpu.main: found true, expected a whole number from 0 to 8191"
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    expected = ["c.toml: found UTF-16, expected a file in UTF-8 (save it as UTF-8)"]
+    assert problems(tmp_path, PORTS.encode(encoding)) == expected
+
+
 def test_a_number_too_long_for_python(tmp_path: Path) -> None:
     (sentence,) = problems(tmp_path, "a = " + "1" * 5000)
     assert sentence.startswith("c.toml: found broken TOML: ")

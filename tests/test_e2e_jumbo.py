@@ -15,12 +15,14 @@ from ixyfwd.bench.throughput import Trial, TrialPlan, config_for
 from ixyfwd.errors import UsageError
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.support import (
+    IXYFWD,
     Instance,
     assert_exact,
     assert_forwarded_sum,
     config_text,
     eventually,
     report_of,
+    run,
     start_for_report,
     terminated_for_report,
     worker_pids,
@@ -189,7 +191,26 @@ def test_pcap_in_is_pcap_out_with_tags(tmp_path: Path, instance: Instance, engin
     assert [len(frame) for frame in got] == [len(frame) for frame in sent]
     assert got == sent
     assert report["rx_packets"] == report["tx_packets"] == len(sent)
-    assert report["ports"][0]["wire"]["replay"]["too_long"] == report["ports"][0]["rx_errors"] == len(too_long)
+    port = report["ports"][0]
+    assert port["wire"]["replay"]["too_long"] == port["rx_errors"] == port["rx_too_long"] == len(too_long)
+    said = (
+        f"port p0: the port refuses frames of {tmp_path}/in.pcap that are longer than it takes, the first of "
+        f"{len(too_long[0]) + 4} bytes with CRC ([forward] max_frame)"
+    )
+    assert report["notices"] == [said]
+
+
+def test_a_text_report_says_why_no_frame_arrived(tmp_path: Path, instance: Instance) -> None:
+    """Before, ten frames were sent, none arrived, and every number of the report was 0."""
+    wrpcap(str(tmp_path / "in.pcap"), [Ether(tagged(2000)[0])] * 10)
+    wires = ['{ kind = "pcap", replay = "in.pcap" }', '{ kind = "none" }']
+    config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
+    done = instance.command("start", "-c", config, "--until-done")
+    assert done.returncode == 0 and "  refused by ports 10" in done.stdout
+    assert "    too long       10 (longer than max_frame in [forward])" in done.stdout
+    assert "the port refuses frames of" in done.stdout
+    done = run(*IXYFWD, "capture", "sim:p0", "--wire", f"pcap:replay={tmp_path}/in.pcap")
+    assert "refused by the port: 10, 10 of them longer than 1518 bytes" in done.stdout.splitlines()
 
 
 def test_the_benchmark_sends_them_too() -> None:

@@ -1,18 +1,29 @@
 """What stands against taking a device, and which devices there are, on machines made of files."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixyfwd.errors import UsageError
-from ixyfwd.host.devices import find_device, network_devices, pci_address, read_device
+from ixyfwd.config.load import load_config
+from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
+from ixyfwd.host.altnames import alternative_names
+from ixyfwd.host.bind import bind
+from ixyfwd.host.devices import find_device, network_devices, read_device
+from ixyfwd.host.journal import load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.names import board_names
+from ixyfwd.host.restore import unbind
 from ixyfwd.host.routes import routes
 from ixyfwd.host.usage import look, reasons, ssh_address
+from ixyfwd.kit.pciaddress import is_pci_address, pci_address
+from ixyfwd.model.wires.tap import open_tap
+from ixyfwd.pci.open import Opener
 from tests.host_fake import ROUTE_HEAD, FakeKernel
+from tests.support import run
 
 A = "0000:01:00.0"
 DEFAULT4 = "eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
@@ -182,6 +193,59 @@ def test_a_file_that_cannot_be_read_is_a_fact_that_is_not_known(kernel: FakeKern
 @pytest.mark.parametrize("name", [A, "01:00.0", "0000:01:00.0".upper(), "eth0"])
 def test_a_device_goes_by_address_and_by_interface(kernel: FakeKernel, name: str) -> None:
     assert find_device(kernel, name).address == A
+
+
+LONG_NAME = "the-uplink-to-the-second-rack"  # longer than IFNAMSIZ, as an alternative name may be
+
+
+@pytest.mark.parametrize("name", ["enp1s0f0", LONG_NAME])
+def test_a_device_goes_by_an_alternative_name(kernel: FakeKernel, name: str) -> None:
+    kernel.listed_alternatives = {"eth0": ("enp1s0f0", LONG_NAME), "lo": ("loop",)}
+    assert find_device(kernel, name).address == A
+    bind(kernel, [name], "none", force=False)
+    with pytest.raises(UsageError, match="neither a PCI address"):
+        find_device(kernel, name)
+    assert unbind(kernel, [name])[0].interfaces == ("eth0",)
+
+
+@pytest.mark.root
+def test_the_kernel_tells_alternative_names() -> None:
+    name = f"ixa{os.getpid() % 10**6}"
+    assert alternative_names().keys() == {interface for _, interface in socket.if_nameindex()}
+    run("ip", "tuntap", "add", "mode", "tap", name)
+    try:
+        for other in (f"{name}-alt", LONG_NAME):
+            assert run("ip", "link", "property", "add", "dev", name, "altname", other).returncode == 0
+        assert alternative_names()[name] == (f"{name}-alt", LONG_NAME)
+        with pytest.raises(UsageError, match=f"the interface {name} does not belong to a PCI device"):
+            find_device(Kernel(), LONG_NAME)
+        with pytest.raises(RefusedError, match="exists already"):
+            open_tap(f"{name}-alt")
+    finally:
+        run("ip", "link", "del", name)
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [("10000:e1:00.0", "10000:e1:00.0"), ("9B8C2:00:02.0", "9b8c2:00:02.0"), ("00010000:E1:00.0", "10000:e1:00.0")],
+)
+def test_a_domain_may_have_more_digits_than_four(tmp_path: Path, text: str, full: str) -> None:
+    """VMD and Hyper-V have such; before, `bind` took them and a configuration did not."""
+    assert pci_address(text) == full and is_pci_address(full)
+    config = tmp_path / "c.toml"
+    ports = f'[[port]]\nname = "a"\ndevice = "{text}"\n[[port]]\nname = "b"\ndevice = "03:00.1"\n'
+    config.write_text(f'{ports}[[link]]\nports = ["a", "b"]\n')
+    assert [port.device for port in load_config(config).ports] == [full, "0000:03:00.1"]
+    devices = tmp_path / "sys/bus/pci/devices"
+    (devices / full).mkdir(parents=True)
+    with Opener(tmp_path) as opener, pytest.raises(IxyfwdError) as found:
+        opener.open(full)
+    assert "of no known kind" not in str(found.value)
+    kernel = FakeKernel(tmp_path / "root")
+    kernel.add_device(full, driver="ixgbe", interface="eth0")
+    bind(kernel, [text], "none", force=False)
+    assert load(kernel)[full].address == full
+    assert unbind(kernel, [text])[0].driver == "ixgbe"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ixyfwd.host.usage import look, reasons
 from ixyfwd.nic.registry import name_of
 
 _STATE: Final = (
-    Column("address", 12, right=False),
+    Column("address", 16, right=False),
     Column("driver", 14, right=False),
     Column("interface", 15, right=False),
     Column("link", 10),
@@ -26,10 +26,10 @@ _STATE: Final = (
     Column("2M pages", 8),
 )
 _WHAT: Final = (
-    Column("address", 12, right=False),
+    Column("address", 16, right=False),
     Column("id", 9, right=False),
     Column("MAC", 17, right=False),
-    Column("name", 36, right=False),
+    Column("name", 33, right=False),
 )
 
 

@@ -3,7 +3,7 @@
 Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,7 +97,8 @@ def tick_line(status: Snapshot) -> str:
     """One line of progress."""
     lost = f", lost {count(status.sink.lost)}" if status.sink else ""
     faults = f", faults {status.faults:,}" if status.faults else ""
-    return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{lost}{faults}"
+    refused = f", refused {count(number)}" if (number := sum(port.rx_errors for port in status.ports)) else ""
+    return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{refused}{lost}{faults}"
 
 
 def status_grids(status: Snapshot) -> list[Grid]:
@@ -117,11 +118,21 @@ def totals_grid(status: Snapshot) -> Grid:
         *((f"  {cause}", count(number)) for cause, number in status.drops.items() if number),
         *loss_rows(status, TOTALS_WIDTH),
         ("in flight", count(status.in_flight)),
+        *_refused_rows(status),
     ]
     if status.device != "wire":
         rows.append(("faults", count(status.faults)))
     columns = (Column("", 20, right=False), Column("", TOTALS_WIDTH, right=False))
     return make_grid(title_line(status), columns, rows)
+
+
+def _refused_rows(status: Snapshot) -> Iterator[tuple[str, str]]:
+    """Frames that never were received, and which of them a key of the configuration lets in."""
+    refused, too_long = (sum(getattr(port, key) for port in status.ports) for key in ("rx_errors", "rx_too_long"))
+    if refused:
+        yield "refused by ports", count(refused)
+    if too_long:
+        yield "  too long", f"{count(too_long)} (longer than max_frame in [forward])"
 
 
 def programs_grid(status: Snapshot) -> Grid | None:

@@ -13,8 +13,9 @@ from ixyfwd.config.machine import this_machine
 from ixyfwd.config.placement import place
 from ixyfwd.config.schema import SIM_VENDOR_ID, Config, PortConfig
 from ixyfwd.errors import UsageError
-from ixyfwd.host.devices import pci_address, read_device
+from ixyfwd.host.devices import read_device
 from ixyfwd.host.kernel import Kernel
+from ixyfwd.kit.pciaddress import pci_address
 from ixyfwd.nic.flow import Flow, parse_flow
 from ixyfwd.nic.registry import chip_of
 from ixyfwd.nic.rss import MAX_QUEUES, RETA_ENTRIES, RETA_SIZES, RssOptions, flows_per_queue, imbalance, predict

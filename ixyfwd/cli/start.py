@@ -79,7 +79,7 @@ def replay_bindings(config: Config) -> None:
     Said on standard error. What cannot be put right does not stop the start: opening the device tells whether it
     matters.
     """
-    from ixyfwd.host.devices import pci_address  # noqa: PLC0415
+    from ixyfwd.kit.pciaddress import pci_address  # noqa: PLC0415
 
     if os.geteuid() != 0 or not any(pci_address(port.device) for port in config.ports):
         return

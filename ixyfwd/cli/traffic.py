@@ -111,6 +111,9 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
         f"received {count(report.received)} = written {count(report.written)} + filtered "
         f"{count(report.filtered)} + dropped {count(sum(report.drops.values()))} + in flight {count(report.in_flight)}"
     ]
+    if report.refused:
+        long = f", {count(report.refused_too_long)} of them longer than 1518 bytes" if report.refused_too_long else ""
+        lines.append(f"refused by the port: {count(report.refused)}{long}")
     return _end(report, lines, sys.stderr if to_stdout else sys.stdout, json)
 
 

@@ -1,5 +1,6 @@
 """From a TOML file to a `Config`, or to every problem in it at once."""
 
+import codecs
 import os
 import re
 import tomllib
@@ -76,11 +77,25 @@ def _read_text(path: str) -> str:
         _fail(path, 0, f"found a file that cannot be read ({reason}), expected a readable configuration file")
     if len(raw) > MAX_FILE_BYTES:
         _fail(path, 0, f"found more than {MAX_FILE_BYTES} bytes, expected a configuration file")
+    return _decoded(path, raw.removeprefix(codecs.BOM_UTF8))
+
+
+def _decoded(path: str, raw: bytes) -> str:
+    """As text. What other systems' editors make of text is named."""
+    nul, cr = raw.find(b"\0"), re.search(rb"\r(?!\n)", raw)
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 0 <= nul < 2:
+        _fail(path, 0, "found UTF-16, expected a file in UTF-8 (save it as UTF-8)")
+    if nul >= 0:
+        _fail(path, raw.count(b"\n", 0, nul) + 1, "found a zero byte, expected text in UTF-8")
     try:
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         _fail(path, line, f"found byte 0x{raw[error.start]:02x}, which is not UTF-8, expected a file in UTF-8")
+    if cr is not None:
+        line = raw.count(b"\n", 0, cr.start()) + 1
+        _fail(path, line, "found a carriage return alone, expected lines that end with LF or CR LF")
+    return text
 
 
 def _parse(path: str, text: str) -> tuple[dict[str, Any], Source]:

@@ -13,6 +13,7 @@ from ixyfwd.config.schema import (
     SIM_DEVICE_IDS,
     PortConfig,
 )
+from ixyfwd.kit.pciaddress import pci_address
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import read_wire
 from ixyfwd.nic.mac import is_station_address, parse_mac
@@ -20,7 +21,7 @@ from ixyfwd.settings.reader import Table, is_integer, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS
 
 _DEVICE = re.compile(
-    r"sim:[a-z0-9_-]{1,32}|vfio-user:/[^\0\n]{1,106}|[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[01][0-9a-fA-F]\.[0-7]"
+    r"sim:[a-z0-9_-]{1,32}|vfio-user:/[^\0\n]{1,106}"
     + "".join(rf"|{re.escape(scheme)}[^\0\n]{{1,106}}" for scheme in SCHEMES)
 )
 _DEVICE_EXPECTED = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
@@ -47,9 +48,8 @@ def read_port(table: Table, folder: Path) -> PortConfig:
     table.need("name", NAME_EXPECTED)
     name = table.text("name", "", NAME_EXPECTED, NAME)
     table.need("device", _DEVICE_EXPECTED)
-    device = table.text("device", "", _DEVICE_EXPECTED, _DEVICE)
-    if not device.startswith(("sim:", "vfio-user:", *SCHEMES)):
-        device = device.lower()
+    written: str = table.get("device", "", _DEVICE_EXPECTED, _is_device)
+    device = pci_address(written) or written
     filters = _read_mac_filters(table)
     promiscuous = table.flag("promiscuous", not table.has("mac_filters"))
     if promiscuous and filters:
@@ -61,6 +61,10 @@ def read_port(table: Table, folder: Path) -> PortConfig:
     device_id = _read_device_id(table, device)
     table.finish()
     return PortConfig(name, device, promiscuous, filters, wire, mac, flow_control, device_id)
+
+
+def _is_device(value: object) -> bool:
+    return isinstance(value, str) and (_DEVICE.fullmatch(value) is not None or pci_address(value) is not None)
 
 
 def _read_device_id(port: Table, device: str) -> int | None:

@@ -85,7 +85,7 @@ def _meaning(kernel: Kernel, entries: Mapping[str, Entry], name: str) -> str:
         return name
     now = boot_id(kernel)
     had = (entry for entry in entries.values() if entry.boot_id == now)
-    return next((entry.address for entry in had if name in {old.name for old in entry.interfaces}), name)
+    return next((entry.address for entry in had if any(name in old.names for old in entry.interfaces)), name)
 
 
 def _target(device: Device, wanted: str | None) -> str:
@@ -129,7 +129,10 @@ def _against(
 def _move(kernel: Kernel, journal: Journal, bindings: Sequence[Binding]) -> None:
     before = dict(journal.entries)
     now = boot_id(kernel)
-    entries = {binding.device.address: _entry(binding, before.get(binding.device.address), now) for binding in bindings}
+    others = kernel.alternative_names()
+    entries = {
+        binding.device.address: _entry(binding, before.get(binding.device.address), now, others) for binding in bindings
+    }
     journal.put(entries.values())
     begun: list[Binding] = []
     try:
@@ -184,8 +187,9 @@ def _undo(
     return list(failed.values())
 
 
-def _entry(binding: Binding, older: Entry | None, now: str) -> Entry:
-    """Where the device came from. One that is away already came from where its older entry says."""
+def _entry(binding: Binding, older: Entry | None, now: str, others: Mapping[str, tuple[str, ...]]) -> Entry:
+    """Where the device came from. One that is away already came from where its older entry says. `others`: alternative
+    names by interface."""
     device = binding.device
     away = older is not None and older.boot_id == now and older.id == device.id
     if older is not None and away and device.driver in {"", older.driver, *HOLDING_DRIVERS}:
@@ -198,7 +202,8 @@ def _entry(binding: Binding, older: Entry | None, now: str) -> Entry:
         module=device.module,
         driver_override=override,
         interfaces=tuple(
-            SavedInterface(found.name, found.mac, found.up, found.addresses) for found in device.interfaces
+            SavedInterface(found.name, found.mac, found.up, found.addresses, others.get(found.name, ()))
+            for found in device.interfaces
         ),
         target=binding.target,
         state="binding",

@@ -7,13 +7,13 @@ from typing import Final
 
 from ixyfwd.errors import UsageError
 from ixyfwd.host.kernel import Kernel
+from ixyfwd.kit.pciaddress import pci_address
 
 DEVICES: Final = "/sys/bus/pci/devices"
 DRIVERS: Final = "/sys/bus/pci/drivers"
 # Drivers that hold a device for a program instead of driving it: such a device has no interface.
 HOLDING_DRIVERS: Final = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio", "pci-stub", "xen-pciback", "pciback"})
 
-_ADDRESS: Final = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
 _CLASS_NETWORK: Final = 0x02
 _CLASS_PCI_BRIDGE: Final = 0x0604
 _FLAG_UP: Final = 0x1  # IFF_UP
@@ -76,12 +76,6 @@ class Device:
         return self.class_code >> 16 == _CLASS_NETWORK
 
 
-def pci_address(text: str) -> str | None:
-    """The full form of a PCI address (domain 0000 may be left out); None if it is none."""
-    found = _ADDRESS.fullmatch(text)
-    return f"{found[1] or '0000'}:{found[2]}".lower() if found else None
-
-
 def network_devices(kernel: Kernel) -> list[Device]:
     """All network functions by address."""
     addresses = kernel.addresses()
@@ -128,7 +122,8 @@ def read_device(kernel: Kernel, address: str, addresses: Mapping[str, tuple[str,
 
 
 def find_device(kernel: Kernel, name: str) -> Device:
-    """The device that a person means by a PCI address or an interface's name. Raises UsageError."""
+    """The device that a person means by a PCI address or an interface's name, alternative ones too. Raises
+    UsageError."""
     address = pci_address(name)
     if address is None:
         address = _address_of_interface(kernel, name)
@@ -144,7 +139,10 @@ def find_device(kernel: Kernel, name: str) -> Device:
 
 
 def _address_of_interface(kernel: Kernel, name: str) -> str:
-    if not name or "/" in name or name.startswith(".") or not kernel.exists(f"/sys/class/net/{name}"):
+    valid = name and "/" not in name and not name.startswith(".")
+    if valid and not kernel.exists(f"/sys/class/net/{name}"):
+        name = next((own for own, others in kernel.alternative_names().items() if name in others), name)
+    if not valid or not kernel.exists(f"/sys/class/net/{name}"):
         raise UsageError(
             f"{name!r} is neither a PCI address such as 0000:03:00.0 nor an interface of this machine; "
             "`ixyfwd devices --all` lists both"

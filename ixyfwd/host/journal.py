@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, get_args
 
 from ixyfwd.errors import IxyfwdError, RefusedError
-from ixyfwd.host.devices import pci_address
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.kit.locks import FileLock, LockHeldError
+from ixyfwd.kit.pciaddress import pci_address
 
 FOLDER: Final = "/var/lib/ixyfwd"
 FILE: Final = f"{FOLDER}/bindings.json"
@@ -33,6 +33,12 @@ class SavedInterface:
     mac: str
     up: bool
     addresses: tuple[str, ...]
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it was called."""
+        return (self.name, *self.alternatives)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,13 @@ def _entry(item: Any) -> Entry:
     if item["state"] not in _STATES:
         raise ValueError(f"state is {item['state']!r}, expected one of {', '.join(_STATES)}")
     interfaces = tuple(
-        SavedInterface(str(had["name"]), str(had["mac"]), bool(had["up"]), tuple(map(str, had["addresses"])))
+        SavedInterface(
+            name=str(had["name"]),
+            mac=str(had["mac"]),
+            up=bool(had["up"]),
+            addresses=tuple(map(str, had["addresses"])),
+            alternatives=tuple(map(str, had.get("alternatives", ()))),
+        )
         for had in item["interfaces"]
     )
     names = {field.name for field in dataclasses.fields(Entry)} - {"interfaces"}

@@ -13,6 +13,7 @@ from typing import Final
 import psutil
 
 from ixyfwd.errors import IxyfwdError
+from ixyfwd.host.altnames import alternative_names
 
 _MODPROBE_TIMEOUT_S: Final = 60.0
 
@@ -78,6 +79,10 @@ class Kernel:
             )
             found[name] = found.get(name, ()) + listed
         return found
+
+    def alternative_names(self) -> Mapping[str, tuple[str, ...]]:
+        """Further names of interfaces, of this process's network namespace, by their own."""
+        return alternative_names()
 
     def check_privilege(self) -> None:
         """Raises IxyfwdError unless this process may change drivers."""

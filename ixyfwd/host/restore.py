@@ -8,11 +8,12 @@ from typing import Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.host import steps
-from ixyfwd.host.devices import DRIVERS, HOLDING_DRIVERS, Device, find_device, pci_address, read_device
+from ixyfwd.host.devices import DRIVERS, HOLDING_DRIVERS, Device, find_device, read_device
 from ixyfwd.host.holders import holders
 from ixyfwd.host.journal import FILE, Entry, Journal, load
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.steps import Step
+from ixyfwd.kit.pciaddress import pci_address
 
 INTERFACE_TIMEOUT_S: Final = 10.0
 _INTERFACE_POLL_S: Final = 0.1
@@ -232,7 +233,7 @@ def _named(kernel: Kernel, entries: dict[str, Entry], name: str) -> Wanted:
     if address is None:
         # The interface went with the driver: only the journal knows which device had it.
         address = next(
-            (entry.address for entry in entries.values() if name in {had.name for had in entry.interfaces}), None
+            (entry.address for entry in entries.values() if any(name in had.names for had in entry.interfaces)), None
         )
     try:
         device = find_device(kernel, address or name)

@@ -126,6 +126,10 @@ class Statistics(Protocol):
         """Frames that the device refused: CRC, length, symbol errors."""
 
     @property
+    def rx_too_long(self) -> int:
+        """Of these, those longer than `max_frame_bytes`."""
+
+    @property
     def tx_packets(self) -> int:
         """Frames sent from the rings."""
 

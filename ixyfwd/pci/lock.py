@@ -9,7 +9,8 @@ from typing import Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.kit.locks import FileLock, LockHeldError, is_abandoned
-from ixyfwd.pci.tree import ADDRESS, ROOT
+from ixyfwd.kit.pciaddress import is_pci_address
+from ixyfwd.pci.tree import ROOT
 
 _FOLDER: Final = "run/ixyfwd"
 _SUFFIX: Final = ".lock"
@@ -43,6 +44,6 @@ def orphans(root: Path = ROOT) -> list[str]:
     found: list[str] = []
     for path in sorted((root / _FOLDER).glob(f"*{_SUFFIX}")):
         address = path.name.removesuffix(_SUFFIX)
-        if ADDRESS.fullmatch(address) and is_abandoned(path):
+        if is_pci_address(address) and is_abandoned(path):
             found.append(address)
     return found

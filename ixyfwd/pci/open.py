@@ -5,9 +5,10 @@ from types import TracebackType
 from typing import Self
 
 from ixyfwd.errors import UsageError
+from ixyfwd.kit.pciaddress import is_pci_address
 from ixyfwd.pci.function import Function
 from ixyfwd.pci.sysfs import SysfsFunction
-from ixyfwd.pci.tree import ADDRESS, ROOT, driver_of
+from ixyfwd.pci.tree import ROOT, driver_of
 from ixyfwd.pci.vfio import VfioFunction
 from ixyfwd.pci.vfio_container import VfioContainer
 from ixyfwd.pci.vfio_user import VfioUserFunction
@@ -44,7 +45,7 @@ class Opener:
                     f"the device address {address!r} has no path; write vfio-user:/path/of/the/server.sock"
                 )
             return VfioUserFunction(address, path)
-        if not ADDRESS.fullmatch(address):
+        if not is_pci_address(address):
             raise UsageError(
                 f"the device address {address!r} is of an unknown kind; write a PCI address such as 0000:03:00.0 or "
                 "vfio-user:/path/of/the/server.sock"

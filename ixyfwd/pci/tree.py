@@ -1,12 +1,10 @@
 """PCI functions as the kernel shows them under /sys. `root` is where the file system begins: tests make their own."""
 
-import re
 from pathlib import Path
 from typing import Final
 
 from ixyfwd.errors import UsageError
 
-ADDRESS: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 ROOT: Final = Path("/")
 
 

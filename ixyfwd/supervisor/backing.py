@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ixyfwd.errors import RefusedError
+from ixyfwd.kit.pciaddress import is_pci_address
 from ixyfwd.kit.tree import Tree, UnreadableError
 from ixyfwd.memory.arena import FILE_NAME, Arena, create_arena
 from ixyfwd.memory.hugepages import node_pool, pool_of
 from ixyfwd.memory.hugetlbfs import find_mount
 from ixyfwd.memory.numa import node_of, pages_by_node, running_on
 from ixyfwd.pci.sysfs import SysfsFunction, quiet_orphans
-from ixyfwd.pci.tree import ADDRESS, ROOT, numa_node
+from ixyfwd.pci.tree import ROOT, numa_node
 from ixyfwd.plan.plan import WorkerPlan
 from ixyfwd.supervisor.ports import Port
 
@@ -46,7 +47,7 @@ def _backing(ports: Sequence[Port], backing: str) -> str:
 
 
 def _is_real(port: Port) -> bool:
-    return ADDRESS.fullmatch(port.function.address) is not None
+    return is_pci_address(port.function.address)
 
 
 def port_nodes(ports: Sequence[Port], root: Path = ROOT) -> dict[str, int]:

@@ -176,6 +176,8 @@ def run_capture(
         written=words[Word.WRITTEN],
         filtered=words[Word.FILTERED],
         drops={**drops, "worker_died": died},
+        refused=sum(port.rx_errors for port in report.ports),
+        refused_too_long=sum(port.rx_too_long for port in report.ports),
         drops_in_pauses=report.drops_in_pauses,
         rate_mpps=report.rate_rx_mpps,
     )

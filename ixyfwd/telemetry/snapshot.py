@@ -105,6 +105,7 @@ class PortCounts:
     rx_no_descriptor: Annotated[int, About("Frames dropped: their ring had no free descriptor.", "frames")]
     rx_missed: Annotated[int, About("Frames dropped: the device had no room of its own.", "frames")]
     rx_errors: Annotated[int, About("Frames that the device refused: CRC, length, symbol errors.", "frames")]
+    rx_too_long: Annotated[int, About("Of these, those longer than max_frame in [forward].", "frames")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,6 +304,8 @@ class CaptureReport(SingleReport):
     received: Annotated[int, About("Frames that the port has received.", "frames")]
     written: Annotated[int, About("Frames in the file.", "frames")]
     filtered: Annotated[int, About("Frames that the filter did not match.", "frames")]
+    refused: Annotated[int, About("Frames that the port refused, not received: CRC, length.", "frames")]
+    refused_too_long: Annotated[int, About("Of these, those longer than 1518 bytes.", "frames")]
     drops_in_pauses: Annotated[
         int | None, About("Of the drops, how many fell into pauses of the worker: an estimate.", "frames")
     ]

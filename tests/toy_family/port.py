@@ -28,6 +28,7 @@ class ToyStatistics:
     rx_no_descriptor: int = 0
     rx_missed: int = 0
     rx_errors: int = 0
+    rx_too_long: int = 0
     tx_packets: int = 0
     tx_bytes: int = 0
     pause_frames: Mapping[str, int] = field(

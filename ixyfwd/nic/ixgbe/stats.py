@@ -167,6 +167,11 @@ class PortStatistics:
         return sum(self.counters.get(name, 0) for name in _RX_ERRORS)
 
     @property
+    def rx_too_long(self) -> int:
+        """Of these, those longer than MAXFRS."""
+        return self.counters.get("ROC", 0)
+
+    @property
     def pause_frames(self) -> dict[str, int]:
         """Pause frames of this link, by kind and direction; frames of a ring are never among them."""
         return {name: self.counters.get(register, 0) for name, register in _PAUSE_FRAMES}
@@ -191,6 +196,7 @@ class PortStatistics:
             "rx_missed",
             "rx_filtered",
             "rx_errors",
+            "rx_too_long",
             "tx_packets",
             "tx_bytes",
         )
