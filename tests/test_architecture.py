@@ -24,17 +24,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
     "telemetry": set(),
+    "traffic": set(),
     "probe": {"kit"},
     "vfiouser": set(),
     "memory": {"telemetry", "kit"},
     "pci": {"vfiouser", "kit"},
-    "model": {"vfiouser", "settings", "kit"},
+    "model": {"vfiouser", "settings", "traffic", "kit"},
     "nic": {"pci", "memory"},
     "nic descriptors": set(),
     "nic limits": {"nic", "memory"},
     "nic control": {"nic", "nic limits", "nic descriptors", "pci"},
-    "engine": {"pci", "memory", "telemetry"},
-    "nic rings": {"engine", "memory", "telemetry", "nic descriptors"},
+    "engine": {"pci", "memory", "telemetry", "traffic"},
+    "nic rings": {"engine", "memory", "telemetry", "traffic", "nic descriptors"},
     # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pci",
         "memory",
         "telemetry",
+        "traffic",
         "model",
         "probe",
         "kit",
@@ -65,11 +67,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "nic descriptors",
         "memory",
         "telemetry",
+        "traffic",
         "model",
         "pci",
         "kit",
     },
-    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model", "kit"},
+    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "traffic", "model", "kit"},
 }
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}
@@ -86,7 +89,6 @@ NARROW = {
     ("config", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.mac", "ixyfwd.nic.options"},
     ("supervisor", "model"): {
         "ixyfwd.model.wires.contract",
-        "ixyfwd.model.wires.flows",
         "ixyfwd.model.spec",
         "ixyfwd.model.client",
     },
@@ -102,8 +104,7 @@ NARROW = {
     ("nic control", "pci"): {"ixyfwd.pci.function"},
     ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
-    ("cli", "model"): WIRES
-    | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
+    ("cli", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
     ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
 }
 
@@ -161,12 +162,11 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_a_kind_of_wire_is_known_to_no_other_module() -> None:
     """But to measurements, which ask for the generator because they know what it sends."""
     folder = PACKAGE / "model" / "wires"
-    shared = {*WIRES, "ixyfwd.model.wires.flows"}
     for path in modules():
         if folder in path.parents or path.parent == PACKAGE / "bench" or path == PACKAGE / "model" / "turn.py":
             continue
         known = {name for name in imports(path) if name.startswith("ixyfwd.model.wires")}
-        assert known <= shared, f"{path.relative_to(PACKAGE)} knows {known - shared}"
+        assert known <= WIRES, f"{path.relative_to(PACKAGE)} knows {known - WIRES}"
 
 
 def test_every_folder_is_a_known_layer() -> None:

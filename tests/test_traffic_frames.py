@@ -9,10 +9,10 @@ from ipaddress import IPv4Address
 import pytest
 
 from ixyfwd.engine.traffic import TrafficEngine
-from ixyfwd.model.wires.contract import Rate
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.supervisor.single import EndPoint, Traffic, generate_order
 from ixyfwd.telemetry.counters import PAGE_BYTES, Word
+from ixyfwd.traffic.schedule import SendRate
 from tests.fake_nic import Rig
 from tests.model_hand import Hand
 
@@ -99,6 +99,6 @@ def test_a_worker_sends_the_frames_it_always_sent(
         ("max", 1.0, (0, 0)),
     ],
 )
-def test_a_worker_keeps_the_schedule_it_always_kept(rate: Rate, share: float, frame_ps: tuple[int, int]) -> None:
+def test_a_worker_keeps_the_schedule_it_always_kept(rate: SendRate, share: float, frame_ps: tuple[int, int]) -> None:
     order = generate_order(Traffic(FRAMES, FLOWS, rate, share))
     assert (order.sizes, order.schedule, order.frame_ps) == ((60, 566), (0, 1, 0), frame_ps)

@@ -23,8 +23,6 @@ from ixyfwd.config.single import PortChoice, single_port
 from ixyfwd.errors import UsageError
 from ixyfwd.kit.outlet import check_open
 from ixyfwd.kit.process import stop_signals_held
-from ixyfwd.model.wires.contract import Rate
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.registry import default_wire, no_wire
 from ixyfwd.supervisor.single import (
     EndPoint,
@@ -38,6 +36,7 @@ from ixyfwd.supervisor.single import (
 )
 from ixyfwd.telemetry.plain import to_plain
 from ixyfwd.telemetry.snapshot import CaptureReport, SingleReport, Snapshot
+from ixyfwd.traffic.schedule import IMIX, SendRate
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _TOP_RATE: Final = 1e9
@@ -199,7 +198,7 @@ def _read_frames(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(size), 1) for size in text.split(","))
 
 
-def _read_rate(text: str) -> tuple[Rate, float]:
+def _read_rate(text: str) -> tuple[SendRate, float]:
     if text in ("line", "max"):
         return ("line" if text == "line" else "max"), 1.0
     percent = text.endswith("%")

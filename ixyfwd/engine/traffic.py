@@ -6,12 +6,9 @@ from typing import Final, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import EngineMemory
+from ixyfwd.traffic.format import HEAD_BYTES, filler
 
-TEMPLATE_BYTES: Final = 64
-HEAD_BYTES: Final = 60  # composed for each frame; what follows is the same in all frames
-AT_SEQUENCE: Final = 52
 ENDLESS: Final = 2**64 - 1
-LAG_PS: Final = 10_000_000_000  # frames that are due for longer are given up
 BLOCK_BYTES: Final = 1 << 20
 BLOCK_COUNT: Final = 16
 _FRAME_BYTES_MAX: Final = 2048
@@ -81,10 +78,10 @@ class TrafficEngine(Protocol):
 
 
 def prepare_bodies(memory: EngineMemory, sizes: Sequence[int]) -> None:
-    """Put what follows a frame's head into every buffer: the bytes that the bundled model's sink expects there."""
+    """Put what follows a frame's head into every buffer: only heads are composed for each frame."""
     longest = max(sizes)
     if longest <= HEAD_BYTES:
         return
-    body = bytes((i * 7 + (i >> 8) * 31 + 0x35) & 0xFF for i in range(HEAD_BYTES, min(longest, _FRAME_BYTES_MAX)))
+    body = filler(HEAD_BYTES, min(longest, _FRAME_BYTES_MAX))
     for offset in memory.layout.buffer_offsets():
         memory.arena[offset + HEAD_BYTES : offset + HEAD_BYTES + len(body)] = body

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from ixyfwd.config.schema import Config
 from ixyfwd.errors import IxyfwdError, UsageError
-from ixyfwd.model.spec import default_mac
-from ixyfwd.model.wires.contract import Rate
-from ixyfwd.model.wires.flows import CRC_BYTES, make_schedule, template
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.run import run_forwarder
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.telemetry.plain import from_plain
 from ixyfwd.telemetry.snapshot import CaptureReport, FarEndRow, GenerateReport, Report
+from ixyfwd.traffic.flows import template
+from ixyfwd.traffic.format import CRC_BYTES, generator_mac, port_mac
+from ixyfwd.traffic.schedule import SendRate, frame_ps, make_schedule
 from ixyfwd.worker.bpf import compile_filter
 from ixyfwd.worker.order import CaptureOrder, GenerateOrder
 
@@ -27,12 +27,10 @@ FLOWS_MAX: Final = 4096
 PORT_NUMBERS: Final = 65536
 SNAPLEN_MAX: Final = 262144
 HEADER_S: Final = 5.0  # for the reader of a pipe to take what is in it
-_OVERHEAD_BYTES: Final = 20  # preamble and gap
-_BYTE_PS: Final = 800  # at 10 Gbit/s
 _IP_HEADER: Final = slice(14, 34)
 # As the generator wire of a model's first port has them, so that its sink knows the frames.
-_DESTINATION_MAC: Final = bytes.fromhex(default_mac(0).replace(":", ""))
-_SOURCE_MAC: Final = bytes((2, 0, 0, 0, 1, 0))
+_DESTINATION_MAC: Final = port_mac(0)
+_SOURCE_MAC: Final = generator_mac(0)
 _DST_IP_AT, _SRC_IP_AT, _SRC_PORT_AT, _DST_PORT_AT = 30, 26, 34, 36
 _PCAP_NS: Final = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, SNAPLEN_MAX, 1)
 _PCAPNG: Final = struct.pack("=IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28) + struct.pack(
@@ -58,7 +56,7 @@ class Traffic:
 
     frames: Sequence[tuple[int, int]] = ((64, 1),)
     flows: int = 64
-    rate: Rate = "line"
+    rate: SendRate = "line"
     share: float = 1.0
     count: int | None = None
     source: EndPoint = EndPoint()
@@ -80,18 +78,10 @@ def generate_order(traffic: Traffic) -> GenerateOrder:
         templates=b"".join(heads).hex(),
         flows=traffic.flows,
         sizes=tuple(sizes),
-        frame_ps=tuple(_frame_ps(traffic, size) for size in sizes),
+        frame_ps=tuple(frame_ps(traffic.rate, traffic.share, size) for size in sizes),
         schedule=tuple(order),
         count=traffic.count,
     )
-
-
-def _frame_ps(traffic: Traffic, size: int) -> int:
-    if traffic.rate == "max":
-        return 0
-    if traffic.rate == "line":
-        return round((size + CRC_BYTES + _OVERHEAD_BYTES) * _BYTE_PS / traffic.share)
-    return round(1e12 / float(traffic.rate))
 
 
 def _head(traffic: Traffic, flow: int, frame_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The generator's flows: addresses, ports and the first 64 bytes of their frames.
+"""The flows of test traffic: addresses, ports and the first 64 bytes of their frames.
 
 Flow f has the end points A(f) and B(f). Even ports send A to B, odd ports B to A, so that the two ports of a link
 carry the two directions of one conversation.
@@ -10,19 +10,10 @@ which permutes the entries and nothing else.
 """
 
 import struct
-from collections.abc import Sequence
-from functools import reduce
-from math import gcd
 
-from ixyfwd.errors import UsageError
+from ixyfwd.traffic.format import AT_MARK, CRC_BYTES, MARK, TEMPLATE_BYTES
 
-TEMPLATE_BYTES = 64
 FLOWS_MAX = 1 << 20
-IMIX = ((64, 28), (570, 16), (1518, 4))  # frame bytes incl. CRC, weight
-SCHEDULE_MAX = 4096
-SIZES_MAX = 254
-MARK = 0xA5  # generator.h
-CRC_BYTES = 4
 _SYMMETRIC_WORD = 0x6D5A
 _ADDRESS_A = 0x0A000000  # 10.0.0.0/12
 _ADDRESS_B = 0x0A800000  # 10.128.0.0/12
@@ -85,37 +76,7 @@ def template(flow: int, frame_bytes: int, number: int, destination: bytes, sourc
     fields = struct.pack(">BBHHHBBHII", 0x45, 0, ip_bytes, 0, 0x4000, 64, 17, 0, a, b)
     ip = fields[:10] + struct.pack(">H", _checksum(fields)) + fields[12:]
     udp = struct.pack(">HHHH", port_a, port_b, ip_bytes - 20, 0)
-    payload = struct.pack("<BBIIII", number, MARK, flow, 0, 0, 0)
-    return (destination + source + b"\x08\x00" + ip + udp + payload).ljust(TEMPLATE_BYTES, b"\0")
-
-
-def make_schedule(frames: Sequence[tuple[int, int]], longest: int) -> tuple[list[int], bytes]:
-    """Sizes without CRC, and the order in which a flow uses them: spread evenly by weight (largest debt first).
-
-    Raises UsageError for sizes or weights that cannot be sent.
-    """
-    weights: dict[int, int] = {}
-    for size, weight in frames:
-        if not 64 <= size <= longest + CRC_BYTES or weight < 1:
-            limit = longest + CRC_BYTES
-            raise UsageError(
-                f"frames of {size} bytes with weight {weight}: expected 64 to {limit} bytes (CRC included) "
-                "and a weight of at least 1"
-            )
-        weights[size - CRC_BYTES] = weights.get(size - CRC_BYTES, 0) + weight
-    divisor = reduce(gcd, weights.values(), 0)
-    total = sum(weights.values()) // divisor if divisor else 0
-    if not 1 <= total <= SCHEDULE_MAX or len(weights) > SIZES_MAX:
-        raise UsageError(
-            f"{len(weights)} frame sizes with weights that sum up to {total}: expected 1 to {SIZES_MAX} sizes "
-            f"and a sum of at most {SCHEDULE_MAX}"
-        )
-    sizes, shares = list(weights), [weight // divisor for weight in weights.values()]
-    debts = [0] * len(sizes)
-    order = bytearray()
-    for _ in range(total):
-        debts = [debt + share for debt, share in zip(debts, shares, strict=True)]
-        chosen = max(range(len(sizes)), key=debts.__getitem__)
-        debts[chosen] -= total
-        order.append(chosen)
-    return sizes, bytes(order)
+    head = destination + source + b"\x08\x00" + ip + udp
+    # The mark is what the payload begins with; touched byte, number and time of a frame are 0 here.
+    assert len(head) == AT_MARK
+    return (head + struct.pack("<BBI", number, MARK, flow)).ljust(TEMPLATE_BYTES, b"\0")
