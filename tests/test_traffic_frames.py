@@ -10,7 +10,8 @@ import pytest
 
 from ixyfwd.engine.traffic import TrafficEngine
 from ixyfwd.model.wires.generator import GeneratorWire
-from ixyfwd.supervisor.single import EndPoint, Traffic, generate_order
+from ixyfwd.roles.generate.request import EndPoint, Traffic, generate_order
+from ixyfwd.roles.generate.worker import frames_of
 from ixyfwd.telemetry.counters import PAGE_BYTES, Word
 from ixyfwd.traffic.schedule import SendRate
 from tests.fake_nic import Rig
@@ -73,7 +74,7 @@ def sent_by_worker(engine: str, traffic: Traffic) -> list[bytes]:
     page = rig.arena[rig.layout.counters : rig.layout.counters + PAGE_BYTES].cast("Q")
     page[Word.GO] = 1
     assert isinstance(rig.engine, TrafficEngine)
-    source = rig.engine.bind_source(0, batch, generate_order(traffic).frames())
+    source = rig.engine.bind_source(0, batch, frames_of(generate_order(traffic)))
     frames: list[bytes] = []
     while source():
         for buffer, length in zip(batch.ids[: batch.count], batch.lengths[: batch.count], strict=True):

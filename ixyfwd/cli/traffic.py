@@ -24,16 +24,9 @@ from ixyfwd.errors import UsageError
 from ixyfwd.kit.outlet import check_open
 from ixyfwd.kit.process import stop_signals_held
 from ixyfwd.model.wires.registry import default_wire, no_wire
-from ixyfwd.supervisor.single import (
-    EndPoint,
-    Traffic,
-    capture_order,
-    generate_order,
-    open_capture,
-    run_capture,
-    run_generate,
-    write_header,
-)
+from ixyfwd.roles.capture.request import capture_order, open_capture, write_header
+from ixyfwd.roles.generate.request import EndPoint, Traffic, generate_order
+from ixyfwd.supervisor.run import run_role
 from ixyfwd.telemetry.plain import to_plain
 from ixyfwd.telemetry.snapshot import CaptureReport, SingleReport, Snapshot
 from ixyfwd.traffic.schedule import IMIX, SendRate
@@ -61,7 +54,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     rate, share = _read_rate(options.rate)
     ends = [_read_end(name, mac, address) for name, (mac, address) in zip(("src", "dst"), options.ends, strict=True)]
     traffic = Traffic(_read_frames(options.frame), options.flows, rate, share, options.count, *ends)
-    generate_order(traffic)  # says what is wrong before anything is touched
+    order = generate_order(traffic)  # says what is wrong before anything is touched
     # The far end of a simulated port only checks: the usual wire, which never sends.
     known = traffic.like_the_model
     sink = default_wire(flows=traffic.flows, frames=tuple(traffic.frames), count=0) if known else no_wire()
@@ -69,7 +62,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     replay_bindings(config)
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
     with holding_nothing_up():
-        report = run_generate(config, traffic, duration_s, watcher)
+        report = run_role(config, order, duration_s, watcher)
     lines = [
         f"asked {count(report.asked)} = sent {count(report.sent)} + dropped {count(sum(report.drops.values()))}"
         f" + in flight {count(report.in_flight)}; shortfall {count(report.shortfall)}"
@@ -96,7 +89,7 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
     _check_count(options.count)
     if options.verbose and options.write is not None:
         raise UsageError("-v: found with -w, expected one of the two (tcpdump -n -r FILE shows a file)")
-    capture_order(None, False, options.expression, options.snaplen, options.count)
+    capture_order(None, expression=options.expression, snaplen=options.snaplen, count=options.count)
     config = single_port(choice, default_wire(), this_machine())
     to_stdout = options.write == "-" or options.verbose
     if options.write == "-" and (json or sys.stdout.isatty()):
@@ -116,8 +109,15 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
 
 def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> CaptureReport:
     with _shown() if options.verbose else _file(options.write) as (fd, pcapng):
-        order = capture_order(fd, pcapng, options.expression, options.snaplen, options.count)
-        return run_capture(config, order, options.write or "the output", duration_s, watcher)
+        order = capture_order(
+            fd,
+            pcapng=pcapng,
+            name=options.write or "the output",
+            expression=options.expression,
+            snaplen=options.snaplen,
+            count=options.count,
+        )
+        return run_role(config, order, duration_s, watcher)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import EngineMemory
+from ixyfwd.engine.contract import Engine, EngineMemory
+from ixyfwd.errors import UsageError
 from ixyfwd.traffic.format import HEAD_BYTES, filler
 
 ENDLESS: Final = 2**64 - 1
@@ -75,6 +76,13 @@ class TrafficEngine(Protocol):
 
     def bind_recorder(self, batch: Batch, recording: Recording) -> Recorder:
         """A recorder whose `burst` empties `batch` and frees its buffers."""
+
+
+def traffic_engine(engine: Engine) -> TrafficEngine:
+    """The engine as one that can be an end of the traffic. Raises UsageError for another."""
+    if not isinstance(engine, TrafficEngine):
+        raise UsageError(f"the {engine.name} engine neither generates nor captures; choose native or vector")
+    return engine
 
 
 def prepare_bodies(memory: EngineMemory, sizes: Sequence[int]) -> None:

@@ -5,14 +5,14 @@ configuration again. A plan holds no resource of the machine: no descriptor, no 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ixyfwd.config.schema import EngineName, Idle, RssConfig
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.nic.options import PortOptions
 from ixyfwd.programs.contract import ProgramOptions
-from ixyfwd.worker.order import Order
+from ixyfwd.roles.contract import RoleOrder
 
 DeviceKind = Literal["model", "wire", "mixed"]
 
@@ -61,10 +61,10 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `frame_op`: where the loop is
-    fused, the program in it that does something to frames, if any. `traffic`: an end of the traffic in place of
-    programs, on a run with one port and no links."""
+    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `order`: what workers are.
+    `frame_op`: where the loop is fused, the program in it that does something to frames, if any."""
 
+    order: RoleOrder[Any]
     engine: EngineName
     programs: tuple[ProgramOptions, ...]
     frame_op: str | None
@@ -73,7 +73,6 @@ class LoopPlan:
     fused: bool
     segmented: bool
     collect_garbage: bool
-    traffic: Order | None
     fused_only: bool = False  # asked for, not chosen
 
 

@@ -20,6 +20,10 @@ _ADDRESS_B = 0x0A800000  # 10.128.0.0/12
 _FIRST_PORT = 4096
 
 
+Ends = tuple[int, int, int, int]
+"""Two addresses and two ports, as numbers."""
+
+
 def _rotate(word: int, by: int) -> int:
     return (word << by | word >> (16 - by)) & 0xFFFF
 
@@ -50,7 +54,7 @@ def _word_with_hash(hash16: int) -> int:
     return int(f"{product:016b}"[::-1], 2)
 
 
-def end_points(flow: int) -> tuple[int, int, int, int]:
+def end_points(flow: int) -> Ends:
     """(address A, address B, port A, port B) of a flow, as numbers."""
     low, high = flow & 0xFFFF, flow >> 16
     a = _ADDRESS_A | high << 16 | low
@@ -67,15 +71,19 @@ def _checksum(header: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def template(flow: int, frame_bytes: int, number: int, destination: bytes, source: bytes) -> bytes:
-    """The first 64 bytes of generator `number`'s frames of `frame_bytes` (incl. CRC): all that does not change."""
-    a, b, port_a, port_b = end_points(flow)
-    if number & 1:
-        a, b, port_a, port_b = b, a, port_b, port_a
+def template(  # noqa: PLR0917
+    flow: int, frame_bytes: int, number: int, destination: bytes, source: bytes, ends: Ends | None = None
+) -> bytes:
+    """The first 64 bytes of generator `number`'s frames of `frame_bytes` (incl. CRC): all that does not change. `ends`:
+    other than the flow's own, as the frames have them."""
+    if ends is None:
+        a, b, port_a, port_b = end_points(flow)
+        ends = (b, a, port_b, port_a) if number & 1 else (a, b, port_a, port_b)
+    from_address, to_address, from_port, to_port = ends
     ip_bytes = frame_bytes - CRC_BYTES - 14
-    fields = struct.pack(">BBHHHBBHII", 0x45, 0, ip_bytes, 0, 0x4000, 64, 17, 0, a, b)
+    fields = struct.pack(">BBHHHBBHII", 0x45, 0, ip_bytes, 0, 0x4000, 64, 17, 0, from_address, to_address)
     ip = fields[:10] + struct.pack(">H", _checksum(fields)) + fields[12:]
-    udp = struct.pack(">HHHH", port_a, port_b, ip_bytes - 20, 0)
+    udp = struct.pack(">HHHH", from_port, to_port, ip_bytes - 20, 0)
     head = destination + source + b"\x08\x00" + ip + udp
     # The mark is what the payload begins with; touched byte, number and time of a frame are 0 here.
     assert len(head) == AT_MARK
