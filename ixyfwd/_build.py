@@ -27,7 +27,7 @@ FLAGS = ("-O3", "-std=gnu11", "-Wall", "-Wextra", "-fno-strict-aliasing")
 ABI3_MACRO = ("Py_LIMITED_API", "0x030b0000")
 CDEF = ".cdef.h"
 MODULE = "module.c"
-SHARED = ("engine", "telemetry")  # whose headers the C of other folders includes
+SHARED = ("engine", "telemetry", "traffic")  # whose headers the C of other folders includes
 INCLUDED = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 OF_EACH = re.compile(r"^/\* for Python, of each program\n(.*?)^\*/$", re.MULTILINE | re.DOTALL)
 DECLARED = re.compile(r"^/\* for Python \*/\n(.*?)^/\* end \*/$", re.MULTILINE | re.DOTALL)

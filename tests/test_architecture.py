@@ -24,27 +24,32 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kit": set(),
     "settings": set(),
     "telemetry": set(),
+    "traffic": set(),
     "probe": {"kit"},
     "vfiouser": set(),
     "memory": {"telemetry", "kit"},
     "pci": {"vfiouser", "kit"},
-    "model": {"vfiouser", "settings", "kit"},
+    "model": {"vfiouser", "settings", "traffic", "kit"},
     "nic": {"pci", "memory"},
     "nic descriptors": set(),
     "nic limits": {"nic", "memory"},
     "nic control": {"nic", "nic limits", "nic descriptors", "pci"},
-    "engine": {"pci", "memory", "telemetry"},
-    "nic rings": {"engine", "memory", "telemetry", "nic descriptors"},
+    "engine": {"pci", "memory", "telemetry", "traffic"},
+    "nic rings": {"engine", "memory", "telemetry", "traffic", "nic descriptors"},
     # A program's roles are layers, too: what a configuration knows of it, and what a worker runs.
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
     "config": {"settings", "programs options", "model", "memory", "nic", "telemetry", "kit"},
     "host": {"config", "memory", "probe", "kit"},
-    "worker": {"programs worker", "engine", "memory", "pci", "telemetry", "kit"},
-    "plan": {"config", "programs options", "worker", "nic", "memory", "model"},
+    # A worker's role as well: what the supervisor asks of it and says of it, and what the worker runs.
+    "roles order": {"telemetry", "traffic", "kit"},
+    "roles worker": {"roles order", "programs worker", "engine", "telemetry"},
+    "worker": {"roles order", "roles worker", "engine", "memory", "pci", "telemetry", "kit"},
+    "plan": {"config", "programs options", "roles order", "nic", "memory", "model"},
     "supervisor": {
         "plan",
         "programs options",
+        "roles order",
         "config",
         "worker",
         "nic",
@@ -59,40 +64,58 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probe",
         "supervisor",
         "config",
+        "roles order",
+        "roles worker",
         "worker",
         "engine",
         "programs options",
         "nic descriptors",
         "memory",
         "telemetry",
+        "traffic",
         "model",
         "pci",
         "kit",
     },
-    "cli": {"bench", "supervisor", "host", "config", "settings", "nic", "telemetry", "model", "kit"},
+    "cli": {
+        "bench",
+        "supervisor",
+        "roles order",
+        "host",
+        "config",
+        "settings",
+        "nic",
+        "telemetry",
+        "traffic",
+        "model",
+        "kit",
+    },
 }
 # A kind of wire is known by nobody else: what they have in common, and the list of them.
 WIRES = {"ixyfwd.model.wires.contract", "ixyfwd.model.wires.registry"}
 # Only these modules of a layer may be imported by the layer above it: the rest is nobody else's business.
 PROGRAMS = {"ixyfwd.programs.contract", "ixyfwd.programs.registry"}
+ROLES = {"ixyfwd.roles.contract", "ixyfwd.roles.registry"}
 NARROW = {
     ("config", "programs options"): PROGRAMS,
     ("plan", "programs options"): PROGRAMS,
     ("supervisor", "programs options"): {"ixyfwd.programs.contract"},
     ("bench", "programs options"): PROGRAMS,
-    ("worker", "programs worker"): {"ixyfwd.programs.work"},
     ("config", "kit"): {"ixyfwd.kit.tree", "ixyfwd.kit.cgroups"},
+    ("roles worker", "programs worker"): {"ixyfwd.programs.work"},
+    ("worker", "roles order"): ROLES,
+    ("worker", "roles worker"): {"ixyfwd.roles.work"},
+    ("plan", "roles order"): ROLES,
+    ("supervisor", "roles order"): ROLES | {"ixyfwd.roles.report"},
     ("config", "model"): WIRES | {"ixyfwd.model.spec"},
     ("config", "memory"): {"ixyfwd.memory.layout"},
     ("config", "nic"): {"ixyfwd.nic.limits", "ixyfwd.nic.mac", "ixyfwd.nic.options"},
     ("supervisor", "model"): {
         "ixyfwd.model.wires.contract",
-        "ixyfwd.model.wires.flows",
         "ixyfwd.model.spec",
         "ixyfwd.model.client",
     },
     ("plan", "model"): {"ixyfwd.model.wires.contract", "ixyfwd.model.spec"},
-    ("plan", "worker"): {"ixyfwd.worker.order"},
     ("plan", "nic"): {"ixyfwd.nic.options", "ixyfwd.nic.rss"},
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
@@ -103,8 +126,7 @@ NARROW = {
     ("nic control", "pci"): {"ixyfwd.pci.function"},
     ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
-    ("cli", "model"): WIRES
-    | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client", "ixyfwd.model.wires.flows"},
+    ("cli", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
     ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
 }
 
@@ -127,18 +149,22 @@ def imports(path: Path) -> Iterator[str]:
 
 
 FAMILIES = {path.name for path in (PACKAGE / "nic").iterdir() if path.is_dir() and not path.name.startswith("_")}
-ROLES = {"descriptors", "limits", "rings"}  # besides the control side
+FAMILY_ROLES = {"descriptors", "limits", "rings"}  # besides the control side
 OPTION_ROLES = {"options", "contract", "registry", "__init__"}
+WORKER_SIDE = {"work", "worker", "steps", "recording"}  # of a worker's role
 
 
 def layer_of(name: str) -> str:
-    """The layer of a module: the folder below the package, and of a NIC family's and a program's modules their role."""
+    """The layer of a module: the folder below the package, and of a NIC family's and a program's modules their role; of
+    the modules of a worker's role the side that they are for."""
     _, top, *inner = [*name.split("."), ""]
+    if top == "roles":
+        return "roles worker" if inner[-2:][0] in WORKER_SIDE else "roles order"
     if top == "programs":
         return "programs options" if inner[-2:][0] in OPTION_ROLES else "programs worker"
     if top != "nic" or inner[0] not in FAMILIES or inner[1] == "":
         return top
-    return f"nic {inner[1]}" if inner[1] in ROLES else "nic control"
+    return f"nic {inner[1]}" if inner[1] in FAMILY_ROLES else "nic control"
 
 
 def name_of(path: Path) -> str:
@@ -162,12 +188,11 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_a_kind_of_wire_is_known_to_no_other_module() -> None:
     """But to measurements, which ask for the generator because they know what it sends."""
     folder = PACKAGE / "model" / "wires"
-    shared = {*WIRES, "ixyfwd.model.wires.flows"}
     for path in modules():
         if folder in path.parents or path.parent == PACKAGE / "bench" or path == PACKAGE / "model" / "turn.py":
             continue
         known = {name for name in imports(path) if name.startswith("ixyfwd.model.wires")}
-        assert known <= shared, f"{path.relative_to(PACKAGE)} knows {known - shared}"
+        assert known <= WIRES, f"{path.relative_to(PACKAGE)} knows {known - WIRES}"
 
 
 def test_every_folder_is_a_known_layer() -> None:
@@ -202,7 +227,9 @@ def test_a_worker_with_open_rings_has_loaded_nothing_else_of_their_family(engine
     assert loaded == {"nic", "nic rings", "nic descriptors"}
 
 
-@pytest.mark.parametrize("layer", ["engine", "programs", "worker", "plan", "config", "supervisor", "host", "cli"])
+@pytest.mark.parametrize(
+    "layer", ["engine", "programs", "roles", "worker", "plan", "config", "supervisor", "host", "cli"]
+)
 def test_nothing_outside_knows_a_family_by_name(layer: str) -> None:
     """But the kernel's drivers, which have such names, too."""
     words = re.compile(rf"\bnic[./](?:{'|'.join(FAMILIES)})\b")
@@ -256,6 +283,32 @@ def test_nothing_outside_knows_a_program_by_name() -> None:
         assert not known or path.parent.parent.name == "programs", f"{path}: {known}"
 
 
+def test_nothing_outside_knows_a_role_by_name() -> None:
+    """But the commands that ask for one, and measurements."""
+    folder = PACKAGE / "roles"
+    names = [path.name for path in folder.iterdir() if (path / "order.py").exists()]
+    assert {"forward", "generate", "capture"} <= set(names)
+    for path in modules():
+        if path.parent.name in {"cli", "bench"}:
+            continue
+        known = {one for name in imports(path) for one in names if f"{name}.".startswith(f"ixyfwd.roles.{one}.")}
+        own = {path.parent.name} if folder in path.parents else set()
+        assert known <= own, f"{path} knows {known - own}"
+
+
+@pytest.mark.parametrize("role", ["forward", "generate", "capture"])
+def test_a_worker_loads_of_its_role_what_it_runs(role: str) -> None:
+    """No other role, and nothing that reports, which would hold up its start."""
+    code = (
+        f"from importlib import import_module\nimport ixyfwd.worker.main\nimport_module('ixyfwd.roles.{role}.worker')"
+    )
+    code += "\nimport sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    names = [name for name in loaded.split() if name.startswith("ixyfwd.")]
+    assert {name.split(".")[2] for name in names if name.count(".") == 3 and ".roles." in name} == {role}
+    assert not [name for name in names if name in {"ixyfwd.telemetry.snapshot", f"ixyfwd.roles.{role}.report"}]
+
+
 def test_model_and_driver_do_not_know_each_other() -> None:
     for layer, other in (("nic", "model"), ("model", "nic"), ("engine", "model"), ("worker", "nic")):
         for path in (PACKAGE / layer).rglob("*.py"):
@@ -263,7 +316,7 @@ def test_model_and_driver_do_not_know_each_other() -> None:
 
 
 def test_nothing_above_pci_asks_whether_it_is_simulated() -> None:
-    for layer in ("nic", "engine", "programs", "worker"):
+    for layer in ("nic", "engine", "programs", "roles", "worker"):
         for path in (PACKAGE / layer).rglob("*.py"):
             text = path.read_text().lower()
             assert "simulated" not in text, path

@@ -21,13 +21,13 @@ from ixyfwd.errors import UsageError
 from ixyfwd.model.client import ModelClient, ModelStats
 from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.contract import Wire
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.model.wires.pcap import PcapWire
 from ixyfwd.model.wires.tap import TapWire
 from ixyfwd.pci.open import open_function
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import from_plain
+from ixyfwd.traffic.schedule import IMIX
 from tests.support import (
     IXYFWD,
     Instance,

@@ -14,7 +14,7 @@ import pytest
 from scapy.all import IP, UDP, Ether, rdpcap  # type: ignore[import-untyped]
 
 from ixyfwd.errors import UsageError
-from ixyfwd.worker.bpf import compile_filter
+from ixyfwd.roles.capture.bpf import compile_filter
 from tests.support import IXYFWD, assert_captured_sum, assert_generated_sum, eventually, report_of, run
 
 ENGINES = ("native", "vector")

@@ -14,12 +14,12 @@ from ixyfwd.config.schema import RSS_FIELDS, Config
 from ixyfwd.errors import UsageError
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.wires.cable import CableWire
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.model.wires.pcap import PcapWire
 from ixyfwd.model.wires.tap import TapWire
 from ixyfwd.settings.problems import ConfigErrors
+from ixyfwd.traffic.schedule import IMIX
 from tests.config_cases import BEHIND, EVERYTHING, FILE_PROBLEMS, MISSING, NAMES, PORT_LINES, PORTS, WIRES
 
 

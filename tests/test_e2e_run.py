@@ -8,7 +8,7 @@ import psutil
 import pytest
 from scapy.all import Ether, PcapReader, Raw, wrpcap
 
-from ixyfwd.model.wires.flows import end_points
+from ixyfwd.traffic.flows import end_points
 from tests.support import (
     Instance,
     assert_exact,

@@ -19,7 +19,8 @@ from ixyfwd.engine.open import open_engine
 from ixyfwd.engine.traffic import Frames
 from ixyfwd.nic.ixgbe.rings._ixgbe import ffi as native_ffi
 from ixyfwd.nic.ixgbe.rings._ixgbe import lib as native_lib
-from ixyfwd.worker.order import CaptureOrder, GenerateOrder
+from ixyfwd.roles.capture.order import Order as CaptureOrder
+from ixyfwd.roles.generate.order import Order as GenerateOrder
 from tests.fake_nic import Frame, Rig
 
 PY_TP_CLEAR = 51  # typeslots.h

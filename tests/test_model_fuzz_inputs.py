@@ -25,7 +25,8 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "wires.h").write_text(declarations(model))
     sources = [str(path) for path in model.glob("*.c") if not path.name.startswith("_")]
     sources += [str(FUZZ / name) for name in ("datapath.c", "world.c", "replay.c")]
-    fixed = ("-g", "-O1", "-std=gnu11", "-fno-strict-aliasing", f"-I{model}", f"-I{FUZZ}", f"-I{folder}")
+    includes = [f"-I{path}" for path in (model, ROOT / "ixyfwd", FUZZ, folder)]
+    fixed = ("-g", "-O1", "-std=gnu11", "-fno-strict-aliasing", *includes)
     wrap = "-Wl,--wrap=mmap,--wrap=munmap"
     for sanitize in (SANITIZE, ()):
         done = run(compiler, *fixed, *sanitize, *sources, wrap, "-o", program)

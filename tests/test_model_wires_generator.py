@@ -11,8 +11,9 @@ from scapy.all import IP, UDP, Ether
 
 from ixyfwd.errors import UsageError
 from ixyfwd.model.turn import idle_latency, turn
-from ixyfwd.model.wires.flows import IMIX, end_points, make_schedule, template
 from ixyfwd.model.wires.generator import GeneratorWire
+from ixyfwd.traffic.flows import end_points, template
+from ixyfwd.traffic.schedule import IMIX, make_schedule
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, Hand
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ixyfwd.roles.work import Step
 from ixyfwd.telemetry.counters import PAGE_BYTES, Command, State, Word
 from ixyfwd.worker.idle import INTERRUPT_SPIN_ROUNDS, Idle
 from ixyfwd.worker.loop import PollLoop
-from ixyfwd.worker.rounds import Step
 
 LONG_MS = 10_000
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from ixyfwd.roles.work import SHARED_CPU_ROUNDS, Fused, Step
 from ixyfwd.telemetry.counters import NO_PAUSES, NOT_LOOKED, PAGE_BYTES, Command, State, Word
 from ixyfwd.worker.idle import SPIN_ROUNDS, WAITED, YIELD_ROUNDS, Idle, Rest
-from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, SHARED_CPU_ROUNDS, Fused, PollLoop
+from ixyfwd.worker.loop import HOUSEKEEPING_ROUNDS, PollLoop
 from ixyfwd.worker.pauses import Pauses
-from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import IdlePolicy
 
 

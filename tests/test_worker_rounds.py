@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ixyfwd.worker.rounds import Step, new_turn
+from ixyfwd.roles.work import Step
+from ixyfwd.worker.rounds import new_turn
 
 LINKS = st.integers(1, 4)
 

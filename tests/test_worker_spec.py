@@ -12,6 +12,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.memory.layout import compute_layout
 from ixyfwd.pci.function import DmaMap, Window
 from ixyfwd.pci.mmio import map_window, register_view
+from ixyfwd.roles.forward.order import Order
 from ixyfwd.worker.spec import CallSpec, PortSpec, RegisterSpec, WorkerSpec
 
 DMA = DmaMap(2 << 20, (1 << 40, 3 << 40))
@@ -21,7 +22,7 @@ def spec_of(*ports: PortSpec) -> WorkerSpec:
     layout = compute_layout(ports=len(ports), workers=1, ring_size=64, buffers_per_worker=256).workers[0]
     return WorkerSpec(
         index=0, cpu=None, nice=0, shared_cpu=True, arena_fd=9, arena_bytes=layout.size, layout=layout, ports=ports,
-        links=((0, 1), (1, 0)), engine="native", programs=(), batch=32, idle="spin", fused=False,
+        engine="native", batch=32, idle="spin", order=Order(links=((0, 1), (1, 0))),
     )  # fmt: skip
 
 

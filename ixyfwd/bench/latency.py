@@ -25,11 +25,11 @@ from ixyfwd.config.schema import Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.turn import idle_latency
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.supervisor.observer import Silent
 from ixyfwd.supervisor.places import runtime_dir
 from ixyfwd.telemetry.snapshot import Snapshot
+from ixyfwd.traffic.schedule import IMIX
 
 WARM_UP_S: Final = 1.0  # a tick of the supervisor
 MODEL_ALONE_S: Final = 1.0

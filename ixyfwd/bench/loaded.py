@@ -8,8 +8,8 @@ from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for, wi
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.model.wires.contract import Rate
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.supervisor.observer import Observer, Silent
+from ixyfwd.traffic.schedule import IMIX
 
 LINE_BITS_PER_S: Final = 10_000_000_000
 GAP_BYTES: Final = 20  # preamble, start of frame and gap; the CRC is in the frame's size

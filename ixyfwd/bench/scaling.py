@@ -23,7 +23,7 @@ from ixyfwd.bench.result import Row, result, spread
 from ixyfwd.bench.throughput import Trial, TrialPlan, head_of_row, run_plan
 from ixyfwd.bench.turntable import Turntable, open_turntable
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.worker.loop import SHARED_CPU_ROUNDS
+from ixyfwd.roles.work import SHARED_CPU_ROUNDS
 
 SAME = ("engine", "loop", "program", "batch", "ring", "frame_bytes", "core_distance")
 HAND_ROUNDS: Final = 10  # of by-hand figures beside those of processes

@@ -19,10 +19,10 @@ from ixyfwd.config.default import default_config
 from ixyfwd.config.schema import Config, EngineName, Loop
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.memory.layout import frame_buffers
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.programs.registry import programs
 from ixyfwd.supervisor.observer import Silent
+from ixyfwd.traffic.schedule import IMIX
 
 DAMAGE = ("lost", "reordered", "duplicated", "corrupted")
 

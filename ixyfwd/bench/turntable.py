@@ -22,10 +22,10 @@ from ixyfwd.nic.ixgbe.descriptors import DESCRIPTOR_BYTES, RS_INTERVAL, RX_DD, R
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.programs.contract import ProgramOptions
 from ixyfwd.programs.registry import DEFAULT_PROGRAM, frame_op, fusible, programs
+from ixyfwd.roles.contract import ProgramSpec
+from ixyfwd.roles.forward.steps import program_step
 from ixyfwd.telemetry.counters import DROP_CAUSES, ProgramWord, program_word
 from ixyfwd.worker.rounds import Turn, new_turn
-from ixyfwd.worker.spec import ProgramSpec
-from ixyfwd.worker.steps import program_step
 
 FIRST_ADDRESS = 1 << 32
 FAMILY = "ixgbe"  # whose descriptors are turned

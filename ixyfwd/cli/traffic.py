@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final, TextIO
 
@@ -23,20 +23,15 @@ from ixyfwd.config.single import PortChoice, single_port
 from ixyfwd.errors import UsageError
 from ixyfwd.kit.outlet import check_open
 from ixyfwd.kit.process import stop_signals_held
-from ixyfwd.model.wires.contract import Rate
-from ixyfwd.model.wires.flows import IMIX
 from ixyfwd.model.wires.registry import default_wire, no_wire
-from ixyfwd.supervisor.capturefile import CaptureFile
-from ixyfwd.supervisor.single import (
-    EndPoint,
-    Traffic,
-    capture_order,
-    generate_order,
-    run_capture,
-    run_generate,
-)
+from ixyfwd.roles.capture.file import CaptureFile
+from ixyfwd.roles.capture.request import capture_order
+from ixyfwd.roles.generate.request import EndPoint, Traffic, generate_order
+from ixyfwd.supervisor.observer import Observer
+from ixyfwd.supervisor.run import run_role
 from ixyfwd.telemetry.plain import to_plain
-from ixyfwd.telemetry.snapshot import CaptureReport, SingleReport, Snapshot
+from ixyfwd.telemetry.snapshot import CaptureReport, Report, SingleReport, Snapshot
+from ixyfwd.traffic.schedule import IMIX, SendRate
 
 _MAC: Final = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _TOP_RATE: Final = 1e9
@@ -61,7 +56,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     rate, share = _read_rate(options.rate)
     ends = [_read_end(name, mac, address) for name, (mac, address) in zip(("src", "dst"), options.ends, strict=True)]
     traffic = Traffic(_read_frames(options.frame), options.flows, rate, share, options.count, *ends)
-    generate_order(traffic)  # says what is wrong before anything is touched
+    order = generate_order(traffic)  # says what is wrong before anything is touched
     # The far end of a simulated port only checks: the usual wire, which never sends.
     known = traffic.like_the_model
     sink = default_wire(flows=traffic.flows, frames=tuple(traffic.frames), count=0) if known else no_wire()
@@ -69,7 +64,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     replay_bindings(config)
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
     with holding_nothing_up():
-        report = run_generate(config, traffic, duration_s, watcher)
+        report = run_role(config, order, duration_s, watcher)
     lines = [
         f"asked {count(report.asked)} = sent {count(report.sent)} + dropped {count(sum(report.drops.values()))}"
         f" + in flight {count(report.in_flight)}; shortfall {count(report.shortfall)}"
@@ -96,7 +91,7 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
     _check_count(options.count)
     if options.verbose and options.write is not None:
         raise UsageError("-v: found with -w, expected one of the two (tcpdump -n -r FILE shows a file)")
-    capture_order(None, False, options.expression, options.snaplen, options.count)
+    capture_order(None, expression=options.expression, snaplen=options.snaplen, count=options.count)
     config = single_port(choice, default_wire(), this_machine())
     to_stdout = options.write == "-" or options.verbose
     if options.write == "-" and (json or sys.stdout.isatty()):
@@ -119,8 +114,18 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
 
 def _capture(config: Config, options: CaptureOptions, duration_s: float | None, watcher: "_Watcher") -> CaptureReport:
     with _shown() if options.verbose else CaptureFile(options.write) as file:
-        order = capture_order(file.fd, file.pcapng, options.expression, options.snaplen, options.count)
-        return run_capture(config, order, file, duration_s, watcher)
+        order = capture_order(
+            file.fd,
+            pcapng=file.pcapng,
+            name=file.name,
+            expression=options.expression,
+            snaplen=options.snaplen,
+            count=options.count,
+        )
+        report = run_role(config, order, duration_s, _FileWatcher(watcher, file), before_frames=file.begin)
+        if file.removed:
+            return replace(report, error=report.error or file.complaint, exit_code=1)
+        return replace(report, notices=(*report.notices, file.complaint)) if file.complaint else report
 
 
 @contextmanager
@@ -190,7 +195,7 @@ def _read_frames(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(size), 1) for size in text.split(","))
 
 
-def _read_rate(text: str) -> tuple[Rate, float]:
+def _read_rate(text: str) -> tuple[SendRate, float]:
     if text in ("line", "max"):
         return ("line" if text == "line" else "max"), 1.0
     percent = text.endswith("%")
@@ -216,3 +221,32 @@ def _read_end(name: str, mac: str | None, address: str | None) -> EndPoint:
     if number is not None and not 0 <= number < 65536:
         raise UsageError(f'--{name}: found "{address}", expected IP or IP:PORT such as 10.0.0.1:4096')
     return EndPoint(bytes.fromhex(mac.replace(":", "")) if mac else None, found, number)
+
+
+class _FileWatcher:
+    """An observer that also looks after a capture file."""
+
+    def __init__(self, observer: Observer, file: CaptureFile) -> None:
+        self._observer = observer
+        self._file = file
+        self._told = False
+
+    def notice(self, text: str) -> None:
+        """See Observer."""
+        self._observer.notice(text)
+
+    def started(self, status: Snapshot) -> None:
+        """See Observer."""
+        self._observer.started(status)
+
+    def tick(self, status: Snapshot) -> None:
+        """What becomes of the file is told once."""
+        self._observer.tick(status)
+        complaint = None if self._told else self._file.complaint
+        if complaint is not None:
+            self._told = True
+            self._observer.notice(complaint)
+
+    def stopped(self, report: Report) -> None:
+        """See Observer."""
+        self._observer.stopped(report)

@@ -57,7 +57,7 @@ def single_port(choice: PortChoice, wire: Wire, machine: Machine) -> Config:
     if engine is None:
         raise UsageError(f"--engine: found {shown(wanted)}, expected {one_of(ENGINES)}")
     forward = replace(config.forward, engine=engine, ring_size=max(config.forward.ring_size, choice.ring_size))
-    config = replace(config, forward=replace(forward, batch=BATCH), instance=choice.instance)
+    config = replace(config, forward=replace(forward, batch=BATCH, programs=()), instance=choice.instance)
     problems = check(config, machine)
     if problems:
         raise ConfigErrors(problems)

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from ixyfwd.engine.batch import Batch
-from ixyfwd.engine.contract import EngineMemory
+from ixyfwd.engine.contract import Engine, EngineMemory
+from ixyfwd.errors import UsageError
+from ixyfwd.traffic.format import HEAD_BYTES, filler
 
-TEMPLATE_BYTES: Final = 64
-HEAD_BYTES: Final = 60  # composed for each frame; what follows is the same in all frames
-AT_SEQUENCE: Final = 52
 ENDLESS: Final = 2**64 - 1
-LAG_PS: Final = 10_000_000_000  # frames that are due for longer are given up
 BLOCK_BYTES: Final = 1 << 20
 BLOCK_COUNT: Final = 16
 _FRAME_BYTES_MAX: Final = 2048
@@ -95,6 +93,13 @@ class TrafficEngine(Protocol):
         """A recorder whose `burst` empties `batch` and frees its buffers."""
 
 
+def traffic_engine(engine: Engine) -> TrafficEngine:
+    """The engine as one that can be an end of the traffic. Raises UsageError for another."""
+    if not isinstance(engine, TrafficEngine):
+        raise UsageError(f"the {engine.name} engine neither generates nor captures; choose native or vector")
+    return engine
+
+
 def prepare_bodies(memory: EngineMemory, sizes: Sequence[int]) -> None:
     """Write the bytes behind a frame's head into every buffer, as the bundled model's sink expects them.
 
@@ -103,6 +108,6 @@ def prepare_bodies(memory: EngineMemory, sizes: Sequence[int]) -> None:
     longest = max(sizes)
     if longest <= HEAD_BYTES:
         return
-    body = bytes((i * 7 + (i >> 8) * 31 + 0x35) & 0xFF for i in range(HEAD_BYTES, min(longest, _FRAME_BYTES_MAX)))
+    body = filler(HEAD_BYTES, min(longest, _FRAME_BYTES_MAX))
     for offset in memory.layout.buffer_offsets():
         memory.arena[offset + HEAD_BYTES : offset + HEAD_BYTES + len(body)] = body

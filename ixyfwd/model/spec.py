@@ -9,6 +9,7 @@ from typing import Any
 
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import wire_from_json
+from ixyfwd.traffic.format import port_mac
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,4 @@ class ModelSpec:
 
 def default_mac(index: int) -> str:
     """The address of a process's port number `index` unless one is given: locally administered, "ixy"."""
-    return f"02:69:78:79:00:{index:02x}"
+    return port_mac(index).hex(":")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from ixyfwd.config.arena import arena_of
 from ixyfwd.config.placement import Placement, place
@@ -20,7 +21,8 @@ from ixyfwd.plan.plan import (
     WorkerPlan,
 )
 from ixyfwd.programs.registry import frame_op
-from ixyfwd.worker.order import Order
+from ixyfwd.roles.contract import RoleOrder
+from ixyfwd.roles.registry import default_order
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class MachineCpus:
     cpus: Collection[int]
 
 
-def make_plan(config: Config, machine: MachineCpus, traffic: Order | None = None) -> Plan:
-    """The plan of a run of `config` on `machine`; with `traffic` its only port generates or captures."""
+def make_plan(config: Config, machine: MachineCpus, order: RoleOrder[Any] | None = None) -> Plan:
+    """The plan of a run of `config` on `machine`; `order`: what workers are, None: the default role."""
     placement = place(config, machine.cpus)
     arena = arena_of(config, len(placement.workers))
     forward = config.forward
@@ -44,15 +46,15 @@ def make_plan(config: Config, machine: MachineCpus, traffic: Order | None = None
         workers=_workers(config, placement, arena),
         model=_model(config, placement),
         loop=LoopPlan(
+            order=order or default_order(),
             engine=forward.engine,
-            programs=forward.programs if traffic is None else (),
+            programs=forward.programs,
             frame_op=frame_op(forward.programs) if forward.fused else None,
             batch=forward.batch,
             idle=forward.idle,
             fused=forward.fused,
             segmented=forward.segmented,
             collect_garbage=forward.collect_garbage,
-            traffic=traffic,
             fused_only=forward.loop == "fused",
         ),
         rss=config.rss,

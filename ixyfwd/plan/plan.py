@@ -6,14 +6,14 @@ no descriptor, no path, no address of memory.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ixyfwd.config.schema import EngineName, Idle, RssConfig
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.nic.options import PortOptions
 from ixyfwd.programs.contract import ProgramOptions
-from ixyfwd.worker.order import Order
+from ixyfwd.roles.contract import RoleOrder
 
 DeviceKind = Literal["model", "wire", "mixed"]
 
@@ -69,13 +69,10 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """The loop of every worker; fields as in `config.schema.ForwardConfig`.
+    """What every worker does: `config.schema.ForwardConfig` says what the words mean. `order`: what workers are.
+    `frame_op`: where the loop is fused, the program in it that does something to frames, if any."""
 
-    `batch`: frames per burst. `frame_op`: the program that a fused loop applies to each
-    frame, if any. `traffic`: the order to generate or capture in place of programs, in
-    a run with one port and no links.
-    """
-
+    order: RoleOrder[Any]
     engine: EngineName
     programs: tuple[ProgramOptions, ...]
     frame_op: str | None
@@ -84,8 +81,7 @@ class LoopPlan:
     fused: bool
     segmented: bool
     collect_garbage: bool
-    traffic: Order | None
-    fused_only: bool = False  # the configuration demands the fused loop
+    fused_only: bool = False  # asked for, not chosen
 
 
 @dataclass(frozen=True)

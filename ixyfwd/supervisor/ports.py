@@ -13,7 +13,6 @@ from ixyfwd.nic.registry import open_port
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
-from ixyfwd.worker.order import GenerateOrder
 from ixyfwd.worker.spec import BellSpec, CallSpec, PortSpec, RegisterSpec
 
 
@@ -45,7 +44,7 @@ def _spec_of(bell: Doorbell) -> BellSpec:
 
 def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
     """Open every port; `sockets` says where the `sim:` ports' model listens, by port name. Raises UsageError for a port
-    whose family cannot do what the plan asks of it, before any of them was touched."""
+    whose family cannot do what plan and order ask of it, before any of them was touched."""
     ports: list[Port] = []
     opener = stack.enter_context(Opener())
     for port in plan.ports:
@@ -55,11 +54,9 @@ def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list
         ports.append(Port(port, driver))
     for opened in ports:
         check_limits(opened.driver, opened.plan.options, plan.ring_entries, plan.interrupt_interval_us)
-        if isinstance(plan.loop.traffic, GenerateOrder) and not opened.driver.limits.generator:
-            raise UsageError(
-                f"port {opened.name} ({opened.function.address}): workers generate no frames on ports of family "
-                f"{opened.driver.limits.family}; use a port of another family"
-            )
+        refusal = plan.loop.order.refusal(opened.driver.limits)
+        if refusal is not None:
+            raise UsageError(f"port {opened.name} ({opened.function.address}): {refusal}")
     return ports
 
 

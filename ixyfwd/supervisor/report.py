@@ -128,7 +128,7 @@ def _worker_row(worker: Worker, stolen: Shares, seconds: float) -> WorkerRow:
         ports=ports,
         words=words,
         pauses=_words(worker, Scope.PAUSES) if worker.spec.watches_pauses else None,
-        traffic=None if worker.spec.traffic is None else _words(worker, Scope.TRAFFIC),
+        traffic=_words(worker, Scope.TRAFFIC) if worker.spec.order.traffic_words else None,
         busy_ns_per_packet=round(words[Word.BUSY_NS] / received, 2) if received else None,
         packets_per_burst=round(received / bursts, 1) if bursts else None,
         empty_poll_share=round(words[Word.EMPTY_POLLS] / polls, 4) if polls else None,

@@ -23,7 +23,7 @@ def demand_of_plan(plan: Plan) -> Demand:
         model=plan.model is not None,
         model_cpu=None if plan.model is None else plan.model.cpu,
         interrupts=plan.interrupt_interval_us is not None,
-        writer=plan.loop.traffic is not None,
+        writer=plan.loop.order.threaded,
     )
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from ixyfwd.config.schema import Config
 from ixyfwd.kit.process import settle
@@ -11,6 +12,9 @@ from ixyfwd.memory.arena import Arena
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.plan.make import MachineCpus, make_plan
 from ixyfwd.plan.plan import Plan, WorkerPlan
+from ixyfwd.roles.contract import Account, LoopPart, ProgramSpec, RoleOrder
+from ixyfwd.roles.registry import default_order
+from ixyfwd.roles.report import report_of
 from ixyfwd.supervisor.backing import make_arena, numa_notices
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
@@ -25,8 +29,7 @@ from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.plain import to_plain
 from ixyfwd.telemetry.snapshot import Report
-from ixyfwd.worker.order import Order
-from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
+from ixyfwd.worker.spec import WorkerSpec
 
 
 def run_forwarder(
@@ -36,20 +39,39 @@ def run_forwarder(
     until_done: bool,
     observer: Observer,
     begun_ns: int | None = None,
-    traffic: Order | None = None,
-    before_frames: Callable[[], None] | None = None,
 ) -> Report:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
     `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
-    `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time; with `traffic` the worker
-    of the only port generates or captures instead (see `supervisor.single`); `before_frames` is called once all is up,
-    and may raise IxyfwdError. SIGINT and SIGTERM stop in order. Raises IxyfwdError if it does not come up; then nothing
-    is left behind.
+    `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time. SIGINT and SIGTERM stop
+    in order. Raises IxyfwdError if it does not come up; then nothing is left behind.
     """
-    begun_ns = begun_ns or time.monotonic_ns()
+    return _run(config, default_order(), duration_s, until_done, observer, begun_ns or time.monotonic_ns())
+
+
+def run_role(
+    config: Config,
+    order: RoleOrder[Account],
+    duration_s: float | None,
+    observer: Observer,
+    before_frames: Callable[[], None] | None = None,
+) -> Account:
+    """The same with workers that are something else, until they are done or told to stop; returns their role's
+    account. `before_frames` is called once all is up, and may raise IxyfwdError."""
+    return report_of(order, _run(config, order, duration_s, True, observer, time.monotonic_ns(), before_frames))
+
+
+def _run(  # noqa: PLR0917
+    config: Config,
+    order: RoleOrder[Any],
+    duration_s: float | None,
+    until_done: bool,
+    observer: Observer,
+    begun_ns: int,
+    before_frames: Callable[[], None] | None = None,
+) -> Report:
     allowed = sorted(os.sched_getaffinity(0))
-    plan = make_plan(config, MachineCpus(allowed), traffic)
+    plan = make_plan(config, MachineCpus(allowed), order)
     notices = check_room(config, plan)
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
@@ -113,6 +135,7 @@ def _worker_spec(  # noqa: PLR0917
 ) -> WorkerSpec:
     """A worker's part of the plan with what it needs of the machine: descriptors, windows, device addresses."""
     loop = plan.loop
+    programs = tuple(ProgramSpec(p.name, p.as_json(), p.decides) for p in loop.programs)
     return WorkerSpec(
         index=worker.index,
         cpu=worker.cpu,
@@ -122,16 +145,12 @@ def _worker_spec(  # noqa: PLR0917
         arena_bytes=arena.size,
         layout=worker.layout,
         ports=tuple(port.spec(worker.index, dma) for port, dma in zip(ports, maps, strict=True)),
-        links=worker.links,
         engine=loop.engine,
-        programs=tuple(ProgramSpec(p.name, p.as_json(), p.decides) for p in loop.programs),
-        frame_op=loop.frame_op,
+        order=loop.order.with_part(LoopPart(worker.links, programs, loop.fused, loop.frame_op)),
         batch=loop.batch,
         idle=loop.idle,
         segmented=loop.segmented,
-        fused=loop.fused,
         interrupt_fds=interrupts.of_worker(worker.index),
-        traffic=loop.traffic,
         collect_garbage=loop.collect_garbage,
     )
 
@@ -149,7 +168,7 @@ def _start_workers(workers: list[Worker], stack: ExitStack) -> None:
 def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> None:
     """Links, then receivers, then the wires: no frame meets a port that is not ready for it."""
     _wait_links(forwarder, server, observer)
-    if not forwarder.generates:
+    if forwarder.plan.loop.order.receives:
         for port in forwarder.ports:
             port.driver.start_receive()
     forwarder.begin()

@@ -173,7 +173,7 @@ class Server:
         return self._reason is not None
 
     def _done(self) -> bool:
-        ended = self._forwarder.traffic_done()
+        ended = self._forwarder.workers_done()
         if ended is not None:
             return ended
         if not self._forwarder.feeds_done():

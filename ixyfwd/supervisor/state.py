@@ -26,7 +26,6 @@ from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.telemetry.snapshot import PortRow, RssRow, RunState, Snapshot
-from ixyfwd.worker.order import GenerateOrder
 
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
 
@@ -72,16 +71,10 @@ class Forwarder:
         for worker in self.workers:
             worker.go()
 
-    @property
-    def generates(self) -> bool:
-        """Whether frames come from a worker and not from outside."""
-        return any(isinstance(worker.spec.traffic, GenerateOrder) for worker in self.workers)
-
-    def traffic_done(self) -> bool | None:
-        """Whether a worker that generates or captures has come to its end; None for forwarders."""
-        if all(worker.spec.traffic is None for worker in self.workers):
-            return None
-        return any(worker.word(Word.DONE) or worker.word(Word.ERRNO) for worker in self.workers)
+    def workers_done(self) -> bool | None:
+        """Whether a worker has come to its end; None where their role has none."""
+        ends = [worker.spec.order.done(worker.word) for worker in self.workers]
+        return None if all(end is None for end in ends) else any(ends)
 
     def read_ports(self) -> None:
         """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""

@@ -156,7 +156,9 @@ class Worker:
 
         tx_packets, tx_full = total(PortWord.TX_PACKETS), total(PortWord.TX_FULL)
         dropped = (ProgramWord.INVALID, *range(ProgramWord.DROPS, ProgramWord.DROPS + DROP_CAUSES))
-        drops = sum(self.program_word(index, word) for index, _ in enumerate(self.spec.programs) for word in dropped)
+        drops = sum(
+            self.program_word(index, word) for index in range(self.spec.order.program_blocks) for word in dropped
+        )
         return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full, drops)
 
     def queue(self, port: Port) -> QueueView:

@@ -1,40 +1,24 @@
 """The poll loop: for each link rx burst -> program -> tx burst, and now and then a look around."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
+from ixyfwd.roles.work import SHARED_CPU_ROUNDS, Fused, Work
 from ixyfwd.telemetry.counters import NOT_LOOKED, Command, State, Word
 from ixyfwd.worker.idle import Idle, Rest
 from ixyfwd.worker.pauses import Pauses
-from ixyfwd.worker.rounds import Step, Turn, new_turn
+from ixyfwd.worker.rounds import Turn, new_turn
 
 HOUSEKEEPING_ROUNDS: Final = 128  # rounds between two looks at the command word
-SHARED_CPU_ROUNDS: Final = 8  # a ring's worth of batches; then it is another worker's turn
-FUSED_FRAMES: Final = 1 << 16  # in one call at most: a few hundred microseconds
-FUSED_BURSTS: Final = 4096
 FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; each is some empty rounds
-
-
-@dataclass(frozen=True)
-class Fused:
-    """All directions of all links in one callable, see `engine.contract.FusingEngine`; `once` does one round."""
-
-    forward: Callable[[], int]
-    once: Callable[[], int]
-
-
-def fused_bursts(batch: int) -> int:
-    """The limit of one call of `Fused.forward`."""
-    return max(1, min(FUSED_BURSTS, FUSED_FRAMES // batch))
 
 
 class PollLoop:
     """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
 
     def __init__(
-        self, work: Sequence[Step] | Fused, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None
+        self, work: Work, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None
     ) -> None:
         """`page` is the counters page as 'Q' view. Without `pauses` none are counted."""
         self._fused = work if isinstance(work, Fused) else None

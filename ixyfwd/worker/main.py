@@ -2,10 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 
-from ixyfwd.engine.contract import Bell, CallBell, Engine, EngineMemory, EnginePort, FusingEngine, RegisterBell
+from ixyfwd.engine.contract import Bell, CallBell, EngineMemory, EnginePort, RegisterBell
 from ixyfwd.engine.open import open_engine
 from ixyfwd.kit.process import (
     Words,
@@ -19,15 +18,12 @@ from ixyfwd.kit.process import (
 )
 from ixyfwd.memory.arena import attach_arena
 from ixyfwd.pci.mmio import map_window, register_view
+from ixyfwd.roles.work import Workplace, begin
 from ixyfwd.telemetry.counters import NO_PAUSES, PAGE_BYTES, State, Word
 from ixyfwd.worker.idle import Idle
-from ixyfwd.worker.loop import SHARED_CPU_ROUNDS, Fused, PollLoop, fused_bursts
-from ixyfwd.worker.order import GenerateOrder
+from ixyfwd.worker.loop import PollLoop
 from ixyfwd.worker.pauses import Pauses
-from ixyfwd.worker.rounds import Step
 from ixyfwd.worker.spec import BellSpec, CallSpec, WorkerSpec
-from ixyfwd.worker.steps import forwarding_steps
-from ixyfwd.worker.traffic import traffic_steps
 
 
 def main() -> None:
@@ -53,46 +49,22 @@ def run(spec: WorkerSpec) -> None:
         page = stack.enter_context(stack.enter_context(arena.view[start : start + PAGE_BYTES]).cast("Q"))
         page[Word.PID] = os.getpid()
         ports = [EnginePort(p.family, p.dma, _open_bell(p.rx, stack), _open_bell(p.tx, stack)) for p in spec.ports]
-        threaded = spec.traffic is not None and spec.traffic.threaded
-        memory = EngineMemory(arena.view, spec.layout, ports, spec.segmented, threaded)
+        memory = EngineMemory(arena.view, spec.layout, ports, spec.segmented, spec.order.threaded)
         engine = open_engine(spec.engine, memory)
         stack.callback(engine.close)
         try:
-            work: Sequence[Step] | Fused
-            if spec.traffic is not None:
-                work = traffic_steps(spec.traffic, engine, spec.batch, page, stack)
-            else:
-                work = _fuse(spec, engine) or forwarding_steps(spec, engine)
-            # A generator leaves reception off, and all buffers to what it sends.
-            for port in range(len(spec.ports)) if not isinstance(spec.traffic, GenerateOrder) else ():
+            pause_ns = _shortest_pause_ns(spec)
+            work = begin(spec.order, Workplace(engine, spec.batch, page, spec.shared_cpu, pause_ns, stack))
+            for port in range(len(spec.ports)) if spec.order.receives else ():
                 engine.rx(port).start()
             idle = Idle(spec.idle, spec.shared_cpu, spec.interrupt_fds)
-            loop = PollLoop(work, page, idle, spec.shared_cpu, Pauses(page, _shortest_pause_ns(spec)))
+            loop = PollLoop(work, page, idle, spec.shared_cpu, Pauses(page, pause_ns))
             if not spec.collect_garbage:
                 freeze_gc()
             loop.run()
         except BaseException:
             page[Word.STATE] = State.FAILED
             raise
-
-
-def _fuse(spec: WorkerSpec, engine: Engine) -> Fused | None:
-    """The loop in C, if that is asked for and there is one for these links; otherwise they take the way of batches."""
-    if not (spec.fused and isinstance(engine, FusingEngine) and engine.fuses(spec.links)):
-        return None
-    limit = SHARED_CPU_ROUNDS * len(spec.links) if spec.shared_cpu else fused_bursts(spec.batch)
-    forward, once = (
-        engine.bind_forward(
-            spec.links,
-            spec.batch,
-            spec.frame_op,
-            n,
-            shared_cpu=spec.shared_cpu,
-            pause_ns=_shortest_pause_ns(spec),
-        )
-        for n in (limit, 1)
-    )
-    return Fused(forward, once)
 
 
 def _shortest_pause_ns(spec: WorkerSpec) -> int:

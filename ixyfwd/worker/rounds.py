@@ -5,21 +5,10 @@ other, and a step that has frames counts nothing: how many there were follows fr
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from operator import length_hint
 
-Burst = Callable[[], int]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One direction of a link as three callables; `rx` says how many frames the others will find in the batch."""
-
-    rx: Burst
-    program: Callable[[], object] | None
-    tx: Burst
-
+from ixyfwd.roles.work import Burst, Step
 
 # Runs a turn and returns how many steps it took and how many of them had frames. Whenever as many steps in a row as
 # there are links had none, it calls its argument with the number of those that had some so far; true ends the turn.

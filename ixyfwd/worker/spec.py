@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from ixyfwd.memory.layout import WorkerLayout, worker_from_json
 from ixyfwd.pci.function import DmaMap, Window
-from ixyfwd.worker.order import CaptureOrder, Order, order_from_json
+from ixyfwd.roles.contract import RoleOrder
+from ixyfwd.roles.registry import order_from_json
 
 IdlePolicy = Literal["spin", "adaptive", "sleep", "interrupt"]
 
@@ -43,17 +44,8 @@ class PortSpec:
 
 
 @dataclass(frozen=True)
-class ProgramSpec:
-    """A program with its settings as plain data, and whether it gives verdicts."""
-
-    name: str
-    options: Mapping[str, Any]
-    decides: bool
-
-
-@dataclass(frozen=True)
 class WorkerSpec:
-    """One worker. `links` are (rx port, tx port) pairs by index into `ports`.
+    """One worker. `order`: what it is, and what it does.
 
     `interrupt_fds`: the eventfd that each port's interrupt counts up; empty unless `idle` is "interrupt".
     """
@@ -66,16 +58,12 @@ class WorkerSpec:
     arena_bytes: int
     layout: WorkerLayout
     ports: tuple[PortSpec, ...]
-    links: tuple[tuple[int, int], ...]
     engine: str
-    programs: tuple[ProgramSpec, ...]
     batch: int
     idle: IdlePolicy
-    fused: bool  # the whole loop in C
-    frame_op: str | None = None  # the program that is in it, one with a `frame.h`
+    order: RoleOrder[Any]
     segmented: bool = False  # frames may span several buffers
     interrupt_fds: tuple[int, ...] = ()
-    traffic: Order | None = None  # an end of the traffic instead of a forwarder: one port, no links
     collect_garbage: bool = False  # let Python's collector run; only to measure what it costs
 
     @property
@@ -85,7 +73,7 @@ class WorkerSpec:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the worker process."""
-        return asdict(self)
+        return {**asdict(self), "order": self.order.as_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "WorkerSpec":
@@ -95,10 +83,8 @@ class WorkerSpec:
                 **data,
                 "layout": worker_from_json(data["layout"]),
                 "ports": tuple(_port(port) for port in data["ports"]),
-                "programs": tuple(ProgramSpec(**program) for program in data["programs"]),
-                "links": tuple((a, b) for a, b in data["links"]),
                 "interrupt_fds": tuple(data["interrupt_fds"]),
-                "traffic": order_from_json(data["traffic"]),
+                "order": order_from_json(data["order"]),
             }
         )
 
@@ -106,8 +92,7 @@ class WorkerSpec:
         """Descriptors that must be open in the worker under the same numbers."""
         bells = [bell for port in self.ports for bell in (port.rx, port.tx)]
         doorbells = [bell.fd if isinstance(bell, CallSpec) else bell.window.fd for bell in bells]
-        file = {self.traffic.fd} if isinstance(self.traffic, CaptureOrder) and self.traffic.fd is not None else set()
-        return tuple(sorted({self.arena_fd, *doorbells, *self.interrupt_fds, *file}))
+        return tuple(sorted({self.arena_fd, *doorbells, *self.interrupt_fds, *self.order.inherited_fds}))
 
 
 def _port(data: Mapping[str, Any]) -> PortSpec:

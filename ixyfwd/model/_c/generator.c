@@ -230,9 +230,7 @@ static uint32_t due_frames(const struct generator *g, uint32_t limit, const stru
     const dp_pace *pace = &g->public.pace;
     if (pace->max)
         return limit;
-    if (pace->due_ps > b->now_ps)
-        return 0;
-    uint64_t due = (b->now_ps - pace->due_ps) / g->min_frame_ps + 1;
+    uint64_t due = frames_due(pace->due_ps, b->now_ps, g->min_frame_ps);
     return due < limit ? (uint32_t)due : limit;
 }
 
@@ -340,8 +338,7 @@ static void *copy_of(const void *data, size_t bytes)
     return copy ? memcpy(copy, data, bytes) : NULL;
 }
 
-/* Sizes, the schedule's mean and minimum, and every flow's place in the schedule: spread, so that the shares hold
- * over any stretch of frames. */
+/* Sizes, the schedule's mean and minimum, and every flow's place in the schedule. */
 static void generator_schedule(struct generator *g, const uint16_t *sizes)
 {
     const dp_pace *pace = &g->public.pace;
@@ -363,7 +360,7 @@ static void generator_schedule(struct generator *g, const uint16_t *sizes)
     }
     g->mean_frame_ps = total_ps / g->schedule_length ? total_ps / g->schedule_length : 1;
     for (uint32_t i = 0; i < g->flows; i++)
-        g->flow[i].step = (uint32_t)((uint64_t)i * g->schedule_length / g->flows);
+        g->flow[i].step = spread_step(i, g->flows, g->schedule_length);
 }
 
 int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint16_t *sizes, uint32_t schedule_length,

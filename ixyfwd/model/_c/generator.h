@@ -3,6 +3,7 @@
 #define IXYFWD_GENERATOR_H
 
 #include "datapath.h"
+#include "traffic/format.h"
 
 /* for Python */
 typedef struct dp_generator {
@@ -27,16 +28,8 @@ int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2]);
 uint32_t dp_flows(port_t *p); /* the largest number of flows of any generator in the port's data path */
 /* end */
 
-enum {
-    TEMPLATE_BYTES = 64,  /* the first MIN_FRAME bytes of a frame; the rest is dp->pattern */
-    AT_MARK = 42,         /* generator number, then MARK */
-    AT_FLOW = 44,         /* u32 */
-    AT_TOUCH = 48,        /* the byte that the `touch` program increments, then three zeros */
-    AT_SEQUENCE = 52,     /* u32, counts within the flow */
-    AT_STAMP = 56,        /* u32, low bits of CLOCK_MONOTONIC in ns */
-    MARK = 0xA5,
-    NO_SIZE = 255,
-};
+enum { NO_SIZE = 255 };
+_Static_assert(HEAD_BYTES == MIN_FRAME, "the shortest frame is a head; what follows is dp->pattern");
 
 /* One flow at one size: how it is delivered. Two to a cache line. */
 struct lane {

@@ -3,8 +3,8 @@
 #define IXYFWD_PACE_H
 
 #include "datapath.h"
+#include "traffic/format.h"
 
-enum { WIRE_OVERHEAD_BYTES = 24 /* CRC, preamble and gap, on top of the frame without CRC */ };
 #define CATCH_UP_PS 16000000u /* how much of a delay is made good by frames back to back */
 /* A fast wire is served in groups, as the chip writes descriptors back in groups: frame by frame, model and driver
  * would fight for every cache line of the ring, and forwarding at line rate would cost half as much again. */
@@ -31,22 +31,14 @@ static inline bool pace_group_due(const dp_pace *pace, uint64_t now_ps, uint64_t
 /* Give up whole frames, of `frame_ps` each, that cannot be caught up; returns how many. */
 static inline uint64_t pace_give_up(dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
 {
-    if (pace->max || pace->due_ps + CATCH_UP_PS >= now_ps)
-        return 0;
-    uint64_t frames = (now_ps - CATCH_UP_PS - pace->due_ps) / frame_ps;
-    pace->due_ps += frames * frame_ps;
-    return frames;
+    return pace->max ? 0 : give_up_late(&pace->due_ps, now_ps, frame_ps, CATCH_UP_PS);
 }
 
 /* Give up what is due and found no room, so that nothing is made good afterwards: a link partner that was paused goes on
  * at its rate. Returns how many frames, of `frame_ps` each. */
 static inline uint64_t pace_resume(dp_pace *pace, uint64_t now_ps, uint64_t frame_ps)
 {
-    if (pace->max || pace->due_ps > now_ps)
-        return 0;
-    uint64_t frames = (now_ps - pace->due_ps) / frame_ps + 1;
-    pace->due_ps += frames * frame_ps;
-    return frames;
+    return pace->max ? 0 : give_up_due(&pace->due_ps, now_ps, frame_ps);
 }
 
 #endif

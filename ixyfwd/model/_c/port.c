@@ -1,6 +1,7 @@
 /* One port's control side: making, resetting, queue start and stop, fault records. */
 #include "datapath.h"
 #include "registers.h"
+#include "traffic/format.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,8 @@ dp_t *dp_new(unsigned ports)
         free(dp);
         return NULL;
     }
-    /* Filling that differs from position to position also across 256 bytes, so that shifted data is seen. */
     for (unsigned i = 0; i < FRAME_MAX; i++)
-        dp->pattern[i] = (uint8_t)(i * 7 + (i >> 8) * 31 + 0x35);
+        dp->pattern[i] = filler(i);
     struct timespec real;
     clock_gettime(CLOCK_REALTIME, &real);
     lost_watch();

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.settings.reader import Table, is_number, one_of
+from ixyfwd.traffic.schedule import LINE_BYTE_PS, PS_PER_SECOND
 
 Rate = float | Literal["line", "max", "recorded"]
 """Frames per second; "line" = 10 GbE wire speed; "max" = as fast as the port takes frames, never overrunning it
@@ -25,8 +26,6 @@ frames back, as one that honours pause frames, and nothing is lost. Rate "max" a
 Pointer = Any  # what cffi hands out; opaque here
 
 MAX_RATE_PPS = 1e9
-PS_PER_BYTE_AT_LINE_RATE = 800  # 10 Gbit/s
-PS_PER_SECOND = 10**12
 FRAME_BYTES_MAX = 15872  # without CRC; FRAME_MAX of datapath.h
 
 
@@ -121,7 +120,7 @@ class Jack:
         """Both as a `dp_pace`. Raises UsageError for a rate that is not positive."""
         pace = self.ffi.new("dp_pace *")
         if rate == "line":
-            pace.byte_ps = PS_PER_BYTE_AT_LINE_RATE
+            pace.byte_ps = LINE_BYTE_PS
         elif rate == "max":
             pace.max = 1
         elif rate == "recorded":

@@ -18,8 +18,10 @@ from ixyfwd.model.wires.contract import (
     read_full,
     read_rate,
 )
-from ixyfwd.model.wires.flows import FLOWS_MAX, IMIX, make_schedule, template
 from ixyfwd.settings.reader import Table, is_integer, shown
+from ixyfwd.traffic.flows import FLOWS_MAX, template
+from ixyfwd.traffic.format import CRC_BYTES, generator_mac
+from ixyfwd.traffic.schedule import IMIX, make_schedule
 
 ENDLESS = 2**64 - 1
 SINK_COUNTS = ("received", "bytes", "lost", "reordered", "duplicated", "corrupted", "foreign", "touched")
@@ -107,9 +109,11 @@ class GeneratorPlug(Plug):
         _check(wire)
         number, ffi = jack.number, jack.ffi
         sizes, order = make_schedule(wire.frames, FRAME_BYTES_MAX)
-        destination, source = jack.mac or bytes((2, 0, 0, 0, 0, number)), bytes((2, 0, 0, 0, 1, number))
+        destination, source = jack.mac or bytes((2, 0, 0, 0, 0, number)), generator_mac(number)
         templates = b"".join(
-            template(flow, size + 4, number, destination, source) for flow in range(wire.flows) for size in sizes
+            template(flow, size + CRC_BYTES, number, destination, source)
+            for flow in range(wire.flows)
+            for size in sizes
         )
         result = jack.lib.dp_plug_generator(
             jack.port,

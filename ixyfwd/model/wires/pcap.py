@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final, Self
 from ixyfwd.model.wires.capture_file import Capture, read_capture
 from ixyfwd.model.wires.capture_writer import CaptureWriter
 from ixyfwd.model.wires.contract import Full, Jack, Plug, Rate, Totals, Wire, check_memory, read_full, read_rate
-from ixyfwd.model.wires.flows import CRC_BYTES
 from ixyfwd.settings.reader import Table, shown
+from ixyfwd.traffic.format import CRC_BYTES
 
 _FILE: Final = re.compile(r"[^\0]{1,4000}")
 _OWN_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:(stdin|stdout|stderr)|fd/(\d+))")

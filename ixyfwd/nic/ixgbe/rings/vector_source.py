@@ -6,12 +6,14 @@ from typing import Final
 import numpy as np
 
 from ixyfwd.engine.contract import EngineMemory
-from ixyfwd.engine.traffic import AT_SEQUENCE, HEAD_BYTES, LAG_PS, TEMPLATE_BYTES, Frames
+from ixyfwd.engine.traffic import Frames
 from ixyfwd.engine.vector_traffic import counters_page
 from ixyfwd.engine.vector_views import BatchViews, Closable, PoolViews
 from ixyfwd.nic.ixgbe.rings.vector_segments import SegmentedTxRing
 from ixyfwd.nic.ixgbe.rings.vector_tx import TxRing
 from ixyfwd.telemetry.counters import Word
+from ixyfwd.traffic.format import AT_SEQUENCE, HEAD_BYTES, TEMPLATE_BYTES
+from ixyfwd.traffic.schedule import LAG_PS, frames_due, frames_late, schedule_step
 
 _HEAD_WORDS: Final = HEAD_BYTES // 4
 _SEQUENCE_WORD: Final = AT_SEQUENCE // 4
@@ -69,13 +71,11 @@ class VectorSource(Closable):
         mean = self._frames.mean_ps
         if not mean:
             return self._batch.batch.capacity
-        late = now_ps - self._due_ps
-        if late > LAG_PS:
-            given_up = (late - LAG_PS) // mean
+        given_up = frames_late(self._due_ps, now_ps, mean, LAG_PS)
+        if given_up:
             self._due_ps += given_up * mean
             self._page[Word.SHORTFALL] += given_up
-            late = now_ps - self._due_ps
-        return max(0, late // mean + 1) if late >= 0 else 0
+        return frames_due(self._due_ps, now_ps, mean)
 
     def _compose(self, n: int, stamp: int) -> None:
         frames, pool = self._frames, self._pool
@@ -83,7 +83,7 @@ class VectorSource(Closable):
         ids = pool.stack[free - n : free].astype(np.int64)
         pool.state[0] = free - n
         sequences, flows = np.divmod(np.arange(self._next, self._next + n), frames.flows)
-        sizes = self._schedule[(sequences + flows) % self._schedule.size]
+        sizes = self._schedule[schedule_step(flows, sequences, self._schedule.size)]
         heads = self._templates[flows * len(frames.sizes) + sizes]
         heads[:, _SEQUENCE_WORD] = sequences & 0xFFFFFFFF
         heads[:, _SEQUENCE_WORD + 1] = stamp

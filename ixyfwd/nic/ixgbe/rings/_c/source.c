@@ -1,19 +1,13 @@
 /* The packet generator: numbered, time-stamped frames into a batch, as many as are due and the tx ring has room for. */
 #include "descriptor.h"
+#include "traffic/format.h"
 
 #include <string.h>
 #include <time.h>
 
-enum {
-	TEMPLATE_BYTES = 64,
-	HEAD_BYTES = 60,  /* of a frame; what follows was put into all buffers at the start */
-	AT_SEQUENCE = 52, /* model/wires/flows.py */
-	AT_STAMP = 56,
-	PREFETCH_AHEAD = 8,
-};
+enum { PREFETCH_AHEAD = 8 };
 
 #define PS_PER_NS UINT64_C(1000)
-#define LAG_PS UINT64_C(10000000000) /* 10 ms: frames that are due for longer are given up */
 
 static uint64_t now_ns(void)
 {
@@ -33,13 +27,13 @@ static uint32_t room(const struct source *source)
 	return source->left < free ? (uint32_t)source->left : free;
 }
 
-/* One frame into its buffer; returns the index of its size. */
+/* The head of a frame into its buffer, where the filler is already; returns the index of its size. */
 static uint32_t compose(struct source *source, uint8_t *to, uint32_t stamp)
 {
 	const uint32_t flow = source->flow;
 	const uint32_t size = source->schedule_length == 1
 				      ? source->schedule[0]
-				      : source->schedule[((uint64_t)source->sequence + flow) % source->schedule_length];
+				      : source->schedule[schedule_step(flow, source->sequence, source->schedule_length)];
 	const uint32_t numbers[2] = {source->sequence, stamp};
 	memcpy(to, source->templates + (size_t)TEMPLATE_BYTES * ((size_t)flow * source->size_count + size), AT_SEQUENCE);
 	memcpy(to + AT_SEQUENCE, numbers, sizeof numbers);
@@ -50,13 +44,13 @@ static uint32_t compose(struct source *source, uint8_t *to, uint32_t stamp)
 	return size;
 }
 
-static void give_up_late(struct source *source, uint64_t now_ps)
+static void give_up(struct source *source, uint64_t now_ps)
 {
-	if (!source->mean_ps || now_ps < source->due_ps + LAG_PS)
+	if (!source->mean_ps)
 		return;
-	const uint64_t frames = (now_ps - source->due_ps - LAG_PS) / source->mean_ps;
-	source->due_ps += frames * source->mean_ps;
-	source->page[WORD_SHORTFALL] += frames;
+	const uint64_t frames = give_up_late(&source->due_ps, now_ps, source->mean_ps, LAG_PS);
+	if (frames)
+		source->page[WORD_SHORTFALL] += frames;
 }
 
 uint32_t source_burst(struct source *source)
@@ -82,7 +76,7 @@ uint32_t source_burst(struct source *source)
 	}
 	pool->count -= n;
 	batch->head->count = n;
-	give_up_late(source, now_ps);
+	give_up(source, now_ps);
 	source->page[WORD_ASKED] += n;
 	source->left -= n;
 	if (!source->left)

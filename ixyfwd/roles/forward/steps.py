@@ -1,4 +1,4 @@
-"""From a worker's spec to the steps of its loop: for each link rx, programs, tx."""
+"""The step of a link: rx, programs, tx."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,17 +6,15 @@ from ixyfwd.engine.batch import Batch
 from ixyfwd.engine.contract import Engine
 from ixyfwd.errors import UsageError
 from ixyfwd.programs.work import Place, Treat, bind_program
-from ixyfwd.worker.rounds import Step
-from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
-
-
-def forwarding_steps(spec: WorkerSpec, engine: Engine) -> list[Step]:
-    """A step for each link. Raises UsageError for a program that the engine cannot run."""
-    return [program_step(spec.programs, engine, spec.batch, link) for link in spec.links]
+from ixyfwd.roles.contract import ProgramSpec
+from ixyfwd.roles.work import Step
 
 
 def program_step(programs: Sequence[ProgramSpec], engine: Engine, capacity: int, link: tuple[int, int]) -> Step:
-    """The step of one link (rx port, tx port) in bursts of up to `capacity`. Raises as `forwarding_steps`."""
+    """The step of one link (rx port, tx port) in bursts of up to `capacity`.
+
+    Raises UsageError for a program that the engine cannot run.
+    """
     rx_port, tx_port = link
     batch = engine.new_batch(capacity)
     treat = chain(_calls(programs, engine, batch, rx_port))

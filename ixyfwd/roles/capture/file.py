@@ -8,10 +8,8 @@ from typing import Final, Self
 
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.kit.outfile import OutputFile
-from ixyfwd.supervisor.observer import Observer
-from ixyfwd.telemetry.snapshot import Report, Snapshot
+from ixyfwd.roles.capture.request import SNAPLEN_MAX
 
-SNAPLEN_MAX: Final = 262144
 STANDARD_OUTPUT: Final = "-"
 HEADER_S: Final = 5.0  # for the reader of a pipe to take what is in it
 _PCAP_NS: Final = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, SNAPLEN_MAX, 1)
@@ -88,32 +86,3 @@ class CaptureFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-class FileObserver:
-    """An observer that also looks after a capture file."""
-
-    def __init__(self, observer: Observer, file: CaptureFile) -> None:
-        self._observer = observer
-        self._file = file
-        self._told = False
-
-    def notice(self, text: str) -> None:
-        """See Observer."""
-        self._observer.notice(text)
-
-    def started(self, status: Snapshot) -> None:
-        """See Observer."""
-        self._observer.started(status)
-
-    def tick(self, status: Snapshot) -> None:
-        """What becomes of the file is told once."""
-        self._observer.tick(status)
-        complaint = None if self._told else self._file.complaint
-        if complaint is not None:
-            self._told = True
-            self._observer.notice(complaint)
-
-    def stopped(self, report: Report) -> None:
-        """See Observer."""
-        self._observer.stopped(report)

@@ -1,0 +1,1 @@
+"""Capture: the frames that arrive at one port, into a file."""

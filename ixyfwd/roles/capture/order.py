@@ -1,0 +1,42 @@
+"""What a worker that captures is asked to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ixyfwd.roles.capture.bpf import Instruction
+from ixyfwd.roles.contract import RoleOrder
+from ixyfwd.telemetry.counters import Word
+
+if TYPE_CHECKING:
+    from ixyfwd.telemetry.snapshot import CaptureReport  # noqa: F401 - in quotes: a worker has no use for it
+
+
+@dataclass(frozen=True)
+class Order(RoleOrder["CaptureReport"]):
+    """`fd`: where records go, behind a header that is there already; None: frames are counted only. `file_cpus`: where
+    the thread that writes them runs; empty: on the worker's CPU. `name`: what messages call the file."""
+
+    role: ClassVar = "capture"
+
+    fd: int | None
+    pcapng: bool = False
+    snaplen: int = 262144
+    count: int | None = None
+    program: tuple[Instruction, ...] = ()  # empty: every frame
+    file_cpus: tuple[int, ...] = ()
+    name: str = "the output"
+
+    @property
+    def threaded(self) -> bool:
+        """With a file: a thread writes it."""
+        return self.fd is not None
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """The file."""
+        return () if self.fd is None else (self.fd,)
+
+    def done(self, word: Callable[[Word], int]) -> bool | None:
+        """Also when the file cannot be written any more."""
+        return bool(word(Word.DONE) or word(Word.ERRNO))

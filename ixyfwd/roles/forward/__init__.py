@@ -1,0 +1,1 @@
+"""Forward: frames from one port of a link to the other, through programs."""

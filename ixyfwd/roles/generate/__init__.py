@@ -1,0 +1,1 @@
+"""Generate: numbered, time-stamped frames out of one port."""

@@ -1,0 +1,32 @@
+"""What a worker that generates is asked to do."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ixyfwd.roles.contract import PortLimits, RoleOrder
+
+if TYPE_CHECKING:
+    from ixyfwd.telemetry.snapshot import GenerateReport  # noqa: F401 - in quotes: a worker has no use for it
+
+
+@dataclass(frozen=True)
+class Order(RoleOrder["GenerateReport"]):
+    """See `engine.traffic.Frames`; `templates` as hexadecimal digits, `count` None = until stopped. `like_the_model`:
+    whether the sink of a model's generator wire knows these frames."""
+
+    role: ClassVar = "generate"
+    receives: ClassVar = False
+
+    templates: str
+    flows: int
+    sizes: tuple[int, ...]
+    frame_ps: tuple[int, ...]
+    schedule: tuple[int, ...]
+    count: int | None
+    like_the_model: bool = False
+
+    def refusal(self, limits: PortLimits) -> str | None:
+        """A family without a generator."""
+        if limits.generator:
+            return None
+        return f"workers generate no frames on ports of family {limits.family}; use a port of another family"
