@@ -1,9 +1,10 @@
 """Build glue: every folder named `_c` below the package is one extension module of the folder above it.
 
 `_c/NAME.cdef.h` makes it a cffi module `_NAME`: cffi turns the declarations and `_c/NAME.h` into C, which is compiled
-with all other `.c` files of the folder. Those may declare more for Python, each between the lines `/* for Python */`
-and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a module written for
-Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built without a change here.
+with all other `.c` files of the folder and of folders in it. Those may declare more for Python, each between the lines
+`/* for Python */` and `/* end */`, so that a part in one file needs no line in another. Without a `.cdef.h` it is a
+module written for Python's limited API in `_c/NAMEmodule.c`. Nothing else names a module, so a new folder is built
+without a change here.
 
 A `.cdef.h` may include a header of the package by its path, `#include "engine/batch.h"`; cffi reads its text then. One
 such header, `telemetry/words.h`, is written first, from the rows in `telemetry/counters.py`.
@@ -55,7 +56,7 @@ def _extension(folder: Path, top: Path) -> Extension:
     stem = _stem(folder)
     generated = {folder / f"_{stem}.c", *_frame_ops(folder)} if _is_cffi(folder, stem) else set()
     # What begins with "_" is generated, perhaps of a program that is there no more.
-    written = {path for path in folder.glob("*.c") if not path.name.startswith("_")}
+    written = {path for path in folder.rglob("*.c") if not path.name.startswith("_")}
     return Extension(
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
         [os.path.relpath(source) for source in sorted(generated | written)],
@@ -70,7 +71,7 @@ def _extension(folder: Path, top: Path) -> Extension:
 def _headers(folder: Path, top: Path) -> list[Path]:
     """All that the sources in a `_c` folder may include."""
     shared = (top.glob(f"*/{name}/*.h") for name in SHARED)
-    found = (folder.glob("*.h"), *shared, top.glob("*/programs/*/frame.h"))
+    found = (folder.rglob("*.h"), *shared, top.glob("*/programs/*/frame.h"))
     return [header for some in found for header in sorted(some)]
 
 
@@ -112,8 +113,8 @@ def _frame_op(name: str, header: str, stem: str, declared: str) -> str:
 
 
 def declarations(folder: Path) -> str:
-    """What the sources in a `_c` folder declare for Python besides its `.cdef.h`."""
-    sources = [path.read_text() for path in sorted(folder.glob("*.[ch]")) if not path.name.startswith("_")]
+    """What the sources of a `_c` folder declare for Python besides its `.cdef.h`, in the order of their paths."""
+    sources = [path.read_text() for path in sorted(folder.rglob("*.[ch]")) if not path.name.startswith("_")]
     return "\n".join(part for text in (*sources, *_frame_ops(folder).values()) for part in DECLARED.findall(text))
 
 

@@ -59,8 +59,9 @@ checksum() {
     local -
     shopt -s globstar nullglob
     if [ "$tree" = "$root" ]; then
-        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
-            "$root"/ixyfwd/**/_c/[!_]* "$root"/ixyfwd/engine/*.h "$root"/ixyfwd/programs/*/frame.h
+        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py
+        # All of the C but what the build makes.
+        find "$root"/ixyfwd -name '[!_]*.[ch]' ! -name words.h -print0 | LC_ALL=C sort -z | xargs -0 cat
     else
         cat "$root"/pyproject.toml "$root"/{docs,ixyfwd,scripts,tests}/**/*.{py,pyi,c,h,toml,md} "$root"/scripts/*[a-z]
     fi | cksum

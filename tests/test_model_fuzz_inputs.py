@@ -22,8 +22,8 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("fuzz")
     program = str(folder / "replay")
     model = ROOT / "ixyfwd" / "model" / "_c"
-    (folder / "wires.h").write_text(declarations(model))
-    sources = [str(path) for path in model.glob("*.c") if not path.name.startswith("_")]
+    (folder / "declared.h").write_text(declarations(model))
+    sources = [str(path) for path in model.rglob("*.c") if not path.name.startswith("_")]
     sources += [str(FUZZ / name) for name in ("datapath.c", "world.c", "replay.c")]
     includes = [f"-I{path}" for path in (model, ROOT / "ixyfwd", FUZZ, folder)]
     fixed = ("-g", "-O1", "-std=gnu11", "-fno-strict-aliasing", *includes)

@@ -1,4 +1,4 @@
-"""The compiled data path: `_c/datapath.cdef.h` says what the functions do. Pointers are opaque here.
+"""The compiled data path: the headers in `_c` say what the functions do. Pointers are opaque here.
 
 What a wire's file declares is called by that wire's Python file alone, through `Jack.lib`.
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FAULTS_KEPT = 64
-FAULT_KINDS = (  # enum fault_kind of datapath.h
+FAULT_KINDS = (  # enum fault_kind of base.h
     "dma_unmapped",
     "dma_no_bus_master",
     "tail_out_of_range",

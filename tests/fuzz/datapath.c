@@ -1,5 +1,5 @@
 /* A fuzz input as what a driver does to two ports: each step is a byte that names it and the bytes it takes. */
-#include "registers.h"
+#include "base/registers.h"
 #include "world.h"
 
 #include <string.h>

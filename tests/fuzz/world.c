@@ -1,7 +1,7 @@
 /* Setting up, and what must hold after every slice: guards untouched, every frame in one counter. */
 #define _GNU_SOURCE
 #include "world.h"
-#include "registers.h"
+#include "base/registers.h"
 
 #include <stdio.h>
 #include <stdlib.h>

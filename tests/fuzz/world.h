@@ -3,7 +3,7 @@
 #define IXYFWD_FUZZ_WORLD_H
 
 #include "datapath.h"
-#include "wires.h" /* what the wires' files declare for Python; made by who compiles this */
+#include "declared.h" /* what the model's C declares for Python; made by who compiles this */
 
 enum {
     GUARD_BYTES = 16 * 1024,

@@ -1,4 +1,4 @@
-"""What the data path does differently for a polled port (`_c/polled.c`)."""
+"""What the data path does differently for a polled port (`_c/dma/polled.c`)."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,6 @@
 """What a wire is: the part that a configuration and a model's spec know, and the part that is plugged into a port.
 
-A kind of wire is one module in this package with a `Wire` and its `Plug`, and one file in `model/_c` with a
+A kind of wire is one module in this package with a `Wire` and its `Plug`, and one file in `model/_c/wires` with a
 `struct wire_operations` and, between `/* for Python */` and `/* end */`, the functions that the `Plug` calls. Nothing
 else knows it by name. Neither this module nor those of the kinds load the compiled data path, which a configuration
 does not need.
@@ -26,7 +26,7 @@ frames back, as one that honours pause frames, and nothing is lost. Rate "max" a
 Pointer = Any  # what cffi hands out; opaque here
 
 MAX_RATE_PPS = 1e9
-FRAME_BYTES_MAX = 15872  # without CRC; FRAME_MAX of datapath.h
+FRAME_BYTES_MAX = 15872  # without CRC; FRAME_MAX of base.h
 
 
 class Totals(NamedTuple):
