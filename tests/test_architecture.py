@@ -101,7 +101,7 @@ NARROW = {
     ("plan", "programs options"): PROGRAMS,
     ("supervisor", "programs options"): {"ixyfwd.programs.contract"},
     ("bench", "programs options"): PROGRAMS,
-    ("config", "kit"): {"ixyfwd.kit.tree", "ixyfwd.kit.cgroups"},
+    ("config", "kit"): {"ixyfwd.kit.tree", "ixyfwd.kit.cgroups", "ixyfwd.kit.pciaddress"},
     ("roles worker", "programs worker"): {"ixyfwd.programs.work"},
     ("worker", "roles order"): ROLES,
     ("worker", "roles worker"): {"ixyfwd.roles.work"},

@@ -71,8 +71,7 @@ def compare(  # noqa: PLR0917
     duration: Annotated[float, typer.Option(help="with --throughput: seconds per run", min=0.1)] = 0.5,
     runs: Annotated[int, typer.Option("--runs", help="pairs of runs", min=1, max=MOST_PAIRS)] = 12,
     instructions: Annotated[
-        bool,
-        typer.Option("--instructions/--no-instructions", help="count instructions too, where valgrind is installed"),
+        bool, typer.Option("--instructions/--no-instructions", help="count instructions too, where there is valgrind")
     ] = True,
     instructions_only: Annotated[
         bool, typer.Option("--instructions-only", help="count instructions and measure no time")
@@ -92,9 +91,8 @@ def compare(  # noqa: PLR0917
     from ixyfwd.bench.paired import FEWEST_PAIRS  # noqa: PLC0415
     from ixyfwd.bench.sides import open_sides  # noqa: PLC0415
 
-    engines = names(engine, ENGINES, "--engine")
     wanted = cases(
-        engines,
+        names(engine, ENGINES, "--engine"),
         names(loop, LOOPS[1:], "--loop"),
         names(program, tuple(programs()), "--program"),
         numbers(batch, 1, MOST_BATCH, "--batch"),

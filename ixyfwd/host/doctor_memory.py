@@ -7,7 +7,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, vfio_devices, warn
 from ixyfwd.kit.mounts import mounts
 from ixyfwd.kit.tree import UnreadableError
-from ixyfwd.memory.hugepages import NODES, POOL, Pool, node_pool, pool_of, shortages
+from ixyfwd.memory.hugepages import NODES, POOL, HugepagePool, node_pool, pool_of, shortages
 from ixyfwd.memory.hugetlbfs import find_mount, mount_problem
 
 _POOLS: Final = "/sys/kernel/mm/hugepages"
@@ -46,7 +46,7 @@ def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
     if int(node) not in homes or len(machine.nodes()) == 1:
         return good(found or "no hugepages", "nothing: no configured device is on this node alone")
     wanted = f"{need.arena_pages} free pages of 2 MiB beside the device"
-    pool = pools.get("2 MiB", Pool(0, 0))
+    pool = pools.get("2 MiB", HugepagePool(0, 0))
     if pool.free >= need.arena_pages:
         return good(found, wanted)
     more = pool.total + need.arena_pages - pool.free

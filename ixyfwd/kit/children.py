@@ -47,7 +47,8 @@ class Child:
         `what` is its name in messages, such as "worker 0".
         `arguments(order_fd, words_fd)` gives the interpreter's arguments: `order_fd` is
         where the child reads its order (JSON), `words_fd` where it writes its `Words`.
-        `fds` are further descriptors that the child inherits.
+        `fds` are further descriptors that the child inherits. Raises IxyfwdError if no
+        more processes are allowed.
         """
         order_fd = memfd_create("ixyfwd-order", 0)
         self._words_fd, child_words_fd = os.pipe2(os.O_CLOEXEC)

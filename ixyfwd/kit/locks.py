@@ -82,7 +82,10 @@ def is_abandoned(path: Path) -> bool:
 
 
 def find_holder(path: Path) -> LockHolder | None:
-    """Who has a lock file, or None. Also where it cannot be written; a file that cannot be read has no holder."""
+    """The process that has a lock file, also where it cannot be written.
+
+    None if no process has it, or the file cannot be read.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

@@ -12,8 +12,10 @@ _TABLE: Final = "/proc/self/mountinfo"
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount: which part of a file system (`root`) is at `point`. `options` are the file system's; one without a
-    value has ""."""
+    """A mount, by the part of a file system (`root`) that is at `point`.
+
+    `options` are the file system's; one without a value has "".
+    """
 
     root: str
     point: str

@@ -54,8 +54,10 @@ class OutputFile:
                 os.ftruncate(self.fd, 0)
 
     def complaint(self) -> str | None:
-        """What has become of the file while it was written; None: it is where it was. A file that was removed is lost,
-        one that was moved is not: see `removed`."""
+        """A sentence on what became of the file while it was written; None if it is where it was.
+
+        A file that was removed is lost, one that was moved is not: see `removed`.
+        """
         if not self.is_file or not self._named or self.fd < 0:
             return None
         if self.removed:
@@ -74,7 +76,7 @@ class OutputFile:
         return self.is_file and self._named and self.fd >= 0 and os.fstat(self.fd).st_nlink == 0
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Close the file; harmless when called twice."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -87,8 +89,10 @@ class OutputFile:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Whether `path` could be written, as far as can be said without a change to anything. Raises what OutputFile
-    does."""
+    """Check that `path` can be written, as far as can be told without a change.
+
+    Raises what OutputFile does.
+    """
     if not os.path.exists(path):
         folder = os.path.dirname(_follow(os.fspath(path))) or "."
         os.stat(folder)
@@ -146,7 +150,7 @@ def _follow(path: str) -> str:
 
 
 def _check_owner(path: str, owner: int, folder: os.stat_result) -> None:
-    """In a directory where everybody may put files, such as /tmp, another user's file or link may have been put there
+    """In a directory where every user may put files, such as /tmp, another user's file or link may have been put there
     to be written through. Where fs.protected_regular and its like are set the kernel refuses it, too."""
     shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
     if shared and owner not in (os.geteuid(), folder.st_uid):

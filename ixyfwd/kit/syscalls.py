@@ -1,7 +1,7 @@
 """System calls that some builds of Python lack, and their numbers.
 
 Builds for old C libraries (conda, uv's standalone Pythons) have no `os.memfd_create`, no `os.pidfd_open` and no seals
-in `fcntl`, whatever the kernel has. The C library or the kernel is asked here instead.
+in `fcntl`, even where the kernel has them. The C library or the kernel is asked here instead.
 """
 
 import ctypes

@@ -11,8 +11,10 @@ class UnreadableError(IxyfwdError):
 
 
 class Tree:
-    """Files below `root`, by their paths on the machine. Readers raise UnreadableError and nothing else; nothing is
-    written."""
+    """Files below `root`, by their paths on the machine.
+
+    Readers raise UnreadableError and nothing else; nothing is written.
+    """
 
     def __init__(self, root: str | Path = "/") -> None:
         self._root = Path(root)
@@ -22,7 +24,7 @@ class Tree:
         return self._root / path.lstrip("/")
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file; False also where nobody may look."""
+        """Whether there is such a file; False also where this process may not look."""
         try:
             return self.at(path).exists()
         except OSError:

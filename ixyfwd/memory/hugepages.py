@@ -17,7 +17,7 @@ _HERE: Final = Tree()
 
 
 @dataclass(frozen=True)
-class Pool:
+class HugepagePool:
     """Pages of one size. `free` are neither used nor promised; `on_demand` the kernel makes when they are asked for."""
 
     free: int
@@ -37,7 +37,7 @@ class Shortage:
     fix: str
 
 
-def pool_of(tree: Tree, path: str = POOL) -> Pool:
+def pool_of(tree: Tree, path: str = POOL) -> HugepagePool:
     """A pool in sysfs; those of nodes do not say what is promised or made on demand. Raises UnreadableError."""
     free, total = (tree.number(f"{path}/{name}_hugepages") for name in ("free", "nr"))
     promised, most, surplus = (
@@ -45,7 +45,7 @@ def pool_of(tree: Tree, path: str = POOL) -> Pool:
         for name in ("resv", "nr_overcommit", "surplus")
     )
     most = most if path == POOL else 0  # a node's surplus pages have no limit of their own
-    return Pool(max(0, free - promised), total, max(0, most - surplus))
+    return HugepagePool(max(0, free - promised), total, max(0, most - surplus))
 
 
 def node_pool(node: int | str) -> str:
@@ -116,11 +116,11 @@ def hugepages_total() -> int:
     return _pool_here().total
 
 
-def _pool_here() -> Pool:
+def _pool_here() -> HugepagePool:
     try:
         return pool_of(_HERE)
     except UnreadableError:
-        return Pool(0, 0)
+        return HugepagePool(0, 0)
 
 
 def pages_for(size: int) -> int:
@@ -129,7 +129,7 @@ def pages_for(size: int) -> int:
 
 
 def shortage(size: int, mount: str | None = None, node: int | None = None) -> str:
-    """One clause on what is missing and one on what fixes it."""
+    """Clauses on what is missing for an arena of `size` bytes, and on what fixes it."""
     pages = pages_for(size)
     try:
         found = list(shortages(_HERE, pages, mount, node))

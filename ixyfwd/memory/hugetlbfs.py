@@ -30,7 +30,7 @@ _SHIFTS: Final = {"K": 10, "M": 20, "G": 30}
 
 @dataclass(frozen=True)
 class Room:
-    """Of a mount with the option size=: how many pages it may have, and how many of them are not taken."""
+    """The room in a mount with the option size=: pages that it may have, and how many of them are not taken."""
 
     point: str
     most: int
@@ -81,15 +81,17 @@ def sweep(mount: str) -> list[str]:
 
 
 def check_mount(mount: str, tree: Tree = _HERE) -> None:
-    """Raises IxyfwdError unless `mount` is in a hugetlbfs of 2 MiB pages."""
+    """Check that `mount` is in a hugetlbfs of 2 MiB pages. Raises IxyfwdError if it is not."""
     problem = mount_problem(tree, mount)
     if problem is not None:
         raise IxyfwdError(f"{problem[0]}; as root: {problem[1]}")
 
 
 def mount_problem(tree: Tree, path: str) -> tuple[str, str] | None:
-    """What is wrong with a place for arenas, and a shell command for root against it; None if it is in a hugetlbfs of
-    2 MiB pages, at any depth. Raises UnreadableError."""
+    """A clause on what is wrong with a place for arenas, and a shell command for root against it.
+
+    None if it is in a hugetlbfs of 2 MiB pages, at any depth. Raises UnreadableError.
+    """
     name = shlex.quote(path)
     if not tree.at(path).is_dir():
         return f"{path} is not a directory", f"mkdir -p {name} && mount -t hugetlbfs -o pagesize=2M none {name}"

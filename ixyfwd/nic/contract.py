@@ -127,7 +127,7 @@ class Statistics(Protocol):
 
     @property
     def rx_too_long(self) -> int:
-        """Of these, those longer than `max_frame_bytes`."""
+        """Frames that the device refused as longer than `max_frame_bytes`; part of `rx_errors`."""
 
     @property
     def tx_packets(self) -> int:

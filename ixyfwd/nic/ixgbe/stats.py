@@ -168,7 +168,7 @@ class PortStatistics:
 
     @property
     def rx_too_long(self) -> int:
-        """Of these, those longer than MAXFRS."""
+        """Frames that the MAC refused as longer than MAXFRS; part of `rx_errors`."""
         return self.counters.get("ROC", 0)
 
     @property
