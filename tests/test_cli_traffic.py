@@ -372,7 +372,18 @@ def test_a_fifo_takes_what_is_captured(tmp_path: Path) -> None:
 def test_what_becomes_of_the_file_is_said(tmp_path: Path, fate: str) -> None:
     """A removed file is a failure: nothing of what was captured is left. A moved one is told of."""
     file = tmp_path / "frames.pcap"
-    command = [*IXYFWD, "capture", "sim:p0", "--wire", "generator:rate=1000", "-w", str(file), "--json"]
+    command = [
+        *IXYFWD,
+        "capture",
+        "sim:p0",
+        "--wire",
+        "generator:rate=1000",
+        "-w",
+        str(file),
+        "--duration",
+        "20",
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     eventually(lambda: file.exists() and file.stat().st_size > 24, "frames are in the file")
     if fate == "removed":

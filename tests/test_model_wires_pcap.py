@@ -215,6 +215,52 @@ def test_a_full_disk_is_an_error_state_and_not_a_crash():
             b.plug(PcapWire(capture="/dev/full"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a device")
+def test_a_device_keeps_its_mode(tmp_path):
+    """Before, /dev/null was 0600 for everybody once root had captured into it."""
+    null = tmp_path / "null"
+    os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    null.chmod(0o666)
+    with Hand(cable=False) as hand:
+        a = hand.ports[0]
+        a.plug(PcapWire(capture=str(null)))
+        hand.send(hand.tx_ring(a), [frame(0), frame(1)])
+        stats = a.wire_stats()
+        assert stats["capture"]["captured"] == 2 and stats["error"] is None and stats["notices"] == []
+    assert stat.S_IMODE(null.stat().st_mode) == 0o666
+
+
+def test_a_fifo_whose_reader_is_slow_holds_nothing_up(tmp_path):
+    """What it has not taken stays in the buffer, and what finds no room there is lost and counted."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with Hand(cable=False) as hand:
+        a = hand.ports[0]
+        a.plug(PcapWire(capture=str(fifo)))
+        tx = hand.tx_ring(a, entries=512)
+        sent = 0
+        while a.wire_stats()["capture"]["lost"] == 0:
+            hand.send(tx, [frame(sent + n, 1514) for n in range(100)])
+            sent += 100
+            assert sent < 10_000
+        capture = a.wire_stats()["capture"]
+        assert capture["captured"] + capture["lost"] == a.stats.gptc == sent and capture["error"] is None
+        taken = bytearray()
+        while len(taken) < 24 + capture["captured"] * (16 + 1514):
+            taken += os.read(reader, 1 << 20)
+            a.flush_wire()
+        hand.send(tx, [frame(7)])
+        os.close(reader)
+        hand.send(tx, [frame(8)])
+        assert "Broken pipe" in a.wire_stats()["error"]
+        capture = a.wire_stats()["capture"]
+        assert capture["captured"] + capture["lost"] == a.stats.gptc == sent + 2
+    (tmp_path / "out.pcap").write_bytes(taken)
+    found = [data for _, data in captured(tmp_path / "out.pcap")]
+    assert found == [frame(n, 1514) for n in range(len(found))]
+
+
 def test_a_write_error_later_is_reported_once_and_counted(tmp_path):
     import resource
     import signal
