@@ -1,5 +1,5 @@
-"""Errors that reach a person: one clear sentence each, with an exit code (DESIGN: 0 done, 1 failed, 2 wrong
-use, 3 refused for safety)."""
+"""Errors that reach a person: one clear sentence each, with an exit code (0 done, 1 failed, 2 wrong use, 3 refused for
+safety)."""
 
 from typing import ClassVar
 

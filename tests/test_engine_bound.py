@@ -22,7 +22,7 @@ from ixyfwd.nic.ixgbe.rings._ixgbe import lib as native_lib
 from ixyfwd.worker.order import CaptureOrder, GenerateOrder
 from tests.fake_nic import Frame, Rig
 
-PY_TP_CLEAR = 51  # typeslots.h
+PY_TP_CLEAR = 51  # CPython's number of the slot
 BINDS = 2000
 
 ffi = FFI()

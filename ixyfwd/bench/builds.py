@@ -34,7 +34,7 @@ FLAGS: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: `ixyfwd/builds` in the user's cache directory."""
+    """Where builds are kept: `builds` in ixyfwd's folder of the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "ixyfwd" / "builds"
 

@@ -1,6 +1,6 @@
 """The messages of vfio-user 0.0 as plain structures: what goes over the wire, and nothing about how.
 
-Facts: QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are in host byte order.
+Facts: the vfio-user specification in QEMU's documentation, and <linux/vfio.h>. All fields are in host byte order.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """The semaphores between the users of a device: other software, and on the X540 and X550 the firmware too.
 
 SWSM.SMBI (datasheet 10.5.4) is taken by reading a 0. On the X540 and X550 it guards, with SW_FW_SYNC.REGSMP that is
-taken in the same way, the bits of SW_FW_SYNC, and each of those bits a part of the device (Linux: ixgbe_x540.c).
+taken in the same way, the bits of SW_FW_SYNC, and each of those bits a part of the device (as Linux does it).
 """
 
 from collections.abc import Callable, Iterator
