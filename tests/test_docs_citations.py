@@ -66,7 +66,7 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
 
 def missing(prose: str) -> list[str]:
     """The files that `prose` names and that the repository has not."""
-    named = [match.group().removeprefix("./") for rule in (FILE, SCRIPT) for match in rule.finditer(prose)]
+    named = [re.sub(r"^(\.\.?/)+", "", match.group()) for rule in (FILE, SCRIPT) for match in rule.finditer(prose)]
     return [
         name
         for name in named
