@@ -1,8 +1,9 @@
 """A user-space driver of the sysfs kind, as a program: `python -m tests.polled_driver HUGEDIR DEVICE DEVICE`.
 
-Written from the trace of 82599.md section 1.16 (ixy). It knows DEVICE/config, DEVICE/resource0, a hugetlbfs mount and
-/proc/self/pagemap, and nothing of what is behind them. It forwards both ways until its standard input ends, then drains
-and prints one line of JSON: for each port `rx`, `tx` and `full` (frames), and the statistics registers it read.
+Written from the order in which ixy (C, commit 0e00605) writes registers. It knows DEVICE/config, DEVICE/resource0, a
+hugetlbfs mount and /proc/self/pagemap, and nothing of what is behind them. It forwards both ways until its standard
+input ends, then drains and prints one line of JSON: for each port `rx`, `tx` and `full` (frames), and the statistics
+registers it read.
 """
 
 import ctypes

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ixyfwd"
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
-# Each layer and what it may import (besides itself and `errors`): DESIGN 1. The model knows nothing of the driver,
+# Each layer and what it may import (besides itself and `errors`). The model knows nothing of the driver,
 # the worker nothing of global registers, the driver nothing of how a device is reached beyond the Function protocol.
 # Of a NIC family (a folder in `nic`) each role is a layer: `descriptors` and `limits` are narrow modules that import
 # nothing heavy, `rings` is what a worker loads, everything else is its control side. `nic` itself is the contract, the

@@ -23,7 +23,7 @@ from ixyfwd.roles.capture.order import Order as CaptureOrder
 from ixyfwd.roles.generate.order import Order as GenerateOrder
 from tests.fake_nic import Frame, Rig
 
-PY_TP_CLEAR = 51  # typeslots.h
+PY_TP_CLEAR = 51  # CPython's number of the slot
 BINDS = 2000
 
 ffi = FFI()

@@ -1,4 +1,4 @@
-"""The receive packet buffer: waiting, head-of-line blocking, misses, pause frames (82599.md 2.7)."""
+"""The receive packet buffer: waiting, head-of-line blocking, misses, pause frames (datasheet 7.1, 3.7.7)."""
 
 import pytest
 from scapy.layers.inet import IP, UDP

@@ -1,4 +1,4 @@
-"""Filters that choose a queue before RSS: EtherType, SYN, 5-tuple (82599.md 1.4), through the whole receive path."""
+"""Filters that choose a queue before RSS: EtherType, SYN, 5-tuple (datasheet 7.1.2), through the whole receive path."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""MAC: filters, tags, CRC, checksums, and what is counted where (82599.md 2.2, 2.7, 4)."""
+"""MAC: filters, tags, CRC, checksums, and what is counted where (datasheet 7.1.1, 7.1.6, 8.2.3.23)."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Transmit offloads: checksums, segmentation and tags, judged by scapy (82599.md 2.4, 2.5)."""
+"""Transmit offloads: checksums, segmentation and tags, judged by scapy (datasheet 7.2.3 to 7.2.5)."""
 
 import struct
 from collections.abc import Sequence

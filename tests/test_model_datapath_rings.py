@@ -1,4 +1,4 @@
-"""Rings: ownership, wrap, write-back, several descriptors a frame, heads and tails (82599.md 2.1 to 2.9)."""
+"""Rings: ownership, wrap, write-back, several descriptors a frame, heads and tails (7.1.5 to 7.1.9, 7.2.3)."""
 
 import struct
 

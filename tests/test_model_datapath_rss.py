@@ -1,4 +1,4 @@
-"""RSS through the whole receive path: 82599.md 3.2 to 3.5."""
+"""RSS through the whole receive path (datasheet 7.1.2.8)."""
 
 import pytest
 from scapy.all import ARP, IP, TCP, UDP, Dot1Q, Ether, IPv6, Raw, fragment
@@ -6,7 +6,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, VP, Hand, Received
 
-V4 = [  # 82599.md 3.4: source, destination, hash of addresses, hash with ports, symmetric hash with ports
+V4 = [  # Microsoft's RSS vectors: source, destination, hash of addresses, hash with ports, symmetric hash with ports
     ("66.9.149.187", 2794, "161.142.100.80", 1766, 0x323E8FC2, 0x51CCC178, 0x9FCC9FCC),
     ("199.92.111.2", 14230, "65.69.140.83", 4739, 0xD718262A, 0xC626B0EA, 0x60D760D7),
     ("24.19.198.95", 12898, "12.22.207.184", 38024, 0xD2D0A5DE, 0x5C2B394A, 0x3A3E3A3E),

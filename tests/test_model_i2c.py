@@ -1,4 +1,4 @@
-"""The SFP+ module behind I2CCTL, read bit by bit as a driver does (82599.md section 1.12)."""
+"""The SFP+ module behind I2CCTL, read bit by bit as a driver does (datasheet 8.2.3.1; SFF-8472)."""
 
 import pytest
 

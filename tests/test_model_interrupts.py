@@ -1,4 +1,4 @@
-"""Interrupts from cause to eventfd: routing, masks, moderation (82599.md section 1.2)."""
+"""Interrupts from cause to eventfd: routing, masks, moderation (datasheet 7.3, 8.2.3.5)."""
 
 import os
 import select

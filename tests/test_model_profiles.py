@@ -1,4 +1,4 @@
-"""The X540 and the X550: what they do otherwise than the 82599 (82599.md section 5)."""
+"""The X540 and the X550: what they do otherwise than the 82599."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The register table by itself: no overlaps, aliases that lead somewhere, the reset values of 82599.md 1.13."""
+"""The register table by itself: no overlaps, aliases that lead somewhere, the reset values of the datasheet (8.2.3)."""
 
 from collections.abc import Iterator
 
@@ -71,7 +71,7 @@ def test_every_counter_register_has_a_source_and_the_other_way_round() -> None:
     assert hooked == set(SOURCES)
 
 
-ALIASES = [  # 82599.md 1.10: name, indices, alias, stride, real, stride
+ALIASES = [  # datasheet 8.2.3: name, indices, alias, stride, real, stride
     ("SRRCTL", 16, 0x2100, 4, 0x1014, 0x40),
     ("DCA_RXCTRL", 16, 0x2200, 4, 0x100C, 0x40),
     ("RAL", 16, 0x5400, 8, 0xA200, 8),
@@ -260,7 +260,7 @@ def test_any_run_of_bytes_is_read_or_refused(offset: int, count: int) -> None:
 
 
 def checksum_as_a_driver_computes_it(read: list[int]) -> int:
-    """82599.md 1.11, spelled out again: words 0 to 0x3E, sections of pointers 3 to 0xE without their length word."""
+    """The NVM's checksum (datasheet 6): words 0 to 0x3E, sections of pointers 3 to 0xE without their length word."""
     total = sum(read[:0x3F])
     for pointer in range(3, 0xF):
         if read[pointer] in (0, 0xFFFF):

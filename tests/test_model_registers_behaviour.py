@@ -1,4 +1,4 @@
-"""What registers do: resets, semaphores, interrupts, link, queues, statistics, misuse (82599.md section 1)."""
+"""What registers do: resets, semaphores, interrupts, link, queues, statistics, misuse (datasheet 8.2.3)."""
 
 import pytest
 

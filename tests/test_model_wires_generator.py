@@ -1,4 +1,4 @@
-"""Generator and sink: what is sent is right, what comes back is judged right (DESIGN 6)."""
+"""Generator and sink: what is sent is right, what comes back is judged right."""
 
 import struct
 import time

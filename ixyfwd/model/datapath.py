@@ -28,7 +28,7 @@ class DatapathPort:
     store: memoryview
     store_fd: int
     stats: Any
-    """The counters of 82599.md section 4 as 64-bit numbers that only grow, by lower-case datasheet name.
+    """The counters of datasheet 8.2.3.23 as 64-bit numbers that only grow, by lower-case datasheet name.
 
     Scalars: prc64 prc127 prc255 prc511 prc1023 prc1522 gprc bprc mprc gorc tor tpr rxnfgpc rxnfgbc roc ruc rfc rjc
     crcerrs rlec mspdc xec rxdgpc rxdgbc gptc gotc tpt mptc bptc ptc64 ptc127 ptc255 ptc511 ptc1023 ptc1522 txdgpc
@@ -188,7 +188,7 @@ class DatapathPort:
         self.reconfigure()
 
     def set_tail_mapped(self, on: bool) -> None:
-        """True: tails are levels in `store`. False: only `tail_written` counts (82599.md 2.6)."""
+        """True: tails are levels in `store`. False: only `tail_written` counts."""
         lib.dp_set_tail_mapped(self._handle, on)
 
     def set_link(self, up: bool) -> None:

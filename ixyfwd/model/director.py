@@ -1,4 +1,4 @@
-"""Registers that make the flow director act (82599.md 1.4); its table and the look-ups are the data path's."""
+"""Registers that make the flow director act (datasheet 7.1.2.7); its table and the look-ups are the data path's."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The SFP+ module in the cage: an I2C slave at the other end of I2CCTL's two wires (82599.md section 1.12)."""
+"""The SFP+ module in the cage: an I2C slave at the other end of I2CCTL's two wires (datasheet 8.2.3.1; SFF-8472)."""
 
 from enum import Enum
 

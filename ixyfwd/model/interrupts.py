@@ -1,4 +1,4 @@
-"""Interrupt causes, masks, moderation and delivery (82599.md section 1.2).
+"""Interrupt causes, masks, moderation and delivery (datasheet 7.3, 8.2.3.5).
 
 Causes are kept as one number: bits 0 to 63 are the queue causes, of which EICR and its like show the first 16, and
 what EICR shows as bits 16 to 31 is `OTHER_SHIFT` higher up.

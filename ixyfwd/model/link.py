@@ -1,4 +1,4 @@
-"""The link: AUTOC, LINKS, ANLP1, and the time it takes to come up (82599.md section 1.7)."""
+"""The link: AUTOC, LINKS, ANLP1, and the time it takes to come up (datasheet 8.2.3.22)."""
 
 from collections.abc import Callable
 

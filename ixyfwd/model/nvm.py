@@ -1,4 +1,4 @@
-"""The NVM image of 82599.md section 1.11: what Linux and DPDK look for, and a checksum that adds up."""
+"""The NVM image (datasheet 6): what Linux and DPDK look for, and a checksum that adds up."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Registers through which software reaches the NVM and its locks: EEC, EERD, EEWR, SWSM, SW_FW_SYNC (82599.md 1.8)."""
+"""The registers of the NVM and its locks: EEC, EERD, EEWR, SWSM, SW_FW_SYNC (8.2.3.2, 8.2.3.4)."""
 
 from ixyfwd.model.nvm import CHECKSUM_WORD, WORDS, build_image
 from ixyfwd.model.regfile import RegisterFile

@@ -1,4 +1,4 @@
-"""Configuration space as a card of this kind shows it (82599.md section 6.1): 4 KiB, capabilities at fixed offsets."""
+"""Configuration space as a card of this kind shows it (datasheet 9.3): 4 KiB, capabilities at fixed offsets."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Pins and wires that lead out of the chip: ESDP, I2CCTL, MDIO, and the timer (82599.md sections 1.1, 1.12)."""
+"""Pins and wires that lead out of the chip: ESDP, I2CCTL, MDIO, and the timer (datasheet 8.2.3.1, 8.2.3.22)."""
 
 from collections.abc import Callable
 

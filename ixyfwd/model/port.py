@@ -196,7 +196,7 @@ class Port:
         pass
 
     def reset_registers(self) -> None:
-        """CTRL.RST or LNK_RST: 82599.md section 1.14, all within the write that asks for it."""
+        """CTRL.RST or LNK_RST (datasheet 4.2, 8.2.3.1.1), all within the write that asks for it."""
         self.resets += 1
         self._datapath.reset()
         self._file.reset(KEPT_OVER_RESET)

@@ -199,7 +199,7 @@ def _polled_front(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`--spec-fd N --ready-fd M`: read the spec, listen, say so, serve. The exit code is as in DESIGN.md."""
+    """`--spec-fd N --ready-fd M`: read the spec, listen, say so, serve. Exit codes are those of `errors`."""
     parent = os.getppid()
     ignore_stop_signals()
     try:

@@ -1,4 +1,4 @@
-"""What the X540 and the X550 do otherwise than the 82599 (82599.md section 5). The 82599's table stays the base."""
+"""What the X540 and the X550 do otherwise than the 82599. The 82599's table stays the base."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

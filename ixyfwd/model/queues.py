@@ -1,4 +1,4 @@
-"""Queue registers: enable, heads, tails, and what must not be written while a queue runs (82599.md 1.3, 1.5, 2.6)."""
+"""Queue registers: enable, heads, tails, and what must not be written while a queue runs (8.2.3.8, 8.2.3.9)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

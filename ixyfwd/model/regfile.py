@@ -70,7 +70,7 @@ class RegisterFile:
         self._changed()
 
     def read32(self, offset: int) -> int:
-        """An aligned read. What is not implemented reads 0, never all ones (82599.md 1.0)."""
+        """An aligned read. What is not implemented reads 0, never all ones."""
         cell = self._map.at.get(offset)
         if cell is None:
             return 0

@@ -1,4 +1,4 @@
-"""IVAR and IVAR_MISC: the vector, or outside of MSI-X mode the bit of EICR, that a cause goes to (82599.md 1.2)."""
+"""IVAR and IVAR_MISC: the vector, or outside of MSI-X mode the bit of EICR, that a cause goes to (8.2.3.5)."""
 
 from ixyfwd.model.regfile import RegisterFile
 

@@ -1,4 +1,4 @@
-"""Clear-on-read, saturating registers over the data path's counters, which only grow (82599.md section 4)."""
+"""Clear-on-read, saturating registers over the data path's counters, which only grow (datasheet 8.2.3.23)."""
 
 from typing import Any
 

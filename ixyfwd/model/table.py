@@ -1,4 +1,4 @@
-"""The register table: 82599.md sections 1.1 to 1.10, in that order. Statistics are in `table_counters`."""
+"""The register table (datasheet 8.2.3), by topic. Statistics are in `table_counters`."""
 
 from ixyfwd.model.registers import Register as R
 

@@ -1,4 +1,4 @@
-"""The statistics registers (82599.md section 4) and where their values come from."""
+"""The statistics registers (datasheet 8.2.3.23) and where their values come from."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,7 @@
 """The messages of vfio-user 0.0 as plain structures; `channel` sends and receives them.
 
-Facts: QEMU's docs/interop/vfio-user.rst and <linux/vfio.h>. All fields are in host byte
-order.
+Facts: the vfio-user specification in QEMU's documentation, and <linux/vfio.h>. All
+fields are in host byte order.
 """
 
 import errno

@@ -44,7 +44,7 @@ class _Area:
 
 
 def check_permission() -> None:
-    """Raises UsageError if the kernel does not tell this process where memory is (82599.md section 8)."""
+    """Raises UsageError if the kernel does not tell this process where memory is (docs/polled.md)."""
     memory = mmap.mmap(-1, PAGE_BYTES)
     memory[0] = 1
     entry = 0

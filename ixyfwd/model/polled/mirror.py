@@ -1,6 +1,6 @@
 """BAR0 as a file that a driver maps: its stores become register writes, what the registers show goes back to it.
 
-Nobody sees the driver's accesses, only what is in the file by the time it is looked at (82599.md section 8). What was
+Nobody sees the driver's accesses, only what is in the file by the time it is looked at (docs/polled.md). What was
 last seen or shown is kept, word by word; a word that differs was written by the driver.
 """
 
@@ -134,7 +134,7 @@ class Mirror:
 
 
 def is_reset(command: Command) -> bool:
-    """Whether it asks for a reset by software (82599.md 1.14)."""
+    """Whether it asks for a reset by software (datasheet 8.2.3.1.1)."""
     return command[0] < CTRL_WORDS and bool(command[1] & (CTRL_RST | CTRL_LNK_RST))
 
 

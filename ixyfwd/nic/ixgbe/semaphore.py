@@ -1,8 +1,8 @@
 """The semaphores between the users of a device: other software, and on the X540 and X550 the firmware too.
 
-SWSM.SMBI (10.5.4) is taken by reading a 0. On the X540 and X550 it guards, with
+SWSM.SMBI (datasheet 10.5.4) is taken by reading a 0. On the X540 and X550 it guards, with
 SW_FW_SYNC.REGSMP that is taken in the same way, the bits of SW_FW_SYNC, and each of
-those bits a part of the device (Linux: ixgbe_x540.c).
+those bits a part of the device (as Linux does it).
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ _PHYS: Final = ((SW_FW_SYNC.SW_PHY0, SW_FW_SYNC.FW_PHY0), (SW_FW_SYNC.SW_PHY1, S
 
 @contextmanager
 def software_semaphore(regs: Registers, doing: str) -> Iterator[None]:
-    """Hold SMBI (10.5.4) while `doing` what other software must not disturb. Raises DeviceTimeoutError.
+    """Hold SMBI (datasheet 10.5.4) while `doing` what other software must not disturb. Raises DeviceTimeoutError.
 
     A reset leaves SMBI alone, so a holder that died would lock the device for good:
     after the first timeout the semaphore is released for the holder, and only if it

@@ -11,7 +11,7 @@
 #include "base/registers.h"
 
 /* for Python */
-/* Statistics of 82599.md section 4; numbers that only grow. */
+/* Statistics of 8.2.3.23; numbers that only grow. */
 typedef struct dp_stats {
     uint64_t crcerrs, rlec, mspdc, ruc, rfc, roc, rjc, xec;
     uint64_t prc64, prc127, prc255, prc511, prc1023, prc1522;

@@ -157,7 +157,7 @@ void dp_tail_written(port_t *p, int rx, unsigned n)
         t->tail = *t->tail_register;
 }
 
-/* DPDK and ixy write the head right after ENABLE: taken while the device has not begun (82599.md 2.6). */
+/* DPDK and ixy write the head right after ENABLE: taken while the device has not begun (8.2.3.8.4, 8.2.3.9.8). */
 int dp_head_written(port_t *p, int rx, unsigned n)
 {
     struct rx_queue *r = &rx_of(p)->queues[n];
