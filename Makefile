@@ -1,6 +1,7 @@
 # What one types most; `make` alone lists it. Everything else is in scripts/ and `ixyfwd --help`.
 .PHONY: help run quick test lint format bench cover
 PYTHON := .venv/bin/python
+C_FILES = $(shell git ls-files '*.[ch]')
 QUICK = $(shell grep -qe --quick scripts/test && echo --quick || echo '-m "not slow"')
 
 help:
@@ -15,14 +16,16 @@ quick: ## the fast tests
 test: ## all tests
 	./scripts/test
 
-lint: environment ## style and types: ruff, mypy
+lint: environment ## style and types: ruff, mypy, clang-format
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	@.venv/bin/clang-format --dry-run --Werror --ferror-limit=3 $(C_FILES)
 
-format: environment ## put Python into style
+format: environment ## put Python and C into style
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+	@.venv/bin/clang-format -i $(C_FILES)
 
 bench: ## what the driver costs, and throughput on the model
 	./scripts/bench results cost throughput
