@@ -31,7 +31,7 @@ bench: ## what the driver costs, and throughput on the model
 	./scripts/bench results cost throughput
 
 cover: environment ## line and branch coverage of the fast tests
-	$(PYTHON) -m pytest -q -m "not slow" --cov --cov-report=term
+	$(PYTHON) -m pytest -q -m "not slow and not alone" --cov --cov-report=term
 
 .PHONY: environment
 environment:

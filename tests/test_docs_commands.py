@@ -196,6 +196,12 @@ def test_the_readme_is_short_and_has_commands() -> None:
     assert len([kind for kind, _ in FENCE.findall(readme) if kind.startswith("sh")]) >= 6
 
 
+def test_make_has_what_contributors_are_told_of() -> None:
+    named = set(re.findall(r"`make ([a-z]+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert named and named <= targets
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     listed = set(re.findall(r"\]\((\w[\w-]*\.md)", index))

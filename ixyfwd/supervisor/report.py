@@ -54,7 +54,7 @@ class Moment:
 
 
 def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker], programs: Sequence[ProgramRow]) -> dict[str, int]:
-    """Dropped frames by cause; the causes are the README's, and those of programs, by "PROGRAM.CAUSE"."""
+    """Dropped frames by cause (`docs/forwarding.md`); those of programs as "PROGRAM.CAUSE"."""
     totals = [worker.totals() for worker in workers]
     drops = {
         "rx_no_descriptor": sum(port.driver.statistics.rx_no_descriptor for port in ports),
