@@ -145,12 +145,16 @@ def group() -> Iterator[Path]:
             break
     else:
         pytest.skip("no control group of version 2 limits hugepages here")
-    if "hugetlb" not in _text(place / "cgroup.subtree_control").split():
-        (place / "cgroup.subtree_control").write_text("+hugetlb")
+    control = place / "cgroup.subtree_control"
+    enabled = "hugetlb" in _text(control).split()
+    if not enabled:
+        control.write_text("+hugetlb")
     found = place / f"ixyfwd-test-{os.getpid()}"
     found.mkdir()
     yield found
     found.rmdir()
+    if not enabled:
+        control.write_text("-hugetlb")
 
 
 def _text(path: Path) -> str:
