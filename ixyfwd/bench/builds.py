@@ -35,7 +35,7 @@ FLAGS: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 
 
 def cache_folder() -> Path:
-    """The folder of builds: `ixyfwd/builds` in the user's cache directory."""
+    """The folder of builds: `builds` below `ixyfwd` in the cache directory of the user."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "ixyfwd" / "builds"
 

@@ -3,10 +3,11 @@
 Flow f has the end points A(f) and B(f). Even ports send A to B, odd ports B to A, so that the two ports of a link
 carry the two directions of one conversation.
 
-With the symmetric key, which repeats one 16-bit word, the RSS hash depends on the XOR of all 16-bit words of addresses
-and ports alone, so random flows would meet in few RETA entries. The addresses are chosen so that the low 7 bits of the hash count up
-with f, whether ports are hashed or not: 64 flows then load 16 queues evenly. The ports of a flow differ in one bit,
-which permutes the entries and nothing else.
+With the symmetric key, which repeats one 16-bit word, the RSS hash depends on the XOR of
+all 16-bit words of addresses and ports alone, so random flows would meet in few RETA
+entries. The addresses are chosen so that the low 7 bits of the hash count up with f,
+whether ports are hashed or not: 64 flows then load 16 queues evenly. The ports of a flow
+differ in one bit, which permutes the entries and nothing else.
 """
 
 import struct
