@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every step a
 def run(argv: Sequence[str], begun_ns: int | None = None) -> int:
     """Run one command line; returns the exit code. `begun_ns`: CLOCK_MONOTONIC when the process began."""
     command = typer.main.get_command(build_app())
+    _list_whole_sentences(command)
     return guarded(lambda: command.main(args=list(argv), prog_name="ixyfwd", standalone_mode=False, obj=begun_ns), argv)
 
 
@@ -47,6 +48,13 @@ def build_app() -> typer.Typer:
     app.add_typer(config, name="config")
     app.add_typer(bench, name="bench")
     return app
+
+
+def _list_whole_sentences(command: Any) -> None:
+    """Have lists of commands wrap what each is for: by itself click cuts it to a line, however wide the terminal is."""
+    for below in getattr(command, "commands", {}).values():
+        below.short_help = " ".join((below.help or "").partition("\n\n")[0].split())
+        _list_whole_sentences(below)
 
 
 def _new_app(text: str) -> typer.Typer:
