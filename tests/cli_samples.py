@@ -172,6 +172,7 @@ class FakeSupervisor:
         run, client = types.ModuleType("run"), types.ModuleType("client")
         setattr(run, "run_forwarder", self._run)  # noqa: B010 - a module object has no such attribute for mypy
         setattr(client, "request", self._request)  # noqa: B010
+        setattr(client, "stop", lambda instance, timeout_s: self._request(instance, "stop", timeout_s))  # noqa: B010
         monkeypatch.setitem(sys.modules, "ixyfwd.supervisor.run", run)
         monkeypatch.setitem(sys.modules, "ixyfwd.supervisor.client", client)
 

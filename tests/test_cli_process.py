@@ -51,7 +51,9 @@ def all_commands(command: Any, name: str = "") -> Iterator[tuple[list[str], Any]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_help_cuts_no_sentence(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_cuts_no_sentence(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of every command: what a list says of those below it is what they say of themselves, whole."""
     monkeypatch.setenv("COLUMNS", str(columns))
     for words, parsed in all_commands(typer.main.get_command(build_app())):

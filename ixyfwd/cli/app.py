@@ -40,7 +40,10 @@ def build_app() -> typer.Typer:
     app.callback()(_global_options)
     app.command("generate")(generate_command)
     app.command("capture")(capture_command)
-    for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind, doctor):
+    for command in (
+        *(start, stop, status, stats, ports, workers, instances),
+        *(rss, model, fault, devices, bind, unbind, doctor),
+    ):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -104,16 +107,35 @@ def start(  # noqa: PLR0917 - one parameter per option is typer's way
 
 
 def stop(
-    instance: InstanceOption = "default",
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="NAME", help="Name of the running instance; default: default.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All instances of this user: runs, bench, generate, capture and model.")
+    ] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="How long to wait for the end.", min=0.1, max=600)
     ] = 10.0,
     json: JsonOption = False,
-) -> None:
+) -> int:
     """Stop a running instance in order and wait for its end."""
-    from ixyfwd.cli.control import stop_command  # noqa: PLC0415
+    if not everything:
+        from ixyfwd.cli.control import stop_command  # noqa: PLC0415
 
-    stop_command(instance, timeout, json)
+        stop_command(instance or "default", timeout, json)
+        return 0
+    if instance is not None:
+        raise UsageError("--all: found with --instance, expected one of the two")
+    from ixyfwd.cli.instances import stop_all_command  # noqa: PLC0415
+
+    return stop_all_command(timeout, json)
+
+
+def instances(json: JsonOption = False) -> None:
+    """The instances of this user that run: name, process, uptime, ports."""
+    from ixyfwd.cli.instances import instances_command  # noqa: PLC0415
+
+    instances_command(json)
 
 
 def status(

@@ -3,9 +3,13 @@
 import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from ixyfwd.kit.procstat import ENDED, state_of
 
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _HINT: Final = re.compile(r"pid (\d+) \(([^()\n]*)\)")
@@ -18,6 +22,11 @@ class Holder:
 
     pid: int | None
     name: str
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is such a process. The words of one that was killed stay in the file."""
+        return self.pid is not None and state_of(self.pid) not in {None, *ENDED}
 
     def __str__(self) -> str:
         return "another process" if self.pid is None else f"pid {self.pid} ({self.name})"
@@ -75,6 +84,32 @@ def is_abandoned(path: Path) -> bool:
         return False
     try:
         return try_lock(fd) and os.fstat(fd).st_size > 0
+    finally:
+        os.close(fd)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who has the lock on a file; None if nothing has it, or there is no such file that can be opened."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        return None if try_lock(fd) else _read_holder(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def left_behind(path: Path) -> Iterator[bool]:
+    """Whether there is a lock file without a holder. Inside, nothing else gets its lock."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        yield False
+        return
+    try:
+        yield try_lock(fd) and os.fstat(fd).st_nlink > 0
     finally:
         os.close(fd)
 

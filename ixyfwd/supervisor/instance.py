@@ -3,11 +3,18 @@
 import contextlib
 import os
 import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.kit.listener import PATH_LIMIT_BYTES
 from ixyfwd.kit.locks import FileLock, LockHeldError
+from ixyfwd.supervisor.instances import LOCK, Running, describe, living, remove_left, sweep_dead
+
+SWEEP_S: Final = 1.0  # for another process to let go of a name whose owner was killed
+SWEEP_STEP_S: Final = 0.002
 
 
 def runtime_dir(instance: str) -> Path:
@@ -25,6 +32,11 @@ def control_socket(instance: str) -> Path:
     return runtime_dir(instance) / "control.sock"
 
 
+def living_instances() -> list[Running]:
+    """Those of this user, by name: runs of every kind, each under the name that it took."""
+    return living(runtime_dir("default").parent)
+
+
 class Instance:
     """The lock on an instance name, held until `close`. What a dead owner left in the directory is swept."""
 
@@ -39,19 +51,28 @@ class Instance:
             )
         self._lock = self._take()
         self._closed = False
-        for left in self.dir.glob("*.sock"):
-            left.unlink(missing_ok=True)
+        remove_left(self.dir)
+        sweep_dead(self.dir.parent)
+
+    def describe(self, command: str, device: str, ports: Sequence[str]) -> None:
+        """Say what `ixyfwd instances` shows: the command, whether ports are simulated, their device addresses."""
+        with contextlib.suppress(OSError):  # a full disk costs a line in a list
+            describe(self.dir, command, device, ports)
 
     def _take(self) -> FileLock:
+        deadline = time.monotonic() + SWEEP_S
         while True:
             _make_private(self.dir)
             try:
-                return FileLock(self.dir / "lock")
+                return FileLock(self.dir / LOCK)
             except FileNotFoundError:  # its last owner has just removed the directory
                 continue
             except OSError as error:
                 raise IxyfwdError(f"{self.dir}: the lock cannot be had ({error.strerror})") from None
             except LockHeldError as held:
+                if not held.holder.lives and time.monotonic() < deadline:
+                    time.sleep(SWEEP_STEP_S)  # another start sweeps it, or a list looks at it
+                    continue
                 raise RefusedError(
                     f"instance '{self.name}' is already running as {held.holder}; stop it with "
                     f"`ixyfwd stop --instance {self.name}`, or start this one under another name with --instance"
@@ -66,8 +87,7 @@ class Instance:
         if self._closed:
             return
         self._closed = True
-        for left in self.dir.glob("*.sock"):
-            left.unlink(missing_ok=True)
+        remove_left(self.dir)
         self._lock.remove()
         with contextlib.suppress(OSError):  # somebody put a file there, or starts at this moment
             self.dir.rmdir()

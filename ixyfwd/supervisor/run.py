@@ -22,7 +22,7 @@ from ixyfwd.supervisor.stop import stop_in_order
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.plain import to_plain
 from ixyfwd.telemetry.snapshot import Report
-from ixyfwd.worker.order import Order
+from ixyfwd.worker.order import GenerateOrder, Order
 from ixyfwd.worker.spec import ProgramSpec, WorkerSpec
 
 
@@ -45,24 +45,33 @@ def run_forwarder(
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
     plan = make_plan(config, Machine(allowed), traffic)
-    with ExitStack() as stack:
-        signals = stack.enter_context(StopSignals())
+    with ExitStack() as outer:
+        signals = outer.enter_context(StopSignals())
         if plan.main_cpu is not None:
             os.sched_setaffinity(0, {plan.main_cpu})
-            stack.callback(os.sched_setaffinity, 0, allowed)
+            outer.callback(os.sched_setaffinity, 0, allowed)
         instance = Instance(plan.instance)
-        stack.callback(instance.close)
-        forwarder = _build(plan, instance, begun_ns, stack)
-        server = stack.enter_context(Server(forwarder, instance, signals))
-        for text in forwarder.notices:
-            observer.notice(text)
-        _open_gates(forwarder, server, observer)
-        reason = server.serve(observer, duration_s, until_done)
-        report = stop_in_order(forwarder, reason)
-        waiting = server.waiting()
+        outer.callback(instance.close)
+        instance.describe(_command_of(traffic), plan.device, [port.device for port in plan.ports])
+        with ExitStack() as stack:
+            forwarder = _build(plan, instance, begun_ns, stack)
+            server = outer.enter_context(Server(forwarder, instance, signals))
+            for text in forwarder.notices:
+                observer.notice(text)
+            _open_gates(forwarder, server, observer)
+            reason = server.serve(observer, duration_s, until_done)
+            server.watch_only_clients()
+            report = stop_in_order(forwarder, reason)
+        waiting = server.waiting()  # also those who asked while everything was taken down
     waiting.answer(to_plain(report))
     observer.stopped(report)
     return report
+
+
+def _command_of(traffic: Order | None) -> str:
+    if traffic is None:
+        return "start"
+    return "generate" if isinstance(traffic, GenerateOrder) else "capture"
 
 
 def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> Forwarder:

@@ -42,6 +42,7 @@ class Server:
         self._trouble: IxyfwdError | None = None  # found by a command; it ends the run as if a tick had found it
         self._untold: list[str] = []
         self._loop = Loop()
+        self._watched: list[int] = []
         commands = {"status": self._status, "stop": self._stop_command, "inject": self._inject}
         self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._command_failed)
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
@@ -55,6 +56,7 @@ class Server:
             self._watch(child.pidfd, lambda: self._fail(f"{child.name} {child.obituary()}"))
 
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
+        self._watched.append(fd)
         self._loop.watch(fd, call)
 
     def _stop(self, why: str, error: str | None = None) -> None:
@@ -180,6 +182,11 @@ class Server:
             return False
         time.sleep(SETTLE_S)
         return True
+
+    def watch_only_clients(self) -> None:
+        """The run is over: its descriptors will be closed, and their numbers may become others'."""
+        while self._watched:
+            self._loop.forget(self._watched.pop())
 
     def waiting(self) -> Waiting:
         """Those who asked for the stop, also while it went on; they are answered when everything is down."""
