@@ -59,7 +59,8 @@ def port(name: str, **more: Any) -> dict[str, Any]:
         "reta_entries": 128,
         "link": {"up": True, "speed_mbps": 10000, "reason": ""},
         "rx_packets": 1_234_567,
-        "rx_bytes": 74_074_020,
+        "rx_delivered": 1_234_562,
+        "rx_bytes": 74_073_720,
         "tx_packets": 1_234_560,
         "tx_bytes": 74_073_600,
         "rx_no_descriptor": 5,
@@ -153,7 +154,15 @@ def largest_status() -> Snapshot:
 
 def report_json(**more: Any) -> dict[str, Any]:
     ended = {"schema": REPORT_SCHEMA, "state": "stopped", "in_flight": 0, "reason": "duration over", "error": None}
-    more = {"exit_code": 0, "troubles": [], "flows": None, "first_packet_s": 0.5, **more}
+    more = {
+        "exit_code": 0,
+        "troubles": [],
+        "flows": None,
+        "uncounted": 0,
+        "incomplete": None,
+        "first_packet_s": 0.5,
+        **more,
+    }
     return status_json(**{**ended, **more})
 
 

@@ -142,6 +142,8 @@ def measure(trial: Trial, duration_s: float, instance: str, patience: Patience |
 
 def check_account(report: dict[str, Any], trial: Trial) -> None:
     """rx = tx + drops + in flight. Raises IxyfwdError if a frame is missing from a final report."""
+    if report["incomplete"]:
+        raise IxyfwdError(f"{trial}: the account is incomplete: {report['incomplete']}")
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")

@@ -8,6 +8,7 @@ from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
     count,
+    incomplete_lines,
     ports_grid,
     status_grids,
     totals_grid,
@@ -63,7 +64,7 @@ def stopped_line(instance: str, answer: Mapping[str, Any]) -> str:
     report = from_plain(Report, answer)
     received, sent = count(report.rx_packets), count(report.tx_packets)
     rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
-    return f"{instance}: stopped; received {received}, sent {sent}, {rest}"
+    return "\n".join([f"{instance}: stopped; received {received}, sent {sent}, {rest}", *incomplete_lines(report)])
 
 
 def schema_command() -> None:

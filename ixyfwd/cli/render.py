@@ -3,13 +3,14 @@
 Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.cli.loss import loss_rows
 from ixyfwd.telemetry.counters import ProgramWord
-from ixyfwd.telemetry.snapshot import LinkRow, Snapshot, WorkerRow
+from ixyfwd.telemetry.snapshot import LinkRow, Report, SingleReport, Snapshot, WorkerRow
 
 WIDTH: Final = 80
 TOTALS_WIDTH: Final = 56  # of the second column of the totals
@@ -95,9 +96,16 @@ def title_line(status: Snapshot) -> str:
 
 def tick_line(status: Snapshot) -> str:
     """One line of progress."""
-    lost = f", lost {count(status.sink.lost)}" if status.sink else ""
+    lost = f", lost {count(status.sink.lost)}" if status.sink and status.sink.lost is not None else ""
     faults = f", faults {status.faults:,}" if status.faults else ""
     return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{lost}{faults}"
+
+
+def incomplete_lines(report: Report | SingleReport) -> list[str]:
+    """What stands below an account that is not whole."""
+    if report.incomplete is None:
+        return []
+    return textwrap.wrap(f"incomplete: {report.incomplete}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def status_grids(status: Snapshot) -> list[Grid]:

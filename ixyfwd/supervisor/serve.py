@@ -187,11 +187,11 @@ class Server:
         """The run is over: its descriptors will be closed, and their numbers may become others'."""
         while self._watched:
             self._loop.forget(self._watched.pop())
+        self._stop("it has stopped")
+        self._trouble = IxyfwdError("the run has just ended")  # one with a traceback holds views of the arena
 
     def waiting(self) -> Waiting:
         """Those who asked for the stop, also while it went on; they are answered when everything is down."""
-        self._stop("it has stopped")
-        self._trouble = IxyfwdError("the run has just ended")
         for _ in range(LAST_ROUNDS):
             self.dispatch(0)
         return self._control.detach_waiting()

@@ -181,10 +181,10 @@ def run_capture(
         "file": words[Word.FILE_BUSY] + words[Word.FILE_FAILED],
         "after_count": words[Word.SURPLUS],
     }
-    counted = words[Word.WRITTEN] + words[Word.FILTERED] + sum(drops.values()) + report.in_flight
+    counted = words[Word.WRITTEN] + words[Word.FILTERED] + sum(drops.values())
     died = report.drops["worker_died"]  # a dead worker's page has lost what lay in its blocks
-    if any(worker.state == "dead" for worker in report.workers):
-        died = report.rx_packets - counted
+    if any(worker.state == "dead" for worker in report.workers) and report.in_flight is not None:
+        died = report.rx_packets - counted - report.in_flight
     head = _head_of(report)
     if words[Word.ERRNO] == errno.EPIPE:
         head["reason"] = "the reader has gone"
@@ -218,6 +218,8 @@ def _head_of(report: Report) -> dict[str, Any]:
         "uptime_s": report.uptime_s,
         "in_flight": report.in_flight,
         "faults": report.faults,
+        "uncounted": report.uncounted,
+        "incomplete": report.incomplete,
         "notices": report.notices,
         "reason": "count reached" if report.reason == "all wires done" else report.reason,
         "error": report.error,

@@ -50,6 +50,7 @@ class Forwarder:
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
     stolen: StolenWatch = field(init=False)
+    read_at_s: dict[str, float] = field(default_factory=dict)  # by port, when its counters were read
     links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
     link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
 
@@ -84,7 +85,12 @@ class Forwarder:
     def read_ports(self) -> None:
         """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""
         for port in self.ports:
-            port.driver.read_statistics([worker.queue(port) for worker in self.workers])
+            self.read_port(port)
+
+    def read_port(self, port: Port) -> None:
+        """The same of one port."""
+        port.driver.read_statistics([worker.queue(port) for worker in self.workers])
+        self.read_at_s[port.name] = time.monotonic()
 
     def lost_port(self) -> str | None:
         """A sentence about the first port whose device is gone; None if all of them answer."""
@@ -140,7 +146,7 @@ class Forwarder:
             rate_mpps=round(self.rates[1], 3),
             rate_rx_mpps=round(self.rates[0], 3),
             ports=port_rows(self.ports, model),
-            sink=sink_sums(model, final=False),
+            sink=sink_sums(model, self.far_ends(), final=False),
         )
 
     def counted(self, seconds: float) -> dict[str, Any]:
@@ -169,6 +175,11 @@ class Forwarder:
     def model_stats(self) -> ModelStats | None:
         """What the model says of its wires and faults; None without a model."""
         return None if self.model is None else self.model.client.stats()
+
+    def far_ends(self) -> Mapping[str, str]:
+        """By the name of a port, that of the port its frames leave by, if no program says otherwise."""
+        links = self.plan.workers[0].links if self.plan.workers else ()
+        return {self.ports[rx].name: self.ports[tx].name for rx, tx in links}
 
     def feeds_done(self) -> bool:
         """Whether every finite wire of the model has fed all that it has; False without a model."""
