@@ -101,7 +101,7 @@ def status_json(**more: Any) -> dict[str, Any]:
         "rate_rx_mpps": 29.7621,
         "programs": [],
         "workers": [worker(0)],
-        "model_process": {"cpu": 1, "pid": 3999, "run_delay_share": 0.0, "steal_share": None},
+        "model_process": {"cpu": 1, "pid": 3999, "state": "running", "run_delay_share": 0.0, "steal_share": None},
         "ports": [port("p0"), port("p1")],
         "sink": sink(sent=2_469_139, received=2_469_120),
         "notices": ["no hugepages: ordinary pages are used"],

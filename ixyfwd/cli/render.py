@@ -118,6 +118,7 @@ def totals_grid(status: Snapshot) -> Grid:
     """Rates and totals; causes of drops that happened, and what is known of their reasons."""
     rows = [
         ("engine, program", f"{status.engine}, {status.program}"),
+        *_model_rows(status),
         ("rate", rate_text(status)),
         ("received", count(status.rx_packets)),
         ("sent", count(status.tx_packets)),
@@ -130,6 +131,14 @@ def totals_grid(status: Snapshot) -> Grid:
         rows.append(("faults", count(status.faults)))
     columns = (Column("", 20, right=False), Column("", TOTALS_WIDTH, right=False))
     return make_grid(title_line(status), columns, rows)
+
+
+def _model_rows(status: Snapshot) -> list[tuple[str, str]]:
+    """Where the model does not go on, that it does not."""
+    process = status.model_process
+    if process is None or process.state == "running":
+        return []
+    return [("model", f"{process.state} (pid {process.pid}): its ports as they were last read")]
 
 
 def programs_grid(status: Snapshot) -> Grid | None:

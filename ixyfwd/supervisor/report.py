@@ -77,10 +77,12 @@ def in_rings(port: Port, workers: Sequence[Worker]) -> int:
     return sum(one.received + one.queued for one in found)
 
 
-def port_rows(ports: Sequence[Port], model: ModelStats | None) -> list[PortRow]:
-    """A row per port."""
+def port_rows(
+    ports: Sequence[Port], model: ModelStats | None, kept: Mapping[str, PortRow] | None = None
+) -> list[PortRow]:
+    """A row per port. `kept`: rows of before, of ports that are not to be touched now."""
     played = {row["name"]: row for row in model["ports"]} if model else {}
-    return [_port_row(port, played.get(port.name)) for port in ports]
+    return [(kept or {}).get(port.name) or _port_row(port, played.get(port.name)) for port in ports]
 
 
 def _port_row(port: Port, played: PortStats | None) -> PortRow:
@@ -142,7 +144,11 @@ def model_row(model: ModelProcess | None, stolen: Mapping[int, Shares]) -> Model
         return None
     shares = stolen[model.child.pid]
     return ModelProcessRow(
-        cpu=model.spec.cpu, pid=model.child.pid, run_delay_share=shares.run_delay, steal_share=shares.steal
+        cpu=model.spec.cpu,
+        pid=model.child.pid,
+        state=model.said,
+        run_delay_share=shares.run_delay,
+        steal_share=shares.steal,
     )
 
 

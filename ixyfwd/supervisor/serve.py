@@ -20,6 +20,7 @@ from ixyfwd.telemetry.plain import to_plain
 
 TICK_S = 1.0
 DONE_CHECK_S = 0.05  # how often a finite wire is asked whether it is done
+ANSWER_S = 0.5  # for the model to be seen to go on, before a status is made without it
 DEATH_S = 0.1  # from what a death leads to until the death is known
 LAST_ROUNDS = 50  # of the loop, for all that clients have asked while the run was stopped
 SETTLE_S = 0.05  # time for the last frames to pass before the stop begins; the drain would catch them anyway
@@ -94,7 +95,7 @@ class Server:
         """Of fresh counters: worker and sink counters are of this moment too."""
         if self._trouble is None:
             try:
-                self._forwarder.read_ports()
+                self._forwarder.read_ports(ANSWER_S)
                 status: dict[str, Any] = to_plain(self._forwarder.status())
                 return status
             except IxyfwdError as error:
@@ -115,6 +116,8 @@ class Server:
             return {"error": 'to inject, "port" and "kind" are names and "parameters" is an object'}
         if self._trouble is not None:
             raise self._trouble
+        if not model.turns(ANSWER_S):
+            return {"error": f"{model.child.name} does not go on: `ixyfwd status` says how it is"}
         try:
             if kind is None or parameters is None:
                 return {"injected": model.client.inject_off(port, kind)}
@@ -159,7 +162,7 @@ class Server:
     def _tick(self, observer: Observer) -> None:
         status = self._forwarder.tick()
         observer.tick(status)
-        for text in self._forwarder.link_changes(status):
+        for text in (*self._forwarder.held_changes(), *self._forwarder.link_changes(status)):
             observer.notice(text)
         self._forwarder.retry_links(status)
         while self._untold:

@@ -18,6 +18,7 @@ from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.serve import LAST_ROUNDS
 from ixyfwd.supervisor.signals import StopSignals
+from ixyfwd.supervisor.state import PORTS_HELD, TURN_S, held_sentence
 
 TICK_S = 1.0
 RECENT_FAULTS = 64
@@ -29,6 +30,8 @@ class ModelObserver(Protocol):
     """Who watches. A report has `uptime_s`, `ports`, `faults`, `faults_by_kind` and `recent_faults`."""
 
     def started(self, spec: ModelSpec, pid: int) -> None: ...
+
+    def notice(self, text: str) -> None: ...
 
     def tick(self, report: Report) -> None: ...
 
@@ -47,7 +50,7 @@ def run_model(spec: ModelSpec, duration_s: float | None, observer: ModelObserver
             stack.callback(model.end)
             serving = _Serving(model, signals, desk, duration_s)
             observer.started(spec, model.child.pid)
-            reason, error = serving.until_the_end(observer.tick)
+            reason, error = serving.until_the_end(observer)
             report = {"reason": reason, "error": error, **serving.report(), "exit_code": serving.exit_code(error)}
         waiting = desk.waiting()
     waiting.answer(report)
@@ -117,10 +120,10 @@ class _Serving:
         self._end = self._begun + duration_s if duration_s is not None else float("inf")
         self._stats: ModelStats = {"ports": []}
 
-    def until_the_end(self, tick: Callable[[Report], None]) -> tuple[str, str | None]:
+    def until_the_end(self, observer: ModelObserver) -> tuple[str, str | None]:
         """Reason and error. The last statistics are taken at the end, or were at the last tick if the model died."""
         try:
-            reason = self._wait(tick)
+            reason = self._wait(observer.tick, observer.notice)
             self._model.client.stop()  # captures are written out
             self._stats = self._model.client.stats()
         except IxyfwdError as error:
@@ -129,7 +132,7 @@ class _Serving:
             return "failure", f"{child.name} {child.obituary()}" if died else str(error)
         return reason, None
 
-    def _wait(self, tick: Callable[[Report], None]) -> str:
+    def _wait(self, tick: Callable[[Report], None], tell: Callable[[str], None]) -> str:
         next_tick = self._begun
         while True:
             now = time.monotonic()
@@ -140,7 +143,9 @@ class _Serving:
             if now >= self._end:
                 return "duration over"
             if now >= next_tick:
-                self._stats = self._model.client.stats()
+                self._tell_held(tell)
+                if self._model.turns(TURN_S):
+                    self._stats = self._model.client.stats()
                 if next_tick > self._begun:
                     tick(self.report())
                 next_tick = max(next_tick + TICK_S, now)
@@ -149,6 +154,11 @@ class _Serving:
             self._desk.dispatch()
             if not self._model.child.alive():
                 raise IxyfwdError("the model ended")
+
+    def _tell_held(self, tell: Callable[[str], None]) -> None:
+        before, held = self._model.pulse.held, self._model.pulse.look()
+        if held != before:
+            tell(held_sentence(self._model.child.name, held, PORTS_HELD))
 
     def report(self) -> Report:
         """The latest statistics with what they come to."""

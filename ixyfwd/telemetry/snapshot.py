@@ -34,7 +34,8 @@ DROPS: Final = (
 """Causes in `Snapshot.drops`; those of programs follow, as PROGRAM.CAUSE."""
 
 RunState = Literal["starting", "running", "stopping", "stopped"]
-WorkerState = Literal["starting", "ready", "drained", "failed", "dead"]
+WorkerState = Literal["starting", "ready", "drained", "failed", "dead", "stopped", "stuck"]
+ModelState = Literal["running", "dead", "stopped", "stuck"]
 DeviceKind = Literal["model", "wire", "mixed"]
 
 
@@ -147,7 +148,10 @@ class ProcessRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProcessRow(ProcessRow):
-    """The process that plays the `sim:` ports."""
+    """The process that plays the `sim:` ports. While it is stopped or stuck, so are its ports, and what is shown of
+    them is their last reading."""
+
+    state: Annotated[ModelState, About("How it is: dead, stopped and stuck as of a worker.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,13 @@ class WorkerHead:
     """Which worker it is, and how it is."""
 
     index: Annotated[int, About("Its number, and that of its queue at every port.")]
-    state: Annotated[WorkerState, About("What it says of itself; dead if its process has ended.")]
+    state: Annotated[
+        WorkerState,
+        About(
+            "What it says of itself; dead if its process has ended, stopped if a signal (SIGSTOP) or a debugger holds "
+            "it, stuck if it has done nothing for some seconds, not even look at its empty rings."
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
