@@ -59,7 +59,8 @@ def port(name: str, **more: Any) -> dict[str, Any]:
         "reta_entries": 128,
         "link": {"up": True, "speed_mbps": 10000, "reason": ""},
         "rx_packets": 1_234_567,
-        "rx_bytes": 74_074_020,
+        "rx_delivered": 1_234_562,
+        "rx_bytes": 74_073_720,
         "tx_packets": 1_234_560,
         "tx_bytes": 74_073_600,
         "rx_no_descriptor": 5,
@@ -101,7 +102,7 @@ def status_json(**more: Any) -> dict[str, Any]:
         "rate_rx_mpps": 29.7621,
         "programs": [],
         "workers": [worker(0)],
-        "model_process": {"cpu": 1, "pid": 3999, "run_delay_share": 0.0, "steal_share": None},
+        "model_process": {"cpu": 1, "pid": 3999, "state": "running", "run_delay_share": 0.0, "steal_share": None},
         "ports": [port("p0"), port("p1")],
         "sink": sink(sent=2_469_139, received=2_469_120),
         "notices": ["no hugepages: ordinary pages are used"],
@@ -154,7 +155,15 @@ def largest_status() -> Snapshot:
 
 def report_json(**more: Any) -> dict[str, Any]:
     ended = {"schema": REPORT_SCHEMA, "state": "stopped", "in_flight": 0, "reason": "duration over", "error": None}
-    more = {"exit_code": 0, "troubles": [], "flows": None, "first_packet_s": 0.5, **more}
+    more = {
+        "exit_code": 0,
+        "troubles": [],
+        "flows": None,
+        "uncounted": 0,
+        "incomplete": None,
+        "first_packet_s": 0.5,
+        **more,
+    }
     return status_json(**{**ended, **more})
 
 
@@ -173,6 +182,7 @@ class FakeSupervisor:
         run, client = types.ModuleType("run"), types.ModuleType("client")
         setattr(run, "run_forwarder", self._run)  # noqa: B010 - a module object has no such attribute for mypy
         setattr(client, "request", self._request)  # noqa: B010
+        setattr(client, "stop", lambda instance, timeout_s: self._request(instance, "stop", timeout_s))  # noqa: B010
         monkeypatch.setitem(sys.modules, "ixyfwd.supervisor.run", run)
         monkeypatch.setitem(sys.modules, "ixyfwd.supervisor.client", client)
 

@@ -149,6 +149,7 @@ def terminated_for_report(process: "subprocess.Popen[str]") -> dict[str, Any]:
 def assert_forwarded_sum(report: dict[str, Any]) -> None:
     """Every frame that a forwarder received is in one place."""
     assert report["rx_packets"] == report["tx_packets"] + sum(report["drops"].values()) + report["in_flight"]
+    assert (report.get("uncounted", 0), report.get("incomplete")) == (0, None)
 
 
 def assert_sums(report: dict[str, Any]) -> None:
@@ -161,12 +162,14 @@ def assert_sums(report: dict[str, Any]) -> None:
 def assert_generated_sum(report: dict[str, Any]) -> None:
     """Every frame that a generator was asked for is in one place."""
     assert report["asked"] == report["sent"] + sum(report["drops"].values()) + report["in_flight"]
+    assert (report["uncounted"], report["incomplete"]) == (0, None)
 
 
 def assert_captured_sum(report: dict[str, Any]) -> None:
     """Every frame that a capture received is in one place."""
     places = report["written"] + report["filtered"] + sum(report["drops"].values()) + report["in_flight"]
     assert report["received"] == places
+    assert (report["uncounted"], report["incomplete"]) == (0, None)
 
 
 def assert_exact(report: dict[str, Any]) -> None:

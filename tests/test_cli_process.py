@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ixyfwd import __version__
@@ -40,6 +42,29 @@ def test_through_typers_runner() -> None:
         assert f"  {name} " in found.output
     assert all(len(line) <= 80 for line in found.output.splitlines())
     assert runner.invoke(build_app(), []).exit_code == 2
+
+
+def all_commands(command: Any, name: str = "") -> Iterator[tuple[list[str], Any]]:
+    yield name.split(), command
+    for below, found in getattr(command, "commands", {}).items():
+        yield from all_commands(found, f"{name} {below}")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_cuts_no_sentence(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every command: what a list says of those below it is what they say of themselves, whole."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words, parsed in all_commands(typer.main.get_command(build_app())):
+        assert run([*words, "--help"]) == 0
+        shown = capsys.readouterr().out
+        said = "".join(shown.split())
+        for below in (parsed, *getattr(parsed, "commands", {}).values()):
+            assert "".join(below.help.partition("\n\n")[0].split()) in said
+        for parameter in parsed.params:
+            if getattr(parameter, "help", None):
+                assert "".join(parameter.help.split()) in said
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_ports_are_asked_for_counters_that_their_contract_has() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"in_flight": None}, "in_flight is None, expected int"),
+        ({"rx_packets": None}, "rx_packets is None, expected int"),
         ({"in_flight": True}, "in_flight is True, expected int"),
         ({"rss": 5}, "rss is 5, expected an object"),
         ({"notices": "none"}, "notices is 'none', expected "),

@@ -490,8 +490,8 @@ def test_register_misuse_shows_in_the_statistics(control: ModelClient, client: C
             "unknown command 'fly', expected one of start, stop, stats, feeds_done, flows, "
             "restart_latency, link, inject, inject_off",
         ),
-        (b'{"do": "link", "port": "p0"}', 'needs "up" as a JSON bool'),
-        (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as a JSON str'),
+        (b'{"do": "link", "port": "p0"}', 'needs "up" as true or false, found none'),
+        (b'{"do": "link", "port": 1, "up": true}', 'needs "port" as text, found 1'),
         (b"\xff\xfe", "found text that is not UTF-8"),
     ],
 )

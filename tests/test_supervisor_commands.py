@@ -95,7 +95,7 @@ def test_a_device_that_does_not_answer_is_waited_for_once_and_ends_the_run(
     """Waiting takes seconds: the clients that ask meanwhile get the same answer at once."""
     waits: list[None] = []
 
-    def silent() -> None:
+    def silent(turn_s: float) -> None:
         waits.append(None)
         raise DeviceTimeoutError("port a: no answer within 2 s")
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import ROOT, environment, run
 from tests.vm.checks import CHECKS
+from tests.vm.checks.linux_ixgbe import judge_dmesg
 from tests.vm.image import image_at
 
 
@@ -49,3 +50,45 @@ def test_a_build_that_fails_is_no_image(tmp_path: Path) -> None:
     assert code == 77
     assert "`debootstrap --variant=minbase trixie" in said
     assert image_at(tmp_path / "vm") is None
+
+
+PORT = "[   61.1] ixgbe 0000:01:00.0 eth0: "
+OTHER = "[   61.2] ixgbe 0000:02:00.0 eth1: "
+UP, DOWN = "NIC Link is Up 10 Gbps, Flow Control: RX/TX", "NIC Link is Down"
+PENDING, RESET = "initiating reset to clear Tx work after link loss", "Reset adapter"
+
+
+@pytest.mark.parametrize(
+    ("said", "unexplained", "resets"),
+    [
+        ([PORT + UP, PORT + DOWN, PORT + UP], 0, 0),
+        ([PORT + UP, PORT + DOWN, PORT + PENDING, PORT + RESET, PORT + UP], 0, 1),
+        (
+            [
+                PORT + DOWN,
+                OTHER + DOWN,
+                PORT + PENDING,
+                OTHER + PENDING,
+                OTHER + RESET,
+                PORT + RESET,
+                OTHER + UP,
+                PORT + UP,
+            ],
+            0,
+            2,
+        ),
+        ([PORT + DOWN, PORT + PENDING, PORT + UP, PORT + DOWN, PORT + PENDING, PORT + RESET, PORT + UP], 0, 2),
+        ([PORT + UP, PORT + PENDING, PORT + RESET, PORT + UP], 2, 0),  # its link was up
+        ([OTHER + DOWN, PORT + UP, PORT + PENDING], 1, 0),  # another's was down
+        ([PORT + DOWN, PORT + PENDING, PORT + RESET], 1, 0),  # it never came back
+        ([PORT + DOWN, PORT + PENDING, PORT + RESET, PORT + RESET, PORT + UP], 1, 1),  # a reset of its own
+        ([PORT + DOWN, PORT + PENDING, PORT + PENDING, PORT + UP], 1, 1),
+        ([PORT + UP, PORT + RESET], 1, 0),
+        ([PORT + UP, PORT + "Detected Tx Unit Hang"], 1, 0),
+        (["[ 1.0] WARNING: CPU: 0 PID: 1 at net/sched/sch_generic.c"], 1, 0),
+        (["[ 1.0] DMAR: [DMA Write] fault addr 0x1000"], 1, 0),
+    ],
+)
+def test_a_reset_that_a_lost_link_explains_is_not_the_models(said: list[str], unexplained: int, resets: int) -> None:
+    bad, explained = judge_dmesg(said)
+    assert (len(bad), explained) == (unexplained, resets), bad

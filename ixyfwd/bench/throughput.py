@@ -149,6 +149,8 @@ def measure(trial: Trial, duration_s: float, instance: str, patience: Patience |
 
 def check_account(report: dict[str, Any], trial: Trial) -> None:
     """Check a final report: rx = tx + drops + in flight. Raises IxyfwdError if frames are missing."""
+    if report["incomplete"]:
+        raise IxyfwdError(f"{trial}: the account is incomplete: {report['incomplete']}")
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show every step a
 def run(argv: Sequence[str], begun_ns: int | None = None) -> int:
     """Run one command line; returns the exit code. `begun_ns`: CLOCK_MONOTONIC when the process began."""
     command = typer.main.get_command(build_app())
+    _list_whole_sentences(command)
     return guarded(lambda: command.main(args=list(argv), prog_name="ixyfwd", standalone_mode=False, obj=begun_ns), argv)
 
 
@@ -39,7 +40,10 @@ def build_app() -> typer.Typer:
     app.callback()(_global_options)
     app.command("generate")(generate_command)
     app.command("capture")(capture_command)
-    for command in (start, stop, status, stats, ports, workers, rss, model, fault, devices, bind, unbind, doctor):
+    for command in (
+        *(start, stop, status, stats, ports, workers, instances),
+        *(rss, model, fault, devices, bind, unbind, doctor),
+    ):
         app.command()(command)
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
@@ -47,6 +51,13 @@ def build_app() -> typer.Typer:
     app.add_typer(config, name="config")
     app.add_typer(bench, name="bench")
     return app
+
+
+def _list_whole_sentences(command: Any) -> None:
+    """Have lists of commands wrap what each is for: by itself click cuts it to a line, however wide the terminal is."""
+    for below in getattr(command, "commands", {}).values():
+        below.short_help = " ".join((below.help or "").partition("\n\n")[0].split())
+        _list_whole_sentences(below)
 
 
 def _new_app(text: str) -> typer.Typer:
@@ -96,16 +107,35 @@ def start(  # noqa: PLR0917 - one parameter per option is typer's way
 
 
 def stop(
-    instance: InstanceOption = "default",
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="NAME", help="Name of the running instance; default: default.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All instances of this user: runs, bench, generate, capture and model.")
+    ] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="How long to wait for the end.", min=0.1, max=600)
     ] = 10.0,
     json: JsonOption = False,
-) -> None:
+) -> int:
     """Stop a running instance in order and wait for its end."""
-    from ixyfwd.cli.control import stop_command  # noqa: PLC0415
+    if not everything:
+        from ixyfwd.cli.control import stop_command  # noqa: PLC0415
 
-    stop_command(instance, timeout, json)
+        stop_command(instance or "default", timeout, json)
+        return 0
+    if instance is not None:
+        raise UsageError("--all: found with --instance, expected one of the two")
+    from ixyfwd.cli.instances import stop_all_command  # noqa: PLC0415
+
+    return stop_all_command(timeout, json)
+
+
+def instances(json: JsonOption = False) -> None:
+    """The instances of this user that run: name, process, uptime, ports."""
+    from ixyfwd.cli.instances import instances_command  # noqa: PLC0415
+
+    instances_command(json)
 
 
 def status(

@@ -1,13 +1,14 @@
 """The commands that talk to a running instance: `stop`, `status`, `stats`, `ports`, `workers`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
     count,
+    incomplete_lines,
     ports_grid,
     status_grids,
     totals_grid,
@@ -41,17 +42,29 @@ _KEYS: Final = {
 
 def stop_command(instance: str, timeout_s: float, json: bool) -> None:
     """Ask for the stop and wait for the final report."""
-    answer = _ask(instance, "stop", timeout_s)
+    _check_name(instance)
+    from ixyfwd.supervisor.client import stop  # noqa: PLC0415
+
+    answer = stop(instance, timeout_s)
     out = Lines(sys.stdout)
     if json:
-        out.write_json(answer)
+        out.write_json(answer or {"instance": instance, "state": "stopped", "error": None, "exit_code": 0})
         return
+    out.write(stopped_line(instance, answer or {}))
+
+
+def stopped_line(instance: str, answer: Mapping[str, Any]) -> str:
+    """What became of an instance, from its final report: that of a run, of an `ixyfwd model`, or none."""
+    if not answer:
+        return f"{instance}: has ended, before it heard of this `ixyfwd stop`"
+    if answer.get("error"):
+        complain(str(answer["error"]))
+    if "schema" not in answer:
+        return f"{instance}: stopped; served for {answer['uptime_s']:.1f} s"
     report = from_plain(Report, answer)
-    if report.error:
-        complain(report.error)
     received, sent = count(report.rx_packets), count(report.tx_packets)
     rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
-    out.write(f"{instance}: stopped; received {received}, sent {sent}, {rest}")
+    return "\n".join([f"{instance}: stopped; received {received}, sent {sent}, {rest}", *incomplete_lines(report)])
 
 
 def schema_command() -> None:
@@ -77,12 +90,16 @@ def show_command(view: View, instance: str, json: bool) -> None:
 
 
 def _ask(instance: str, command: str, timeout_s: float) -> dict[str, Any]:
+    _check_name(instance)
     from ixyfwd.supervisor.client import request  # noqa: PLC0415
 
-    if not NAME.fullmatch(instance):
-        raise UsageError(f"--instance: found {instance!r}, expected {NAME_EXPECTED}")
     answer: dict[str, Any] = request(instance, command, timeout_s=timeout_s)
     return answer
+
+
+def _check_name(instance: str) -> None:
+    if not NAME.fullmatch(instance):
+        raise UsageError(f"--instance: found {instance!r}, expected {NAME_EXPECTED}")
 
 
 def _grids(view: View, status: Snapshot) -> list[Grid]:

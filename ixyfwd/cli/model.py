@@ -51,6 +51,10 @@ class _Watcher:
             self._lines.write(f"{port.name}: 8086:{port.device_id:04x} ({port.mac}) at {at}, wire {port.wire.kind}")
         self._lines.write(f"model: pid {pid}, control socket {os.path.abspath(spec.control)}; end with Ctrl-C")
 
+    def notice(self, text: str) -> None:
+        """One sentence."""
+        self._lines.write(f"note: {text}")
+
     def tick(self, status: ModelStatus) -> None:
         """Rates since the last line, and what is wrong."""
         now = (status.uptime_s, *_totals(status))

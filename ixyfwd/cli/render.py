@@ -3,13 +3,14 @@
 Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.cli.loss import loss_rows
 from ixyfwd.telemetry.counters import ProgramWord
-from ixyfwd.telemetry.snapshot import LinkRow, Snapshot, WorkerRow
+from ixyfwd.telemetry.snapshot import LinkRow, Report, SingleReport, Snapshot, WorkerRow
 
 WIDTH: Final = 80
 TOTALS_WIDTH: Final = 56  # of the second column of the totals
@@ -95,10 +96,17 @@ def title_line(status: Snapshot) -> str:
 
 def tick_line(status: Snapshot) -> str:
     """One line of progress."""
-    lost = f", lost {count(status.sink.lost)}" if status.sink else ""
+    lost = f", lost {count(status.sink.lost)}" if status.sink and status.sink.lost is not None else ""
     faults = f", faults {status.faults:,}" if status.faults else ""
     refused = f", refused {count(number)}" if (number := sum(port.rx_errors for port in status.ports)) else ""
     return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{refused}{lost}{faults}"
+
+
+def incomplete_lines(report: Report | SingleReport) -> list[str]:
+    """What stands below an account that is not whole."""
+    if report.incomplete is None:
+        return []
+    return textwrap.wrap(f"incomplete: {report.incomplete}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def status_grids(status: Snapshot) -> list[Grid]:
@@ -111,6 +119,7 @@ def totals_grid(status: Snapshot) -> Grid:
     """Rates and totals; causes of drops that happened, and what is known of their reasons."""
     rows = [
         ("engine, program", f"{status.engine}, {status.program}"),
+        *_model_rows(status),
         ("rate", rate_text(status)),
         ("received", count(status.rx_packets)),
         ("sent", count(status.tx_packets)),
@@ -133,6 +142,14 @@ def _refused_rows(status: Snapshot) -> Iterator[tuple[str, str]]:
         yield "refused by ports", count(refused)
     if too_long:
         yield "  too long", f"{count(too_long)} (longer than max_frame in [forward])"
+
+
+def _model_rows(status: Snapshot) -> list[tuple[str, str]]:
+    """Where the model does not go on, that it does not."""
+    process = status.model_process
+    if process is None or process.state == "running":
+        return []
+    return [("model", f"{process.state} (pid {process.pid}): its ports as they were last read")]
 
 
 def programs_grid(status: Snapshot) -> Grid | None:

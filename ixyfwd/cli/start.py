@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ixyfwd.cli.live import watcher_for
 from ixyfwd.cli.output import Lines, holding_nothing_up, write_report
-from ixyfwd.cli.render import status_grids
+from ixyfwd.cli.render import incomplete_lines, status_grids
 from ixyfwd.config.default import default_config
 from ixyfwd.config.ending import check_ends
 from ixyfwd.config.load import load_config
@@ -114,5 +114,5 @@ def _run(config: Config, options: StartOptions) -> Report:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """The final report as tables."""
-    return [line for grid in status_grids(report) for line in grid.lines()]
+    """The final report as tables, and what it lacks."""
+    return [*(line for grid in status_grids(report) for line in grid.lines()), *incomplete_lines(report)]

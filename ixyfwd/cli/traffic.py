@@ -15,7 +15,7 @@ from typing import Final, TextIO
 from ixyfwd.cli.live import PlainWatcher
 from ixyfwd.cli.loss import HINT, rounded
 from ixyfwd.cli.output import holding_nothing_up, write_report
-from ixyfwd.cli.render import count, figure
+from ixyfwd.cli.render import count, figure, incomplete_lines
 from ixyfwd.cli.start import check_duration, replay_bindings
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.schema import Config
@@ -178,7 +178,8 @@ def _end(report: SingleReport, lines: Sequence[str], stream: TextIO, json: bool)
     causes = [f"dropped, {cause}: {number:,}" for cause, number in report.drops.items() if number]
     if isinstance(report, CaptureReport) and report.drops_in_pauses:
         causes.append(f"of these about {rounded(report.drops_in_pauses):,} while the worker's CPU was away; {HINT}")
-    write_report(to_plain(report), [f"{title}, {rate}", *lines, *causes], stream, json=json)
+    text = [f"{title}, {rate}", *lines, *causes, *incomplete_lines(report)]
+    write_report(to_plain(report), text, stream, json=json)
     return report.exit_code
 
 

@@ -13,6 +13,7 @@ REQUEST_BYTES_MAX: Final = 16 * 1024
 ANSWER_BYTES_MAX: Final = 16 << 20
 DEPTH_MAX: Final = 32
 
+_KINDS: Final[Mapping[type, str]] = {bool: "true or false", str: "text", dict: "an object"}
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(_STEPS))
@@ -29,6 +30,8 @@ def parse_object(line: bytes) -> dict[str, Any]:
     Raises LineError for any other line. The time it takes is proportional to the length
     of the line.
     """
+    if not line.strip():
+        raise LineError("an empty line")
     if _depth(line) > DEPTH_MAX:
         raise LineError(f"brackets nested more than {DEPTH_MAX} deep")
     try:
@@ -39,7 +42,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise LineError("text that is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise LineError(f"text that is not JSON ({error.msg} at character {error.pos})") from None
+        raise LineError(_where_wrong(error)) from None
     except (ValueError, RecursionError):
         raise LineError("a number with too many digits") from None
     if not isinstance(found, dict):
@@ -56,10 +59,11 @@ def dump_line(answer: Mapping[str, Any]) -> bytes:
 
 
 def required(request: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A value of a request. Raises UsageError if it is missing or of another type."""
+    """A value of a request: one of the types in _KINDS. Raises UsageError if it is missing or of another type."""
     value = request.get(key)
     if type(value) is not kind:
-        raise UsageError(f'the command "{request["do"]}" needs "{key}" as a JSON {kind.__name__}, found {value!r}')
+        found = json.dumps(value) if key in request else "none"
+        raise UsageError(f'the command "{request["do"]}" needs "{key}" as {_KINDS[kind]}, found {found}')
     return value
 
 
@@ -75,6 +79,15 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise LineError("a key that appears twice")
         found[key] = value
     return found
+
+
+def _where_wrong(error: json.JSONDecodeError) -> str:
+    """A clause on where a line goes wrong. The words of `error` are about Python's reader and differ by its version."""
+    if not error.doc[error.pos :].strip():
+        return "JSON that ends too early"
+    if error.pos == 0:
+        return "text that is not JSON"
+    return f"text that is not JSON (it goes wrong at character {error.pos + 1})"
 
 
 def _finite(text: str) -> float:

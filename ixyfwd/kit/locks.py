@@ -4,9 +4,13 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from ixyfwd.kit.procstat import ENDED, state_of
 
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _HINT: Final = re.compile(r"pid (\d+) \(([^()\n]*)\)")
@@ -20,6 +24,11 @@ class LockHolder:
 
     pid: int | None
     name: str
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is such a process. The words of one that was killed stay in the file."""
+        return self.pid is not None and state_of(self.pid) not in {None, *ENDED}
 
     def __str__(self) -> str:
         return "another process" if self.pid is None else f"pid {self.pid} ({self.name})"
@@ -97,6 +106,20 @@ def find_holder(path: Path) -> LockHolder | None:
     finally:
         os.close(fd)
     return None
+
+
+@contextmanager
+def left_behind(path: Path) -> Iterator[bool]:
+    """Whether there is a lock file without a holder. Inside, nothing else gets its lock."""
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        yield False
+        return
+    try:
+        yield try_lock(fd) and os.fstat(fd).st_nlink > 0
+    finally:
+        os.close(fd)
 
 
 def _open_locked(path: Path) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ixyfwd.errors import UsageError
+from ixyfwd.kit.heartbeat import Heartbeat
 from ixyfwd.kit.jsonlines import required
 from ixyfwd.kit.lineserver import LineServer
 from ixyfwd.kit.loop import Loop
@@ -48,7 +49,9 @@ class Model:
         for port_spec, feed in zip(spec.ports, datapath.ports, strict=True):
             feed.plug(port_spec.wire, mac=port_spec.mac)
         self._loop = Loop()
+        self._heartbeat = Heartbeat(spec.heartbeat_fd)
         with contextlib.ExitStack() as stack:
+            stack.callback(self._heartbeat.close)
             stack.callback(self._loop.close)
             self._servers: list[PortServer | PolledFront] = []
             self._polled: list[PolledFront] = []
@@ -90,7 +93,9 @@ class Model:
     def run(self) -> None:
         """Serve until somebody asks to quit."""
         run, fd, share = self._datapath.run, self._loop.fd, self._spec.share_cpu
+        beat = self._heartbeat.beat
         while not self._quit:
+            beat()
             run(fd, self._budget_ns(), share)
             self._loop.dispatch()
             for port in self._ports:

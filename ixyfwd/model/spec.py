@@ -35,7 +35,7 @@ class ModelSpec:
     """One model process. `cpu` None = unpinned; `share_cpu` = other busy processes run there: give way when idle.
 
     `feed_by_itself`: a wire feeds as long as its port receives (RXEN), without being told; for drivers that know
-    nothing of the control socket.
+    nothing of the control socket. `heartbeat_fd`: of `kit.heartbeat`, for whoever watches the process.
     """
 
     ports: tuple[PortSpec, ...]
@@ -44,6 +44,7 @@ class ModelSpec:
     share_cpu: bool = False
     feed_by_itself: bool = False
     nice: int = 0
+    heartbeat_fd: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `from_json` in the model process."""

@@ -107,8 +107,12 @@ class Statistics(Protocol):
         """Frames that passed the filters: delivered to a ring or dropped for want of room."""
 
     @property
+    def rx_delivered(self) -> int:
+        """Of these, frames written to a ring."""
+
+    @property
     def rx_bytes(self) -> int:
-        """Bytes written to buffers, without CRC."""
+        """Bytes of the frames delivered, without CRC."""
 
     @property
     def rx_no_descriptor(self) -> int:

@@ -36,6 +36,16 @@ class LoopPart:
     frame_op: str | None
 
 
+@dataclass(frozen=True)
+class Sums:
+    """The sums of a run that is over, in frames: at its ports, dropped by cause, and in their rings."""
+
+    received: int
+    sent: int
+    drops: Mapping[str, int]
+    in_flight: int
+
+
 class PortLimits(Protocol):
     """What a role may ask of a port's NIC family: see `nic.limits.Limits`."""
 
@@ -53,6 +63,9 @@ class RoleOrder(Generic[Account]):
 
     role: ClassVar[str]
     """The folder's name."""
+
+    command: ClassVar[str]
+    """The command whose runs these are."""
 
     receives: ClassVar[bool] = True
     """Whether frames come from its ports. Where they do not, reception stays off, and all buffers are for what the
@@ -88,6 +101,13 @@ class RoleOrder(Generic[Account]):
         """Whether the worker has come to its end, by the words of its page; None for a role that has no end: its run
         is over when the wires have fed all that they have."""
         return bool(word(Word.DONE))
+
+    def uncounted(self, run: Sums, word: Callable[[Word], int], *, died: bool) -> int:
+        """The number of frames by which the sum of a run misses.
+
+        `word`: a word of the workers' pages, added up. `died`: a worker is dead, and what it had in hand with it.
+        """
+        return run.received - run.sent - sum(run.drops.values()) - run.in_flight
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for `registry.order_from_json`."""

@@ -36,6 +36,8 @@ def single_fields(run: Report) -> dict[str, Any]:
         "uptime_s": run.uptime_s,
         "in_flight": run.in_flight,
         "faults": run.faults,
+        "uncounted": run.uncounted,
+        "incomplete": run.incomplete,
         "notices": run.notices,
         "reason": "count reached" if run.reason == "all wires done" else run.reason,
         "error": run.error,

@@ -1,12 +1,19 @@
 """An instance's run-time directory: its lock, its sockets. One running ixyfwd per instance name."""
 
 import contextlib
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.kit.listener import PATH_LIMIT_BYTES
 from ixyfwd.kit.locks import FileLock, LockHeldError, LockHolder
+from ixyfwd.supervisor.instances import describe, remove_left, sweep_places
 from ixyfwd.supervisor.places import LOCK, make_private, places, running
+
+SWEEP_S: Final = 1.0  # for another process to let go of a name whose owner was killed
+SWEEP_STEP_S: Final = 0.002
 
 
 class Instance:
@@ -28,8 +35,14 @@ class Instance:
         except BaseException:
             self.close()
             raise
-        for left in self.dir.glob("*.sock"):
-            left.unlink(missing_ok=True)
+        for folder in self._locks:
+            remove_left(folder)
+        sweep_places()
+
+    def describe(self, command: str, device: str, ports: Sequence[str]) -> None:
+        """Say what `ixyfwd instances` shows: the command, whether ports are simulated, their device addresses."""
+        with contextlib.suppress(OSError):  # a full disk costs a line in a list
+            describe(self.dir, command, device, ports)
 
     @property
     def dir(self) -> Path:
@@ -73,12 +86,17 @@ class Instance:
     def _take(self, folder: Path) -> FileLock:
         if len(bytes(folder)) + 40 > PATH_LIMIT_BYTES:
             raise IxyfwdError(f"{folder}: the path is too long for a Unix socket; give --instance a shorter name")
+        deadline = time.monotonic() + SWEEP_S
         while True:
             make_private(folder)
             try:
                 return FileLock(folder / LOCK)
             except FileNotFoundError:  # its last owner has just removed the directory
                 continue
+            except LockHeldError as held:  # by a process that lives, or by one that sweeps what a dead one left
+                if held.holder.lives or time.monotonic() > deadline:
+                    raise
+                time.sleep(SWEEP_STEP_S)
 
     def socket(self, stem: str) -> Path:
         """A path for one of this instance's sockets."""
@@ -90,8 +108,7 @@ class Instance:
             return
         self._closed = True
         for folder, lock in self._locks.items():
-            for left in folder.glob("*.sock"):
-                left.unlink(missing_ok=True)
+            remove_left(folder)
             lock.remove()
             with contextlib.suppress(OSError):  # a file of others is there, or it starts at this moment
                 folder.rmdir()

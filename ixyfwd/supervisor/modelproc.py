@@ -1,16 +1,21 @@
 """The model process behind the `sim:` ports of a configuration."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.kit.children import Child
+from ixyfwd.kit.children import Child, wait_until
+from ixyfwd.kit.heartbeat import Heartbeat, new_heartbeat_fd
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.plan.plan import ModelPortPlan, Plan
 from ixyfwd.supervisor.instance import Instance
+from ixyfwd.supervisor.pulse import Pulse
+from ixyfwd.telemetry.snapshot import ModelState
 
 READY_TIMEOUT_S = 10.0
+TURN_STEP_S = 0.0005  # half a turn of its loop
 
 
 def model_spec(plan: Plan, instance: Instance) -> ModelSpec | None:
@@ -33,24 +38,44 @@ class ModelProcess:
     def __init__(self, spec: ModelSpec) -> None:
         """Start it and wait until it listens. Raises what `Child.wait_ready` and ModelClient do."""
         self.spec = spec
-        self.child = Child(
-            "the model",
-            lambda spec_fd, ready_fd: [
-                "-m",
-                "ixyfwd.model",
-                "--spec-fd",
-                str(spec_fd),
-                "--ready-fd",
-                str(ready_fd),
-            ],
-            spec.as_json(),
-        )
+        heartbeat_fd = new_heartbeat_fd()
+        try:
+            self._heartbeat = Heartbeat(heartbeat_fd)
+            self.child = Child(
+                "the model",
+                lambda spec_fd, ready_fd: [
+                    "-m",
+                    "ixyfwd.model",
+                    "--spec-fd",
+                    str(spec_fd),
+                    "--ready-fd",
+                    str(ready_fd),
+                ],
+                replace(spec, heartbeat_fd=heartbeat_fd).as_json(),
+                (heartbeat_fd,),
+            )
+        finally:
+            os.close(heartbeat_fd)
+        self.pulse = Pulse(self.child.pid, lambda: self._heartbeat.count)
         try:
             self.child.wait_ready(READY_TIMEOUT_S)
             self.client = ModelClient(spec.control)
         except BaseException:
             self.child.end(0)
             raise
+
+    def turns(self, timeout_s: float) -> bool:
+        """Whether its loop goes on, seen within `timeout_s`: then it will answer, and its registers can be touched.
+        True for one that has ended: to touch it says so."""
+        before = self._heartbeat.count
+        return wait_until(lambda: self._heartbeat.count != before or not self.child.alive(), timeout_s, TURN_STEP_S)
+
+    @property
+    def said(self) -> ModelState:
+        """For reports."""
+        if not self.child.alive():
+            return "dead"
+        return self.pulse.glance() or "running"
 
     def end(self) -> None:
         """Ask it to quit, then insist; remove its sockets. Harmless when called twice."""
@@ -61,5 +86,6 @@ class ModelProcess:
                 self.child.end(0)
         self.child.end(0.5)
         self.client.close()
+        self._heartbeat.close()
         for path in (self.spec.control, *(port.socket for port in self.spec.ports if port.socket)):
             Path(path).unlink(missing_ok=True)

@@ -11,7 +11,9 @@ drops_in_pauses is no part of that sum: an estimate of the drops for which a wor
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ixyfwd.errors import DeviceGoneError
 from ixyfwd.model.client import ModelStats, PortStats
 from ixyfwd.probe.stolen import Shares
 from ixyfwd.supervisor.loss import pause_figures
@@ -69,27 +71,29 @@ def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker], programs: S
     return {**drops, **program_drops(programs), "worker_died": died}
 
 
-def in_rings(ports: Sequence[Port], workers: Sequence[Worker]) -> int:
-    """Frames in the rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
-    found = [port.driver.in_flight(worker.index, worker.queue(port)) for port in ports for worker in workers]
+def in_rings(port: Port, workers: Sequence[Worker]) -> int:
+    """Frames in a port's rings: received and not yet taken, queued and not yet sent. Exact once nothing moves."""
+    found = [port.driver.in_flight(worker.index, worker.queue(port)) for worker in workers]
     return sum(one.received + one.queued for one in found)
 
 
-def port_rows(ports: Sequence[Port], model: ModelStats | None) -> list[PortRow]:
-    """A row per port."""
+def port_rows(
+    ports: Sequence[Port], model: ModelStats | None, kept: Mapping[str, PortRow] | None = None
+) -> list[PortRow]:
+    """A row per port. `kept`: rows of before, of ports that are not to be touched now."""
     played = {row["name"]: row for row in model["ports"]} if model else {}
-    return [_port_row(port, played.get(port.name)) for port in ports]
+    return [(kept or {}).get(port.name) or _port_row(port, played.get(port.name)) for port in ports]
 
 
 def _port_row(port: Port, played: PortStats | None) -> PortRow:
-    link, statistics = port.driver.link(), port.driver.statistics
+    link, statistics = _link_row(port), port.driver.statistics
     return PortRow(
         name=port.name,
         device=port.plan.device,
         mac=port.driver.mac,
         chip=port.driver.chip,
         reta_entries=len(port.driver.reta),
-        link=LinkRow(up=link.up, speed_mbps=link.speed_mbps, reason=link.reason),
+        link=link,
         **{item.name: getattr(statistics, item.name) for item in items(PortCounts)},
         flow_control=FlowControlRow(mode=port.plan.options.flow_control.value, **statistics.pause_frames),
         wire=played["wire"] if played else None,
@@ -110,6 +114,15 @@ def wire_error(ports: Sequence[PortRow]) -> str | None:
     return next(
         (f"port {port.name}: {port.wire['error']}" for port in ports if port.wire and port.wire.get("error")), None
     )
+
+
+def _link_row(port: Port) -> LinkRow:
+    """Raises IxyfwdError, but for a device that is gone: that is why its link is down."""
+    try:
+        link = port.driver.link()
+    except DeviceGoneError as error:
+        return LinkRow(up=False, speed_mbps=0, reason=str(error))
+    return LinkRow(up=link.up, speed_mbps=link.speed_mbps, reason=link.reason)
 
 
 def worker_rows(workers: Sequence[Worker], stolen: Mapping[int, Shares], seconds: float) -> list[WorkerRow]:
@@ -145,7 +158,11 @@ def model_row(model: ModelProcess | None, stolen: Mapping[int, Shares]) -> Model
         return None
     shares = stolen[model.child.pid]
     return ModelProcessRow(
-        cpu=model.spec.cpu, pid=model.child.pid, run_delay_share=shares.run_delay, steal_share=shares.steal
+        cpu=model.spec.cpu,
+        pid=model.child.pid,
+        state=model.said,
+        run_delay_share=shares.run_delay,
+        steal_share=shares.steal,
     )
 
 
@@ -165,17 +182,23 @@ def fault_count(model: ModelStats | None) -> int:
     return sum(row["faults"]["total"] for row in model["ports"]) if model else 0
 
 
-def sink_sums(model: ModelStats | None, final: bool) -> SinkRow | None:
-    """What the sinks saw, summed; None without a wire that has one. `lost` is final only when nothing is on its way:
-    then it is sent minus received, before that the sinks' gaps."""
-    rows = [row["wire"] for row in model["ports"] if row["wire"].get("sink")] if model else []
+def sink_sums(model: ModelStats | None, far_ends: Mapping[str, str], final: bool) -> SinkRow | None:
+    """What the sinks saw, summed; None without a wire that has one. `far_ends`: the port that frames of a port leave
+    by. `lost` is final only when nothing is on its way: then it is sent minus received, before that the sinks' gaps.
+    Only frames count that leave by a port with a sink."""
+    rows = {row["name"]: row["wire"] for row in model["ports"] if row["wire"].get("sink")} if model else {}
     if not rows:
         return None
-    sums = {item.name: sum(row["sink"].get(item.name, 0) for row in rows) for item in items(SinkRow)}
-    sent = sums["sent"] = sum(row["totals"]["in"] for row in rows)
-    sums["shortfall"] = sum(row["totals"]["shortfall"] for row in rows)
-    if final:
-        sums["lost"] = sent - (sums["received"] - sums["duplicated"] - sums["foreign"] - sums["corrupted"])
+    sums: dict[str, Any] = {
+        item.name: sum(row["sink"].get(item.name, 0) for row in rows.values()) for item in items(SinkRow)
+    }
+    sums["sent"] = sum(row["totals"]["in"] for row in rows.values())
+    sums["shortfall"] = sum(row["totals"]["shortfall"] for row in rows.values())
+    checked = [row["totals"]["in"] for name, row in rows.items() if far_ends.get(name) in rows]
+    if not checked:
+        sums["lost"] = None
+    elif final:
+        sums["lost"] = sum(checked) - (sums["received"] - sums["duplicated"] - sums["foreign"] - sums["corrupted"])
     return SinkRow(**sums)
 
 

@@ -73,28 +73,31 @@ def _run(  # noqa: PLR0917
     allowed = sorted(os.sched_getaffinity(0))
     plan = make_plan(config, MachineCpus(allowed), order)
     notices = check_room(config, plan)
-    with ExitStack() as stack:
-        signals = stack.enter_context(StopSignals())
+    with ExitStack() as outer:
+        signals = outer.enter_context(StopSignals())
         if plan.main_cpu is not None:
             settle(plan.main_cpu, 0)
-            stack.callback(os.sched_setaffinity, 0, allowed)
+            outer.callback(os.sched_setaffinity, 0, allowed)
         instance = Instance(plan.instance)
-        stack.callback(instance.close)
-        forwarder = _build(plan, instance, begun_ns, stack)
-        server = stack.enter_context(Server(forwarder, instance, signals))
-        forwarder.notices[:0] = notices
-        for text in forwarder.notices:
-            observer.notice(text)
-        if before_frames is not None:
-            before_frames()
-        _open_gates(forwarder, server, observer)
-        reason = server.serve(observer, duration_s, until_done)
-        told = len(forwarder.notices)
-        report = stop_in_order(forwarder, reason)
-        for text in forwarder.notices[told:]:
-            if text != report.error:
+        outer.callback(instance.close)
+        instance.describe(order.command, plan.device, [port.device for port in plan.ports])
+        with ExitStack() as stack:
+            forwarder = _build(plan, instance, begun_ns, stack)
+            server = outer.enter_context(Server(forwarder, instance, signals))
+            forwarder.notices[:0] = notices
+            for text in forwarder.notices:
                 observer.notice(text)
-        waiting = server.waiting()
+            if before_frames is not None:
+                before_frames()
+            _open_gates(forwarder, server, observer)
+            reason = server.serve(observer, duration_s, until_done)
+            told = len(forwarder.notices)
+            server.watch_only_clients()
+            report = stop_in_order(forwarder, reason)
+            for text in forwarder.notices[told:]:
+                if text != report.error:
+                    observer.notice(text)
+        waiting = server.waiting()  # also those who asked while everything was taken down
     waiting.answer(to_plain(report))
     observer.stopped(report)
     return report

@@ -20,6 +20,7 @@ from ixyfwd.telemetry.plain import to_plain
 
 TICK_S = 1.0
 DONE_CHECK_S = 0.05  # how often a finite wire is asked whether it is done
+ANSWER_S = 0.5  # for the model to be seen to go on, before a status is made without it
 DEATH_S = 0.1  # from what a death leads to until the death is known
 LAST_ROUNDS = 50  # of the loop, for all that clients have asked while the run was stopped
 SETTLE_S = 0.05  # time for the last frames to pass before the stop begins; the drain would catch them anyway
@@ -42,6 +43,7 @@ class Server:
         self._trouble: IxyfwdError | None = None  # found by a command; it ends the run as if a tick had found it
         self._untold: list[str] = []
         self._loop = Loop()
+        self._watched: list[int] = []
         commands = {"status": self._status, "stop": self._stop_command, "inject": self._inject}
         self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._command_failed)
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
@@ -55,6 +57,7 @@ class Server:
             self._watch(child.pidfd, lambda: self._fail(f"{child.name} {child.obituary()}"))
 
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
+        self._watched.append(fd)
         self._loop.watch(fd, call)
 
     def _stop(self, why: str, error: str | None = None) -> None:
@@ -92,7 +95,7 @@ class Server:
         """Of fresh counters: worker and sink counters are of this moment too."""
         if self._trouble is None:
             try:
-                self._forwarder.read_ports()
+                self._forwarder.read_ports(ANSWER_S)
                 status: dict[str, Any] = to_plain(self._forwarder.status())
                 return status
             except IxyfwdError as error:
@@ -113,6 +116,8 @@ class Server:
             return {"error": 'to inject, "port" and "kind" are names and "parameters" is an object'}
         if self._trouble is not None:
             raise self._trouble
+        if not model.turns(ANSWER_S):
+            return {"error": f"{model.child.name} does not go on: `ixyfwd status` says how it is"}
         try:
             if kind is None or parameters is None:
                 return {"injected": model.client.inject_off(port, kind)}
@@ -157,7 +162,8 @@ class Server:
     def _tick(self, observer: Observer) -> None:
         status = self._forwarder.tick()
         observer.tick(status)
-        for text in (*self._forwarder.link_changes(status), *self._forwarder.new_wire_notices(status.ports)):
+        told = self._forwarder
+        for text in (*told.held_changes(), *told.link_changes(status), *told.new_wire_notices(status.ports)):
             observer.notice(text)
         self._forwarder.retry_links(status)
         while self._untold:
@@ -181,10 +187,15 @@ class Server:
         time.sleep(SETTLE_S)
         return True
 
+    def watch_only_clients(self) -> None:
+        """The run is over: its descriptors will be closed, and their numbers may become others'."""
+        while self._watched:
+            self._loop.forget(self._watched.pop())
+        self._stop("it has stopped")
+        self._trouble = IxyfwdError("the run has just ended")  # one with a traceback holds views of the arena
+
     def waiting(self) -> Waiting:
         """Those who asked for the stop, also while it went on; they are answered when everything is down."""
-        self._stop("it has stopped")
-        self._trouble = IxyfwdError("the run has just ended")
         for _ in range(LAST_ROUNDS):
             self.dispatch(0)
         return self._control.detach_waiting()

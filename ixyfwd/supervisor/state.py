@@ -12,6 +12,7 @@ from ixyfwd.probe.stolen import StolenWatch
 from ixyfwd.supervisor.loss import drops_in_pauses
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.pulse import STUCK_LOOKS, Held
 from ixyfwd.supervisor.report import (
     Moment,
     drops_by_cause,
@@ -27,7 +28,23 @@ from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.telemetry.snapshot import PortRow, RssRow, RunState, Snapshot
 
+TURN_S = 0.1  # for the model to be seen to go on, before a tick leaves it alone
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
+
+
+QUEUES_HELD = "nothing takes frames from its queues until it goes on"
+PORTS_HELD = "its ports stand still until it goes on, and what is shown of them is of before"
+
+
+def held_sentence(name: str, held: Held | None, consequence: str) -> str:
+    """What a notice says of a process that is held or not any more."""
+    match held:
+        case None:
+            return f"{name} goes on"
+        case "stopped":
+            return f"{name} is stopped, by SIGSTOP or a debugger: {consequence} (`kill -CONT` its pid)"
+        case "stuck":
+            return f"{name} is stuck, it has done nothing for {STUCK_LOOKS} s: {consequence}"
 
 
 def because(reason: str | None) -> str:
@@ -51,6 +68,11 @@ class Forwarder:
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
     stolen: StolenWatch = field(init=False)
     wire_news: list[str] = field(default_factory=list)  # as last told to somebody; among the notices, too
+    read_at_s: dict[str, float] = field(default_factory=dict)  # by port, when its counters were read
+    model_turns: bool = True  # at the last `read_ports`; while it does not, its ports are not touched
+    last_model: ModelStats | None = None  # as of the last status that asked the model
+    last_rows: dict[str, PortRow] = field(default_factory=dict)  # of its ports, likewise
+    told_held: dict[str, Held | None] = field(default_factory=dict)  # by process
     links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
     link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
 
@@ -76,10 +98,22 @@ class Forwarder:
         ends = [worker.spec.order.done(worker.word) for worker in self.workers]
         return None if all(end is None for end in ends) else any(ends)
 
-    def read_ports(self) -> None:
-        """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full."""
+    def read_ports(self, turn_s: float = TURN_S) -> None:
+        """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full. Those of a
+        model that is not seen to go on within `turn_s` stay as they are."""
+        self.model_turns = self.model is None or self.model.turns(turn_s)
         for port in self.ports:
-            port.driver.read_statistics([worker.queue(port) for worker in self.workers])
+            if self.model_turns or not self._is_played(port):
+                self.read_port(port)
+
+    def _is_played(self, port: Port) -> bool:
+        """Whether the model plays it."""
+        return self.model is not None and any(port.name == played.name for played in self.model.spec.ports)
+
+    def read_port(self, port: Port) -> None:
+        """The same of one port."""
+        port.driver.read_statistics([worker.queue(port) for worker in self.workers])
+        self.read_at_s[port.name] = time.monotonic()
 
     def lost_port(self) -> str | None:
         """A sentence about the first port whose device is gone; None if all of them answer."""
@@ -119,10 +153,28 @@ class Forwarder:
         self.notices += new
         return new
 
+    def held_changes(self) -> list[str]:
+        """A sentence for each process that is held since the last call, or goes on again. To be called once a tick."""
+        pulses = {f"{worker.name} (pid {worker.pid})": (worker.pulse, QUEUES_HELD) for worker in self.workers}
+        if self.model is not None:
+            pulses[self.model.child.name] = (self.model.pulse, PORTS_HELD)
+        told = []
+        for name, (pulse, consequence) in pulses.items():
+            held = pulse.look()
+            if held != self.told_held.get(name):
+                text = held_sentence(name, held, consequence)
+                told.append(text)
+                if held is not None and text not in self.notices:
+                    self.notices.append(text)
+            self.told_held[name] = held
+        return told
+
     def retry_links(self, status: Snapshot) -> None:
         """Set links up again that have been down for a while: LINK_RETRIES_S seconds after they went, no more."""
         now = time.monotonic()
         for port, row in zip(self.ports, status.ports, strict=True):
+            if not self.model_turns and self._is_played(port):
+                continue
             if row.link.up:
                 self.link_retries.pop(port.name, None)
                 continue
@@ -133,7 +185,11 @@ class Forwarder:
 
     def status(self) -> Snapshot:
         """A snapshot as of the last `read_ports`; while frames move, `in_flight` is what the other parts leave."""
-        model = self.model_stats()
+        if self.model_turns:
+            self.last_model, self.last_rows = self.model_stats(), {}
+        model = self.last_model
+        rows = port_rows(self.ports, model, self.last_rows)
+        self.last_rows = {port.name: row for port, row in zip(self.ports, rows, strict=True) if self._is_played(port)}
         counted = self.counted(time.monotonic() - self.begun.at_s)
         return Snapshot(
             **counted,
@@ -141,8 +197,8 @@ class Forwarder:
             faults=fault_count(model),
             rate_mpps=round(self.rates[1], 3),
             rate_rx_mpps=round(self.rates[0], 3),
-            ports=port_rows(self.ports, model),
-            sink=sink_sums(model, final=False),
+            ports=rows,
+            sink=sink_sums(model, self.far_ends(), final=False),
         )
 
     def counted(self, seconds: float) -> dict[str, Any]:
@@ -172,9 +228,15 @@ class Forwarder:
         """What the model says of its wires and faults; None without a model."""
         return None if self.model is None else self.model.client.stats()
 
+    def far_ends(self) -> Mapping[str, str]:
+        """By the name of a port, that of the port its frames leave by, if no program says otherwise."""
+        links = self.plan.workers[0].links if self.plan.workers else ()
+        return {self.ports[rx].name: self.ports[tx].name for rx, tx in links}
+
     def feeds_done(self) -> bool:
-        """Whether every finite wire of the model has fed all that it has; False without a model."""
-        return self.model is not None and self.model.client.feeds_done()
+        """Whether every finite wire of the model has fed all that it has; False without a model, and while that does
+        not go on."""
+        return self.model is not None and self.model.turns(TURN_S) and self.model.client.feeds_done()
 
     def model_flows(self) -> Mapping[str, Sequence[int]]:
         """Which queues each generator flow came out of; empty without a model."""

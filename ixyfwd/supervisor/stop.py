@@ -6,12 +6,12 @@ A step that fails (a dead worker, a model that is gone) is noted and the next on
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.children import wait_until
+from ixyfwd.supervisor.account import final_account
 from ixyfwd.supervisor.ports import Port
-from ixyfwd.supervisor.report import fault_count, flow_summary, in_rings, port_rows, sink_sums, wire_error
+from ixyfwd.supervisor.report import fault_count, wire_error
 from ixyfwd.supervisor.serve import Reason
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import DRAIN_TIMEOUT_S, QUIT_TIMEOUT_S, Worker
@@ -27,12 +27,14 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Report:
     """Stop, and return the final report: exact, because nothing moves any more when it is made."""
     troubles: list[str] = []
 
-    def attempt(step: Callable[[], None]) -> None:
+    def attempt(step: Callable[[], None]) -> bool:
         try:
             step()
         except IxyfwdError as error:
             if str(error) not in troubles:
                 troubles.append(str(error))
+            return False
+        return True
 
     forwarder.state = "stopping"
     running_until = forwarder.moment().at_s
@@ -44,7 +46,7 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Report:
     attempt(lambda: _drain(forwarder.workers))
     attempt(lambda: _wait_sent(forwarder))
     # Before the workers are told to quit: a worker that ended by itself must not look like one that died.
-    report = _count(forwarder, running_until, attempt, reason.why)
+    report = final_account(forwarder, running_until, attempt, reason.why)
     for port in forwarder.ports:
         attempt(partial(_give_up_unsendable, forwarder, port))
         port.driver.stop()
@@ -121,32 +123,3 @@ def _give_up_unsendable(forwarder: Forwarder, port: Port) -> None:
         if not port.driver.sent(worker.index, worker.queue(port)):
             forwarder.notices.append(f"port {port.name} has no link: what {worker.name} had queued for it was not sent")
         port.driver.disable_tx_queue(worker.index)
-
-
-def _count(
-    forwarder: Forwarder, running_until: float, attempt: Callable[[Callable[[], None]], None], why: str
-) -> Report:
-    """The numbers. Those of a port that is gone stay at their last reading."""
-    found: dict[str, Any] = {"in_flight": 0, "faults": 0, "sink": None, "ports": [], "flows": None}
-    attempt(forwarder.read_ports)
-    attempt(lambda: found.update(in_flight=in_rings(forwarder.ports, forwarder.workers)))
-
-    def from_model() -> None:
-        model = forwarder.model_stats()
-        found.update(faults=fault_count(model), sink=sink_sums(model, final=True))
-        found.update(ports=port_rows(forwarder.ports, model), flows=flow_summary(forwarder.model_flows()))
-
-    attempt(from_model)
-    seconds = max(running_until - forwarder.begun.at_s, 1e-9)
-    counted = forwarder.counted(seconds)
-    return Report(
-        **counted,
-        **found,
-        first_packet_s=forwarder.first_packet_s(),
-        rate_mpps=round(counted["tx_packets"] / seconds / 1e6, 3),
-        rate_rx_mpps=round(counted["rx_packets"] / seconds / 1e6, 3),
-        reason=why,
-        error=None,
-        troubles=(),
-        exit_code=0,
-    )

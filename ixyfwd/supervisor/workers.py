@@ -13,6 +13,7 @@ from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import RingLayout
 from ixyfwd.nic.contract import QueueView, RingView
 from ixyfwd.supervisor.ports import Port, ring_memory
+from ixyfwd.supervisor.pulse import Pulse
 from ixyfwd.telemetry.counters import (
     DROP_CAUSES,
     PAGE_BYTES,
@@ -66,6 +67,7 @@ class Worker:
         self._page = arena.view[start : start + PAGE_BYTES].cast("Q")
         self._child: Child | None = None
         self._pid = 0
+        self.pulse = Pulse(0, lambda: None)
 
     @property
     def name(self) -> str:
@@ -90,6 +92,8 @@ class Worker:
 
         self._child = Child(self.name, arguments, self.spec.as_json(), self.spec.inherited_fds())
         self._pid = self._child.pid
+        # A turn of a slow engine may take long; the counts of its bursts move meanwhile.
+        self.pulse = Pulse(self._pid, lambda: bytes(self._page))
 
     def wait_ready(self) -> None:
         """Wait until its rx rings are filled. Raises what `Child.wait_ready` does."""
@@ -114,14 +118,14 @@ class Worker:
 
     @property
     def said(self) -> WorkerState:
-        """The same for reports, or that it is dead."""
+        """The same for reports, or that it is dead, or held."""
         names: dict[State, WorkerState] = {
             State.STARTING: "starting",
             State.READY: "ready",
             State.DRAINED: "drained",
             State.FAILED: "failed",
         }
-        return names[self.state] if self.alive() else "dead"
+        return (self.pulse.glance() or names[self.state]) if self.alive() else "dead"
 
     def command(self, command: Command) -> None:
         """Write the word that the worker looks at every 128 rounds, and wake it if it waits for an interrupt."""

@@ -8,6 +8,9 @@ rows of a scope, each under its own name.
 Every frame is in one of four places, and a snapshot says how many are in each:
 
     rx_packets = tx_packets + sum(drops.values()) + in_flight
+
+A final report says by how many frames the sum misses (`uncounted`, 0 after an orderly end), or that this is unknown:
+where a port could not be read at the end, its counters are those of its last reading.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +35,8 @@ DROPS: Final = (
 """Causes in `Snapshot.drops`; those of programs follow, as PROGRAM.CAUSE."""
 
 RunState = Literal["starting", "running", "stopping", "stopped"]
-WorkerState = Literal["starting", "ready", "drained", "failed", "dead"]
+WorkerState = Literal["starting", "ready", "drained", "failed", "dead", "stopped", "stuck"]
+ModelState = Literal["running", "dead", "stopped", "stuck"]
 DeviceKind = Literal["model", "wire", "mixed"]
 
 
@@ -99,7 +103,8 @@ class PortCounts:
     """A port's own counters since bring-up; the names are those of `nic.contract.Statistics`."""
 
     rx_packets: Annotated[int, About("Frames that passed the filters: delivered to a ring, or no room.", "frames")]
-    rx_bytes: Annotated[int, About("Bytes written to buffers, without CRC.", "bytes")]
+    rx_delivered: Annotated[int, About("Of these, frames written to a ring: those that rx_bytes is of.", "frames")]
+    rx_bytes: Annotated[int, About("Bytes of the frames delivered, without CRC.", "bytes")]
     tx_packets: Annotated[int, About("Frames sent from the rings.", "frames")]
     tx_bytes: Annotated[int, About("Bytes sent from the rings, as the device counts them.", "bytes")]
     rx_no_descriptor: Annotated[int, About("Frames dropped: their ring had no free descriptor.", "frames")]
@@ -145,7 +150,10 @@ class ProcessRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProcessRow(ProcessRow):
-    """The process that plays the `sim:` ports."""
+    """The process that plays the `sim:` ports. While it is stopped or stuck, so are its ports, and what is shown of
+    them is their last reading."""
+
+    state: Annotated[ModelState, About("How it is: dead, stopped and stuck as of a worker.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +161,13 @@ class WorkerHead:
     """A worker's number and state."""
 
     index: Annotated[int, About("Its number, and that of its queue at every port.")]
-    state: Annotated[WorkerState, About("What it says of itself; dead if its process has ended.")]
+    state: Annotated[
+        WorkerState,
+        About(
+            "What it says of itself; dead if its process has ended, stopped if a signal (SIGSTOP) or a debugger holds "
+            "it, stuck if it has done nothing for some seconds, not even look at its empty rings."
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +202,13 @@ class SinkRow:
     """What the sinks of the wires saw, summed."""
 
     received: Annotated[int, About("Frames that came back.", "frames")]
-    lost: Annotated[int, About("Gaps in their sequence; in a final report, sent and not received.", "frames")]
+    lost: Annotated[
+        int | None,
+        About(
+            "Gaps in their sequence; in a final report, sent to ports with a sink and not received. Null: none was.",
+            "frames",
+        ),
+    ]
     reordered: Annotated[int, About("Frames that came behind a later one of their flow.", "frames")]
     duplicated: Annotated[int, About("Frames that came twice.", "frames")]
     corrupted: Annotated[int, About("Frames that were changed.", "frames")]
@@ -223,8 +243,11 @@ class Snapshot:
     tx_packets: Annotated[int, About("Frames sent, all ports.", "frames")]
     drops: Annotated[Mapping[str, int], About("Frames dropped, by cause; PROGRAM.CAUSE too.", "frames", DROPS)]
     drops_in_pauses: Annotated[int | None, About("Of these, what pauses of workers explain at most.", "frames")]
-    in_flight: Annotated[int, About("Frames in the rings; while frames move, what the other parts leave.", "frames")]
-    faults: Annotated[int, About("What the model recorded against the driver.", "number")]
+    in_flight: Annotated[
+        int | None,
+        About("Frames in the rings; while frames move, what the other parts leave. Null: unknown.", "frames"),
+    ]
+    faults: Annotated[int | None, About("What the model recorded against the driver. Null: it was gone.", "number")]
     rate_mpps: Annotated[float, About("Sent: in the last second, or in the whole run.", "Mpps")]
     rate_rx_mpps: Annotated[float, About("Received, likewise.", "Mpps")]
     programs: Annotated[Sequence[ProgramRow], About("In the order in which bursts go through them.")]
@@ -242,11 +265,16 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Snapshot):
-    """The account of a run that is over: exact, because no frame moves any more."""
+    """The account of a run that is over: exact, because no frame moves any more, unless it says that it is
+    incomplete."""
 
     schema: Annotated[str, About("What this object is, and its version.")] = REPORT_SCHEMA
     first_packet_s: Annotated[float | None, About("From the command to the first frame in a tx ring.", "s")]
     flows: Annotated[FlowsRow | None, About("Null without numbered frames.")]
+    uncounted: Annotated[
+        int | None, About("Frames by which the sum misses: 0 in a whole account. Null: unknown.", "frames")
+    ]
+    incomplete: Annotated[str | None, About("One sentence on what could not be counted; null: all was.")]
     reason: Annotated[str, About("Why it ended.")]
     error: Annotated[str | None, About("One sentence if the command failed.")]
     troubles: Annotated[Sequence[str], About("Steps of the stop that failed.")]
@@ -264,9 +292,13 @@ class SingleReport:
     engine: Annotated[str, About("What moves descriptors.")]
     uptime_s: Annotated[float, About("Time since frames flow.", "s")]
     drops: Annotated[Mapping[str, int], About("Frames dropped, by cause.", "frames")]
-    in_flight: Annotated[int, About("Frames in the ring.", "frames")]
+    in_flight: Annotated[int | None, About("Frames in the ring. Null: unknown.", "frames")]
     rate_mpps: Annotated[float, About("Sent or received, in the whole run.", "Mpps")]
-    faults: Annotated[int, About("What the model recorded against the driver.", "number")]
+    faults: Annotated[int | None, About("What the model recorded against the driver. Null: it was gone.", "number")]
+    uncounted: Annotated[
+        int | None, About("Frames by which the sum misses: 0 in a whole account. Null: unknown.", "frames")
+    ]
+    incomplete: Annotated[str | None, About("One sentence on what could not be counted; null: all was.")]
     notices: Annotated[Sequence[str], About("Sentences about what was not as it should be.")]
     reason: Annotated[str, About("Why it ended.")]
     error: Annotated[str | None, About("One sentence if the command failed.")]

@@ -130,7 +130,7 @@ class PortStatistics:
 
     @property
     def rx_delivered(self) -> int:
-        """Frames written to a ring."""
+        """Of these, frames written to a ring."""
         return self._queue_sum("QPRC")
 
     def delivered(self, queue: int) -> int:
@@ -143,7 +143,7 @@ class PortStatistics:
 
     @property
     def rx_bytes(self) -> int:
-        """Bytes written to buffers, without CRC."""
+        """Bytes of the frames delivered, without CRC."""
         return self._queue_sum("QBRC")
 
     @property

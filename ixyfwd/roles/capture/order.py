@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ixyfwd.roles.capture.bpf import Instruction
-from ixyfwd.roles.contract import RoleOrder
+from ixyfwd.roles.contract import RoleOrder, Sums
 from ixyfwd.telemetry.counters import Word
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ class Order(RoleOrder["CaptureReport"]):
     the thread that writes them runs; empty: on the worker's CPU. `name`: what messages call the file."""
 
     role: ClassVar = "capture"
+    command: ClassVar = "capture"
 
     fd: int | None
     pcapng: bool = False
@@ -40,3 +41,13 @@ class Order(RoleOrder["CaptureReport"]):
     def done(self, word: Callable[[Word], int]) -> bool | None:
         """Also when the file cannot be written any more."""
         return bool(word(Word.DONE) or word(Word.ERRNO))
+
+    def uncounted(self, run: Sums, word: Callable[[Word], int], *, died: bool) -> int:
+        """The number of frames by which received = recorded, filtered and dropped + in flight misses.
+
+        What a dead worker had in its blocks is in the report, as the cause worker_died.
+        """
+        if died:
+            return 0
+        words = (Word.WRITTEN, Word.FILTERED, Word.FILE_BUSY, Word.FILE_FAILED, Word.SURPLUS)
+        return run.received - sum(run.drops.values()) - sum(map(word, words)) - run.in_flight

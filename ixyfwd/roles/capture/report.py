@@ -17,10 +17,10 @@ def report_of(order: Order, run: Report) -> CaptureReport:
         "file": words[Word.FILE_BUSY] + words[Word.FILE_FAILED],
         "after_count": words[Word.SURPLUS],
     }
-    counted = words[Word.WRITTEN] + words[Word.FILTERED] + sum(drops.values()) + run.in_flight
+    counted = words[Word.WRITTEN] + words[Word.FILTERED] + sum(drops.values())
     died = run.drops["worker_died"]  # a dead worker's page has lost what lay in its blocks
-    if any(worker.state == "dead" for worker in run.workers):
-        died = run.rx_packets - counted
+    if any(worker.state == "dead" for worker in run.workers) and run.in_flight is not None:
+        died = run.rx_packets - counted - run.in_flight
     fields = single_fields(run)
     if words[Word.ERRNO] == errno.EPIPE:
         fields["reason"] = "the reader has gone"

@@ -16,6 +16,7 @@ class Order(RoleOrder["Report"]):
     """See `LoopPart`, which it is all of."""
 
     role: ClassVar = "forward"
+    command: ClassVar = "start"
     traffic_words: ClassVar = False
 
     links: tuple[tuple[int, int], ...] = ()

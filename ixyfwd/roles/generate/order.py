@@ -1,9 +1,11 @@
 """What a worker that generates is asked to do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ixyfwd.roles.contract import PortLimits, RoleOrder
+from ixyfwd.roles.contract import PortLimits, RoleOrder, Sums
+from ixyfwd.telemetry.counters import Word
 
 if TYPE_CHECKING:
     from ixyfwd.telemetry.snapshot import GenerateReport  # noqa: F401 - in quotes: a worker has no use for it
@@ -15,6 +17,7 @@ class Order(RoleOrder["GenerateReport"]):
     whether the sink of a model's generator wire knows these frames."""
 
     role: ClassVar = "generate"
+    command: ClassVar = "generate"
     receives: ClassVar = False
 
     templates: str
@@ -30,3 +33,7 @@ class Order(RoleOrder["GenerateReport"]):
         if limits.generator:
             return None
         return f"workers generate no frames on ports of family {limits.family}; use a port of another family"
+
+    def uncounted(self, run: Sums, word: Callable[[Word], int], *, died: bool) -> int:
+        """The number of frames by which asked = sent + tx_full + in flight misses."""
+        return word(Word.ASKED) - run.sent - run.drops["tx_full"] - run.in_flight
