@@ -53,7 +53,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run-time directories below a temporary one with a short name, because of the sockets in them."""
     with tempfile.TemporaryDirectory(dir="/tmp") as base:
         run = Path(base) / "run"
-        for module in ("places", "instance"):
+        for module in ("places", "instance", "instances"):
             monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: (Place(run),))
         yield run
 

@@ -25,7 +25,7 @@ class Heartbeat:
         return self._count[0]
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Let go of the memory; harmless when called twice."""
         self._count.release()
         self._mapping.close()
 

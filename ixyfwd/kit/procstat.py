@@ -7,7 +7,7 @@ ENDED: Final = frozenset("ZX")
 
 
 def state_of(pid: int) -> str | None:
-    """Its state as `ps` shows it, a letter (proc(5)); None if there is no such process."""
+    """The state of a process, the letter that `ps` shows (proc(5)); None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read(4096)

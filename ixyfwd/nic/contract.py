@@ -108,7 +108,7 @@ class Statistics(Protocol):
 
     @property
     def rx_delivered(self) -> int:
-        """Of these, frames written to a ring."""
+        """Frames written to a ring; part of `rx_packets`."""
 
     @property
     def rx_bytes(self) -> int:

@@ -150,8 +150,7 @@ class ProcessRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProcessRow(ProcessRow):
-    """The process that plays the `sim:` ports. While it is stopped or stuck, so are its ports, and what is shown of
-    them is their last reading."""
+    """The process that plays the `sim:` ports; while it is stopped or stuck, its ports show their last reading."""
 
     state: Annotated[ModelState, About("How it is: dead, stopped and stuck as of a worker.")]
 
@@ -265,8 +264,7 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Snapshot):
-    """The account of a run that is over: exact, because no frame moves any more, unless it says that it is
-    incomplete."""
+    """The account of a run that is over: exact, as no frame moves any more, unless `incomplete` says what it lacks."""
 
     schema: Annotated[str, About("What this object is, and its version.")] = REPORT_SCHEMA
     first_packet_s: Annotated[float | None, About("From the command to the first frame in a tx ring.", "s")]

@@ -130,7 +130,7 @@ class PortStatistics:
 
     @property
     def rx_delivered(self) -> int:
-        """Of these, frames written to a ring."""
+        """Frames written to a ring; part of `rx_packets`."""
         return self._queue_sum("QPRC")
 
     def delivered(self, queue: int) -> int:
