@@ -51,7 +51,7 @@ class Instance:
 
     def _refuse_running(self) -> None:
         for folder, holder in running(self.name):
-            if folder not in self._locks:
+            if folder not in self._locks and holder.lives:  # else its lock is held by one that sweeps, or see `_take`
                 raise self._refusal(holder)
 
     def _refusal(self, holder: LockHolder) -> RefusedError:
