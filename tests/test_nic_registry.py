@@ -125,7 +125,7 @@ def test_a_device_of_no_family_is_refused_and_let_go(
 def test_a_family_that_drives_a_device_wins_over_one_that_refuses_it() -> None:
     port = registry.open_port("0000:03:00.0", "p0", lambda _: function_with(0x8086, VIRTUAL))
     assert port.limits is SMALL
-    with pytest.raises(UsageError, match="no 82599, X540, X550 or Small"):
+    with pytest.raises(UsageError, match="not an 82599, X540, X550 or Small"):
         registry.open_port("0000:03:00.0", "p0", lambda _: function_with(0x8086, 0x1234))
 
 

@@ -27,7 +27,7 @@ def adopt(memory: EngineMemory) -> None:
             f"but only {memory.arena.nbytes} bytes are mapped"
         )
     if len(memory.ports) != len(layout.rx):
-        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports, but doorbells for {len(memory.ports)}")
+        raise IxyfwdError(f"worker {layout.index}: {len(layout.rx)} ports but doorbells for {len(memory.ports)}")
     reset_worker(memory.arena, layout)
 
 
