@@ -85,14 +85,14 @@ import json, sys
 from pathlib import Path
 from ixyfwd.cli.live import PlainWatcher
 from ixyfwd.config.machine import this_machine
-from ixyfwd.config.single import PortChoice, single_port
+from ixyfwd.config.single import PortChoice, own_instance, single_port
 from ixyfwd.errors import UsageError
 from ixyfwd.model.wires.registry import no_wire
 from ixyfwd.roles.tally.order import Order
 from ixyfwd.supervisor.run import run_role
 
 wire = "generator:flows=3,frame=[64, 1518],rate=20000,full=wait"
-choice = PortChoice("sim:p0", None, None, wire, sys.argv[1], "toy")
+choice = PortChoice("sim:p0", None, None, wire, sys.argv[1], own_instance("toy"))
 try:
     order = Order(up_to=60, count=1000, family=sys.argv[2])
     print(json.dumps(run_role(single_port(choice, no_wire(), this_machine()), order, 60.0, PlainWatcher(sys.stderr))))
