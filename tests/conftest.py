@@ -40,6 +40,13 @@ def instance(request: pytest.FixtureRequest) -> Iterator[Instance]:
     found.clean_up()
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private directory with a short name: Unix sockets live in it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as found:
+        yield Path(found)
+
+
 @pytest.fixture(params=KINDS)
 def make_rig(request: pytest.FixtureRequest) -> MakeRig:
     """A worker's memory with fake devices, of each engine in each of its modes."""

@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,36 +18,11 @@ from hypothesis import strategies as st
 from ixyfwd.bench import cores, throughput
 from ixyfwd.bench.cost import Case, cases, count_instructions
 from ixyfwd.bench.plots import latency_plot
-from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
+from ixyfwd.bench.result import as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turn import turning
 from ixyfwd.errors import IxyfwdError, UsageError
-from tests.bench_cases import GOOD_REPORT
+from tests.bench_cases import GOOD_REPORT, SPREAD, bench, check_schema
 from tests.support import IXYFWD, ROOT, descendants, run
-
-FIELDS = {"engine", "loop", "program", "batch", "ring", "frame_bytes", "workers", "device", "runs"}
-SPREAD = {"median", "min", "max"}
-
-
-def bench(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    done = run(*IXYFWD, "bench", *arguments, "--json", timeout_s=120)
-    assert done.returncode == exit_code, done.stderr
-    (line,) = done.stdout.splitlines()
-    found: dict[str, Any] = json.loads(line)
-    return found
-
-
-def check_schema(found: Mapping[str, Any], command: str) -> None:
-    assert found["schema"] == SCHEMA
-    assert found["command"] == command
-    assert {"cpu", "kernel", "python", "numpy", "governor", "ixyfwd", "commit", "load_average"} <= set(
-        found["environment"]
-    )
-    for row in found["rows"]:
-        assert set(row) >= FIELDS
-        assert row["device"] in ("model", "wire")
-        for key in ("mpps", "ns_per_packet"):
-            assert set(row[key]) == SPREAD
-            assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["max"]
 
 
 def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:

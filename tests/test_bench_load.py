@@ -18,8 +18,8 @@ from ixyfwd.bench.cli_load import _trial, seconds
 from ixyfwd.bench.loaded import Load, line_rate
 from ixyfwd.bench.throughput import Trial
 from ixyfwd.errors import IxyfwdError, UsageError
+from tests.bench_cases import bench, check_schema
 from tests.support import IXYFWD, Instance, assert_forwarded_sum, descendants, run
-from tests.test_bench import bench, check_schema
 
 PERCENTILES = ["p50", "p90", "p99", "p99_9", "p99_99", "p99_999", "max"]
 TRIAL = Trial("native", "fused", "xconnect", 64, 512, 64, 64, 1)

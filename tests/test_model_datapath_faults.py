@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.model_frames import frame
 from tests.model_hand import (
     ARENA_BYTES,
     CONTEXT,
@@ -15,7 +16,6 @@ from tests.model_hand import (
     RS,
     Hand,
 )  # fmt: skip
-from tests.test_model_datapath_rings import frame
 
 NOWHERE = 0xDEAD0000
 

@@ -1,12 +1,11 @@
 """The receive packet buffer: waiting, head-of-line blocking, misses, pause frames (82599.md 2.7)."""
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
 
 from ixyfwd.model.datapath import DatapathPort
 from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_fakes import Bench
+from tests.model_frames import flow
 from tests.model_hand import HASH_ALL, SYMMETRIC_KEY, Hand, Ring
 
 RXPBSIZE, FCRTL, FCRTH, FCCFG, MFLCN, RXCTRL = 0x3C00, 0x3220, 0x3260, 0x3D00, 0x4294, 0x3000
@@ -86,12 +85,6 @@ def test_many_wraps_of_the_buffer() -> None:
             got += [one.data for one in hand.receive(rx)]
         assert got == sent
         hand.accounts_close(a)
-
-
-def flow(port: int) -> bytes:
-    return bytes(Ether(dst="02:00:00:00:00:01") / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=port, dport=9)).ljust(
-        60
-    )
 
 
 def test_a_blocked_queue_blocks_the_others() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ixyfwd.model.datapath import Datapath
+from tests.model_frames import frame
 from tests.model_hand import DATA, DEXT, EOP, IFCS, IOVA, PLAIN, REGISTERS, Hand, rx_window, tx_window
-from tests.test_model_datapath_rings import frame
 
 GUARD_BYTES = 64 * 1024
 OPEN_BYTES = 128 * 1024

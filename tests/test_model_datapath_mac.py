@@ -7,6 +7,7 @@ import pytest
 from scapy.all import ARP, ICMP, IP, SCTP, TCP, UDP, Dot1Q, Ether, IPv6, Raw
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 
+from tests.model_frames import frame
 from tests.model_hand import (
     IPCS,
     IPE,
@@ -18,7 +19,6 @@ from tests.model_hand import (
     Hand,
     rx_window,
 )  # fmt: skip
-from tests.test_model_datapath_rings import frame
 
 MINE = "02:00:00:00:00:01"
 BROADCAST = "ff:ff:ff:ff:ff:ff"

@@ -14,8 +14,8 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkCookieAck
 from scapy.packet import Packet, Raw
 
+from tests.model_frames import frame
 from tests.model_hand import CONTEXT, DATA, DD, DEXT, EOP, IC, IFCS, IOVA, PLAIN, RS, TSE, VLE, Hand
-from tests.test_model_datapath_rings import frame
 
 IXSM, TXSM, CC = 1 << 8, 2 << 8, 1 << 7  # dword 3
 IPV4, UDP_TYPE, TCP_TYPE, SCTP_TYPE = 1 << 10, 0, 1 << 11, 2 << 11  # dword 2 of a context

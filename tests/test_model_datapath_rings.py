@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from tests.model_frames import frame
 from tests.model_hand import (
     CONTEXT,
     DATA,
@@ -18,12 +19,6 @@ from tests.model_hand import (
     rx_window,
     tx_window,
 )  # fmt: skip
-
-
-def frame(number: int, size: int = 60) -> bytes:
-    """A unicast frame without meaning, different for each number."""
-    body = bytes((number * 31 + i * 7) & 255 for i in range(size - 18))
-    return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x88\xb5" + struct.pack("<I", number) + body
 
 
 @pytest.mark.parametrize("mapped", [True, False])

@@ -19,8 +19,8 @@ from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.vfiouser.protocol import HEADER_BYTES, NO_REPLY, Access, Command, DmaMapping, Header, IrqSet, pack_writes
 from tests.model_fakes import MAC
+from tests.model_session import PAGE, assert_still_serves, connected, drain, hello
 from tests.support import eventually
-from tests.test_model_server import PAGE, assert_still_serves, connected, drain, hello
 
 FILE_PAGES = 16
 

@@ -14,8 +14,8 @@ from ixyfwd.model.wires import capture_file
 from ixyfwd.model.wires.capture_file import read_capture
 from ixyfwd.model.wires.generator import GeneratorWire
 from ixyfwd.model.wires.pcap import PcapWire
+from tests.model_frames import frame
 from tests.model_hand import PLAIN, Hand
-from tests.test_model_datapath_rings import frame
 
 SIZES = (60, 61, 100, 113, 255, 256, 999, 1513, 1514)
 FRAMES = [frame(n, SIZES[n % len(SIZES)]) for n in range(300)]

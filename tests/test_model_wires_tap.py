@@ -13,8 +13,8 @@ from ixyfwd.model.wires import tap
 from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.model.wires.tap import TapWire
+from tests.model_frames import frame
 from tests.model_hand import Hand
-from tests.test_model_datapath_rings import frame
 
 NAME = f"ixt{os.getpid() % 10**6}"
 ETH_P_ALL = 3
