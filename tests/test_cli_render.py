@@ -1,6 +1,7 @@
 """Tables: what they say, that they fit 80 columns, and that a figure on the model never looks like one on the wire."""
 
 import io
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from ixyfwd.cli.render import (
 )
 from ixyfwd.cli.start import summary_lines
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.telemetry.snapshot import LinkRow, Snapshot
+from ixyfwd.telemetry.snapshot import LinkRow, Report, Snapshot
 from tests.cli_samples import largest_status, port, report, status, worker
 
 
@@ -143,7 +144,7 @@ def every_line(found: Snapshot) -> list[str]:
     ]
     grids += [grid for grid in (sink_grid(found), sink_detail_grid(found)) if grid] + port_grids(found)
     lines = [line for grid in grids for line in grid.lines()]
-    return [*lines, *summary_lines(found), *rich_text(found).splitlines()]
+    return [*lines, *summary_lines(cast(Report, found)), *rich_text(found).splitlines()]
 
 
 @pytest.mark.parametrize("found", [status(), report(), largest_status()], ids=["usual", "report", "largest"])
@@ -155,7 +156,7 @@ def test_everything_fits_80_columns(found: Snapshot) -> None:
 def test_the_live_view_says_what_the_text_says() -> None:
     found = largest_status()
     live = rich_text(found)
-    for line in summary_lines(found):
+    for line in summary_lines(cast(Report, found)):
         for word in line.split():
             assert word in live
         assert "~" not in line.removeprefix("  xxxxxxx~ vfio-user:/y~"), "a number was cut"

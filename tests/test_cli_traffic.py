@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from scapy.all import IP, UDP, Ether, rdpcap  # type: ignore[import-untyped]
+from scapy.all import IP, UDP, Ether, rdpcap
 
 from ixyfwd.errors import UsageError
 from ixyfwd.worker.bpf import compile_filter

@@ -25,7 +25,7 @@ from tests.fake_nic import Frame, Rig
 PY_TP_CLEAR = 51  # typeslots.h
 BINDS = 2000
 
-ffi = FFI()
+ffi: Any = FFI()
 ffi.cdef("struct counter { uint32_t calls; uint32_t step; }; struct other { int x; };")
 
 

@@ -101,14 +101,14 @@ def test_a_blocked_queue_blocks_the_others() -> None:
                     by_queue[ring.queue].append(one.data)
             if min(map(len, by_queue.values())) >= 3:
                 break
-        zero, one = by_queue[0][0], by_queue[1][0]
+        to_blocked, to_free = by_queue[0][0], by_queue[1][0]
         posted = (blocked.next - 1 - a.rx_head(0)) % 16
-        hand.send(probe, [zero] * (posted + 2) + [one])
+        hand.send(probe, [to_blocked] * (posted + 2) + [to_free])
         assert [len(hand.receive(free)), a.stats.rx_waiting] == [0, 3]
         assert len(hand.receive(blocked)) == posted
         hand.run(2)
-        assert [found.data for found in hand.receive(blocked)] == [zero, zero]
-        assert [found.data for found in hand.receive(free)] == [one]
+        assert [found.data for found in hand.receive(blocked)] == [to_blocked, to_blocked]
+        assert [found.data for found in hand.receive(free)] == [to_free]
         hand.accounts_close(a)
 
 
@@ -180,7 +180,7 @@ def test_a_full_buffer_makes_the_far_end_pause() -> None:
         hand.send(tx, sent)
         assert a.stats.lxofftxc == b.stats.lxoffrxcnt == 1
         assert a.stats.rxmpc[0] == 0 and b.stats.qptc[0] < 400
-        got = []
+        got: list[bytes] = []
         while len(got) < 400:
             got += [one.data for one in hand.receive(rx)]
             hand.run(2)
