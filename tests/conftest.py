@@ -18,9 +18,15 @@ settings.load_profile("no-clock")
 
 
 def pytest_configure() -> None:
-    """Run in the background of a shell, the tests inherit an ignored SIGINT, and so would the commands they start."""
+    """Give every command that a test starts the usual disposition of the signals that end one.
+
+    In the background of a shell the tests inherit an ignored SIGINT, below `nohup` an ignored SIGHUP, and so would the
+    commands. A signal that has a handler is reset by exec; the handlers keep what the caller meant.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

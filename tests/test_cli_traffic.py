@@ -83,6 +83,7 @@ def test_sigint_ends_in_order() -> None:
 @pytest.mark.parametrize("ending", ["pcap", "pcapng"])
 def test_captured_frames_read_back(tmp_path: Path, engine: str, ending: str) -> None:
     file = tmp_path / f"frames.{ending}"
+    begun = time.time()
     report = traffic(
         *("capture", "sim:p0", "--engine", engine, "-w", str(file), "--count", "500"),
         *("--wire", "generator:flows=4,frame=[64, 301],rate=20000,full=wait"),
@@ -95,9 +96,8 @@ def test_captured_frames_read_back(tmp_path: Path, engine: str, ending: str) -> 
     assert {len(frame) for frame in frames} == {60, 297}
     for number, frame in enumerate(frames):
         assert frame[UDP].sport == 4096 + 2 * (number % 4)
-    times = [frame.time for frame in frames]
+    times = [begun, *(float(frame.time) for frame in frames), time.time()]
     assert times == sorted(times)
-    assert abs(float(times[-1]) - time.time()) < 60
 
 
 def test_snaplen_cuts_and_keeps_the_length(tmp_path: Path) -> None:

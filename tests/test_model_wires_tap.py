@@ -120,10 +120,10 @@ def test_an_interface_that_is_down_is_counted() -> None:
 def test_an_idle_model_that_shares_its_cpu_wakes_for_a_frame() -> None:
     """It sleeps when nothing moves, and a frame of the kernel ends the sleep."""
     with Tap() as bench:
-        used = time.process_time_ns()
+        begun, used = time.monotonic_ns(), time.process_time_ns()
         bench.datapath.run(-1, 50_000_000, True)
         used = time.process_time_ns() - used
-        assert used < 25_000_000
+        assert 2 * used < time.monotonic_ns() - begun
         bench.kernel.send(frame(0))
         bench.datapath.run(-1, 3_000_000, True)
         assert bench.receive(bench.rx)[0].data == frame(0)

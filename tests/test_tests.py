@@ -1,12 +1,13 @@
 """The shape of the tests: what they share lies in helper modules, and each test is a whole by itself."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
+from tests.support import ROOT, run
 
 TESTS = ROOT / "tests"
 MODULES = sorted(TESTS.rglob("*.py"))
@@ -27,3 +28,19 @@ def test_no_module_imports_a_test_module(path: Path) -> None:
     for name in imports(path):
         head, *rest = name.split(".")
         assert head != "tests" or not any(part.startswith("test_") for part in rest), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("signals", ["INT", "HUP"])
+def test_an_ignored_signal_of_the_caller_reaches_no_command(tmp_path: Path, signals: str) -> None:
+    """`./scripts/test &` ignores SIGINT, `nohup` SIGHUP."""
+    (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(
+        "import signal, subprocess, sys\n"
+        "CODE = 'import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, '"
+        " 'signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)'\n"
+        "def test_it():\n"
+        "    assert subprocess.check_output([sys.executable, '-c', CODE], text=True) == 'True True\\n'\n"
+    )
+    pytest_here = f"exec {sys.executable} -m pytest -q -p no:cacheprovider --rootdir {tmp_path} {tmp_path}"
+    done = run("sh", "-c", f"trap '' {signals}; {pytest_here}", env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
