@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fake_nic import KINDS, MakeRig
+from tests.phases import assign_markers
 from tests.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
@@ -31,6 +32,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need root say so and are skipped with that reason elsewhere; CI runs as root."""
+    assign_markers(items)
     if os.geteuid() == 0:
         return
     for item in items:

@@ -25,6 +25,7 @@ from tests.bench_cases import GOOD_REPORT, SPREAD, bench, check_schema
 from tests.support import IXYFWD, ROOT, descendants, run
 
 
+@pytest.mark.alone
 def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     found = bench("cost", "--engine", "native,vector,naive", "--program", "touch", "--batch", "1,64", "--runs", "2")
     check_schema(found, "cost")
@@ -38,6 +39,7 @@ def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     assert cost["native", "python", 1] > 5 * cost["native", "fused", 1]
 
 
+@pytest.mark.slow
 def test_throughput_measures_both_loops(tmp_path: Path) -> None:
     rows, plot = tmp_path / "rows.csv", tmp_path / "plot.svg"
     found = bench(
@@ -60,6 +62,7 @@ def test_throughput_measures_both_loops(tmp_path: Path) -> None:
     assert ET.parse(plot).getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_frame_sizes_and_imix() -> None:
     found = bench("throughput", "--engine", "native", "--loop", "fused", "--batch", "32", "--frame", "imix,1518",
                   "--duration", "0.2", "--runs", "1")  # fmt: skip
@@ -77,6 +80,7 @@ def test_scaling_says_what_it_can_tell() -> None:
     assert "take turns" in found["note"] or found["cores"] > 16
 
 
+@pytest.mark.slow
 def test_scaling_by_hand_has_both_costs_of_both_programs(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     found = bench("scaling", "--by-hand", "--workers", "1,4", "--runs", "2", "--csv", str(rows))
@@ -149,6 +153,7 @@ def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.
     assert "not measured: run 2: native (fused)" in as_table(found, {})
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_what_it_has() -> None:
     command = [sys.executable, "-m", "ixyfwd", "bench", "throughput", "--engine", "native", "--loop", "fused",
                "--batch", "64", "--duration", "1.5", "--runs", "50", "--json"]  # fmt: skip

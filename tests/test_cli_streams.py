@@ -35,6 +35,8 @@ from tests.support import (
     run,
 )
 
+pytestmark = pytest.mark.slow
+
 END_S = 60.0  # generous: a hang is the fault, not a slow machine
 F_SETPIPE_SZ = 1031
 FLOW = "udp 10.0.0.1:1234 10.0.0.2:80"

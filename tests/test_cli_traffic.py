@@ -16,6 +16,8 @@ from ixyfwd.errors import UsageError
 from ixyfwd.worker.bpf import compile_filter
 from tests.support import IXYFWD, assert_captured_sum, assert_generated_sum, eventually, report_of, run
 
+pytestmark = pytest.mark.slow
+
 ENGINES = ("native", "vector")
 FILTERS = ("udp", "tcp", "src net 10.0.0.0/30", "udp port 4098", "greater 500", "ip[8] < 10", "ether[47] & 1 = 0")
 
@@ -55,6 +57,7 @@ def test_the_sink_knows_every_frame(engine: str, frame: str) -> None:
     assert_sent(report)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_rate_is_kept(engine: str) -> None:
     report = traffic("generate", "sim:p0", "--engine", engine, "--rate", "50000", "--duration", "1")

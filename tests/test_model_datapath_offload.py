@@ -235,6 +235,7 @@ tcp_fields = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(shapes([TCP, UDP], st.integers(1, 20000)), tcp_fields, st.integers(64, 9000), vlans, cuttings)
 def test_segmentation(shape: Shape, fields: dict[str, Any], mss: int, vlan: int | None, cuts: list[int]) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import ROOT, environment, run
 
+pytestmark = pytest.mark.alone
+
 BLOCK = re.compile(r"^```(sh[^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 IN_PLACE = os.path.realpath(sys.prefix) == os.path.realpath(ROOT / ".venv")

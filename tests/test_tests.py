@@ -44,3 +44,35 @@ def test_an_ignored_signal_of_the_caller_reaches_no_command(tmp_path: Path, sign
     pytest_here = f"exec {sys.executable} -m pytest -q -p no:cacheprovider --rootdir {tmp_path} {tmp_path}"
     done = run("sh", "-c", f"trap '' {signals}; {pytest_here}", env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+USES = """
+import pytest
+from tests.support import HUGEPAGES, Instance, busy_with
+@pytest.fixture
+def pages(): return HUGEPAGES
+@pytest.mark.root
+def test_root(): pass
+def test_pool(pages): pass
+def test_spin(): (lambda: busy_with(0))
+def test_run(instance): pass
+@pytest.mark.alone
+def test_timed(): pass
+def test_other(tmp_path): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [
+        ("alone", {"root", "pool", "spin", "timed"}),
+        ("not alone", {"run", "other"}),
+        ("not slow and not alone", {"other"}),
+    ],
+)
+def test_what_a_test_uses_says_when_it_runs(tmp_path: Path, expression: str, chosen: set[str]) -> None:
+    (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(USES)
+    words = ("--collect-only", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-m", expression)
+    done = run(sys.executable, "-m", "pytest", *words, str(tmp_path), env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    assert {line.split("::test_")[1] for line in done.stdout.splitlines() if "::" in line} == chosen, done.stdout
