@@ -56,12 +56,11 @@ copy_tree() {
 
 # What an installation depends on. From a copy, that is all of the checkout.
 checksum() {
-    local -
+    local - GLOBIGNORE="*/words.h" # the build makes it
     shopt -s globstar nullglob
     if [ "$tree" = "$root" ]; then
-        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py
-        # All of the C but what the build makes.
-        find "$root"/ixyfwd -name '[!_]*.[ch]' ! -name words.h -print0 | LC_ALL=C sort -z | xargs -0 cat
+        cat "$root"/pyproject.toml "$root"/ixyfwd/_build.py "$root"/ixyfwd/telemetry/counters.py \
+            "$root"/ixyfwd/**/[!_]*.[ch]
     else
         cat "$root"/pyproject.toml "$root"/{docs,ixyfwd,scripts,tests}/**/*.{py,pyi,c,h,toml,md} "$root"/scripts/*[a-z]
     fi | cksum

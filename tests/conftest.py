@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from ixyfwd.supervisor.places import Place
 from tests.fake_nic import KINDS, MakeRig
+from tests.phases import assign_markers
 from tests.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
@@ -19,13 +20,20 @@ settings.load_profile("no-clock")
 
 
 def pytest_configure() -> None:
-    """Run in the background of a shell, the tests inherit an ignored SIGINT, and so would the commands they start."""
+    """Give every command that a test starts the usual disposition of the signals that end one.
+
+    In the background of a shell the tests inherit an ignored SIGINT, below `nohup` an ignored SIGHUP, and so would the
+    commands. A signal that has a handler is reset by exec; the handlers keep what the caller meant.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need root say so and are skipped with that reason elsewhere; CI runs as root."""
+    assign_markers(items)
     if os.geteuid() == 0:
         return
     for item in items:
@@ -39,6 +47,13 @@ def instance(request: pytest.FixtureRequest) -> Iterator[Instance]:
     found = Instance(f"t{os.getpid()}-{abs(hash(request.node.name)) % 10**6}")
     yield found
     found.clean_up()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A private directory with a short name: Unix sockets live in it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as found:
+        yield Path(found)
 
 
 @pytest.fixture(params=KINDS)

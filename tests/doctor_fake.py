@@ -120,7 +120,7 @@ def build(root: Path, changes: dict[str, str | None] | None = None) -> Machine:
     links = {f"{_DEVICE}/driver": "../../vfio-pci", f"{_DEVICE}/iommu_group": "../../../kernel/iommu_groups/7"}
     for path, target in links.items():
         if not any(path == one or path.startswith(f"{one}/") for one in gone):
-            text = changed.get(path)
+            elsewhere = changed.get(path)
             (root / path).unlink(missing_ok=True)
-            (root / path).symlink_to(target if text is None else text)
+            (root / path).symlink_to(target if elsewhere is None else elsewhere)
     return Machine(root)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 from ixyfwd.model.datapath import Datapath, DatapathPort
 from ixyfwd.model.wires.cable import CableWire
@@ -97,10 +98,12 @@ class Hand:
             self.ports[0].plug(CableWire(names[1]))
             self.ports[1].plug(CableWire(names[0]))
 
-    def __enter__(self) -> "Hand":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.datapath.close()
         os.close(self.fd)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class FakeVfio:
     calls: list[Request] = field(default_factory=list)
     maps: dict[int, int] = field(default_factory=dict)
     msix_vectors: int = 64
-    eventfds: tuple[int, ...] = ()
+    eventfds: Sequence[int] = ()
     removal_fd: int = -1
 
     def __call__(self, fd: int, request: Request, argument: int | bytearray = 0) -> int:

@@ -225,6 +225,26 @@ def busy_with(cpu: int) -> "Iterator[subprocess.Popen[str]]":
             process.kill()
 
 
+@cache
+def interpreter_mib(engine: str) -> float:
+    """Resident memory of an interpreter with a worker's modules and an open engine, and nothing done with it."""
+    code = (
+        "import resource, ixyfwd.worker.main\nfrom tests.fake_nic import Rig\n"
+        f"rig = Rig({engine!r})\n"
+        "print(int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize())"
+    )
+    done = run(sys.executable, "-c", code, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) / 2**20
+
+
+def assert_lean(report: dict[str, Any]) -> None:
+    """Its workers have little memory of their own beyond what Python and the engine take to be loaded."""
+    limit_mib = 1.5 * interpreter_mib(report["engine"])
+    for worker in report["workers"]:
+        assert 0 < worker["rss_mib"] < limit_mib, (worker["rss_mib"], limit_mib)
+
+
 def worker_pids(status: dict[str, Any]) -> list[int]:
     """Process ids of the workers in a status."""
     return [worker["pid"] for worker in status["workers"]]

@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,38 +18,14 @@ from hypothesis import strategies as st
 from ixyfwd.bench import cores, throughput
 from ixyfwd.bench.cost import Case, cases, count_instructions
 from ixyfwd.bench.plots import latency_plot
-from ixyfwd.bench.result import SCHEMA, as_csv, as_table, flat, result, spread
+from ixyfwd.bench.result import as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError, UsageError
-from tests.bench_cases import GOOD_REPORT
+from tests.bench_cases import GOOD_REPORT, SPREAD, bench, check_schema
 from tests.support import IXYFWD, ROOT, descendants, run
 
-FIELDS = {"engine", "loop", "program", "batch", "ring", "frame_bytes", "workers", "device", "runs"}
-SPREAD = {"median", "min", "max"}
 
-
-def bench(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    done = run(*IXYFWD, "bench", *arguments, "--json", timeout_s=120)
-    assert done.returncode == exit_code, done.stderr
-    (line,) = done.stdout.splitlines()
-    found: dict[str, Any] = json.loads(line)
-    return found
-
-
-def check_schema(found: Mapping[str, Any], command: str) -> None:
-    assert found["schema"] == SCHEMA
-    assert found["command"] == command
-    assert {"cpu", "kernel", "python", "numpy", "governor", "ixyfwd", "commit", "load_average"} <= set(
-        found["environment"]
-    )
-    for row in found["rows"]:
-        assert set(row) >= FIELDS
-        assert row["device"] in ("model", "wire")
-        for key in ("mpps", "ns_per_packet"):
-            assert set(row[key]) == SPREAD
-            assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["max"]
-
-
+@pytest.mark.alone
 def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     found = bench("cost", "--engine", "native,vector,naive", "--program", "touch", "--batch", "1,64", "--runs", "2")
     check_schema(found, "cost")
@@ -65,6 +39,7 @@ def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     assert cost["native", "python", 1] > 5 * cost["native", "fused", 1]
 
 
+@pytest.mark.slow
 def test_throughput_measures_both_loops(tmp_path: Path) -> None:
     rows, plot = tmp_path / "rows.csv", tmp_path / "plot.svg"
     found = bench(
@@ -87,6 +62,7 @@ def test_throughput_measures_both_loops(tmp_path: Path) -> None:
     assert ET.parse(plot).getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_frame_sizes_and_imix() -> None:
     found = bench("throughput", "--engine", "native", "--loop", "fused", "--batch", "32", "--frame", "imix,1518",
                   "--duration", "0.2", "--runs", "1")  # fmt: skip
@@ -104,6 +80,7 @@ def test_scaling_says_what_it_can_tell() -> None:
     assert "take turns" in found["note"] or found["cores"] > 16
 
 
+@pytest.mark.slow
 def test_scaling_by_hand_has_both_costs_of_both_programs(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     found = bench("scaling", "--by-hand", "--workers", "1,4", "--runs", "2", "--csv", str(rows))
@@ -176,6 +153,7 @@ def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.
     assert "not measured: run 2: native (fused)" in as_table(found, {})
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_what_it_has() -> None:
     command = [sys.executable, "-m", "ixyfwd", "bench", "throughput", "--engine", "native", "--loop", "fused",
                "--batch", "64", "--duration", "1.5", "--runs", "50", "--json"]  # fmt: skip

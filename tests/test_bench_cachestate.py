@@ -41,6 +41,7 @@ def test_a_state_changes_no_byte_and_loses_no_frame(engine: str, cache: Cache) -
     assert os.sched_getaffinity(0) == allowed
 
 
+@pytest.mark.alone
 def test_lines_in_memory_cost_more_than_lines_in_l1() -> None:
     cost: dict[Cache, float] = {}
     for cache in ("warm", "memory"):

@@ -24,8 +24,8 @@ class Machine:
         self._distances = list(distances)
         monkeypatch.setattr(cores, "run_forwarder", self._run)
         monkeypatch.setattr(cores, "worst_round_trip_ns", self._distance)
-        monkeypatch.setattr(cores.time, "sleep", self._sleep)
-        monkeypatch.setattr(cores.time, "monotonic", lambda: float(self.runs))  # a run takes a second
+        monkeypatch.setattr("ixyfwd.bench.cores.time.sleep", self._sleep)
+        monkeypatch.setattr("ixyfwd.bench.cores.time.monotonic", lambda: float(self.runs))  # a run takes a second
 
     def _run(self, *_: object, **__: object) -> dict[str, Any]:
         self.runs += 1
@@ -88,7 +88,7 @@ def test_cpus_that_are_one_have_no_distance(monkeypatch: pytest.MonkeyPatch) -> 
     assert distance_kind([report]) is None and machine.runs == 1
     assert core_columns([report])["core_distance_ns"] is None
     monkeypatch.undo()
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("ixyfwd.bench.cores.os.sched_getaffinity", lambda _: {0})
     assert worst_round_trip_ns(config_for(TRIAL, "x")) is None
 
 

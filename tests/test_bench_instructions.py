@@ -31,6 +31,7 @@ from ixyfwd.bench.cost import Case, count_instructions, count_total
 from ixyfwd.bench.counts import Counts, count_sides
 from ixyfwd.bench.interpreted import count_loop_instructions
 from ixyfwd.bench.sides import open_sides
+from ixyfwd.config.schema import Loop
 from ixyfwd.errors import UsageError
 from tests.bench_cases import git
 from tests.support import ROOT, run
@@ -38,18 +39,16 @@ from tests.support import ROOT, run
 RECORD = Path("tests", "instructions.json")
 HOW = "python -m tests.test_bench_instructions"
 EXACT = 1e-4  # of an instruction per packet: a case has some thousand packets, so one instruction is more
-CASES = [
-    Case("native", loop, program, batch, 512)
-    for loop, program, batch in (
-        ("fused", "touch", 1),
-        ("fused", "touch", 32),
-        ("fused", "touch", 256),
-        ("fused", "xconnect", 32),
-        ("python", "touch", 1),
-        ("python", "touch", 32),
-        ("python", "xconnect", 256),
-    )
-]
+SHAPES: tuple[tuple[Loop, str, int], ...] = (
+    ("fused", "touch", 1),
+    ("fused", "touch", 32),
+    ("fused", "touch", 256),
+    ("fused", "xconnect", 32),
+    ("python", "touch", 1),
+    ("python", "touch", 32),
+    ("python", "xconnect", 256),
+)
+CASES = [Case("native", loop, program, batch, 512) for loop, program, batch in SHAPES]
 
 
 def name_of(case: Case) -> str:

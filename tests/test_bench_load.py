@@ -18,13 +18,14 @@ from ixyfwd.bench.cli_load import _trial, seconds
 from ixyfwd.bench.loaded import Load, line_rate
 from ixyfwd.bench.throughput import Trial
 from ixyfwd.errors import IxyfwdError, UsageError
+from tests.bench_cases import bench, check_schema
 from tests.support import IXYFWD, Instance, assert_forwarded_sum, descendants, run
-from tests.test_bench import bench, check_schema
 
 PERCENTILES = ["p50", "p90", "p99", "p99_9", "p99_99", "p99_999", "max"]
 TRIAL = Trial("native", "fused", "xconnect", 64, 512, 64, 64, 1)
 
 
+@pytest.mark.alone
 def test_latency_has_percentiles_by_direction_and_the_models_own_share(tmp_path: Path) -> None:
     rows, plot = tmp_path / "rows.csv", tmp_path / "plot.svg"
     found = bench(
@@ -106,6 +107,7 @@ def test_what_loses_at_any_rate_is_a_problem(monkeypatch: pytest.MonkeyPatch) ->
     assert "more than 0.0% of the frames were lost even at 10000 a second" in found["problems"][0]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_rfc2544_on_the_model(instance: Instance) -> None:
     """Shorter than the quick one: what it finds says nothing, but it finds something."""
@@ -117,6 +119,7 @@ def test_rfc2544_on_the_model(instance: Instance) -> None:
         assert row["load_mpps"] <= 2 * line_rate(1518) / 1e6 + 1e-3
 
 
+@pytest.mark.alone
 def test_soak_samples_and_adds_up(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     found = bench("soak", "--duration", "3s", "--csv", str(rows))

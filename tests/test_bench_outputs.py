@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_an_interrupt_between_runs_keeps_the_runs_before(monkeypatch: pytest.Mon
 def test_by_hand_keeps_the_rounds_before_a_failure(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, sentence: str
 ) -> None:
-    rounds = iter([(5.0, 2.0), (6.0, 2.0), error])
+    rounds: Iterator[tuple[float, float] | BaseException] = iter([(5.0, 2.0), (6.0, 2.0), error])
 
     def by_hand(workers: int, row: dict[str, Any]) -> tuple[float, float]:
         found = next(rounds)
@@ -149,7 +150,7 @@ def test_by_hand_keeps_the_rounds_before_a_failure(
 
 
 def test_a_run_without_a_frame_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = {"error": None, "sink": {}, "rx_packets": 0, "tx_packets": 0, "drops": {}, "in_flight": 0,
+    silent: dict[str, Any] = {"error": None, "sink": {}, "rx_packets": 0, "tx_packets": 0, "drops": {}, "in_flight": 0,
               "device": "model", "rate_mpps": 0.0, "reason": "duration over", "workers": []}  # fmt: skip
     monkeypatch.setattr(cores, "run_forwarder", lambda *_, **__: dict(silent))
     plan = throughput.TrialPlan(["native"], ["fused"], ["touch"], [32], [512], [64], 64, [1], 0.1, 1)

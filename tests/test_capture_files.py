@@ -65,7 +65,7 @@ def read(path: Path, data: bytes) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_each_interface_has_its_own_clock(tmp_path, order):
+def test_each_interface_has_its_own_clock(tmp_path: Path, order: str) -> None:
     """Before: the first one's was used for all, and a frame of nanoseconds was off by a thousand."""
     second = 1_700_000_000
     data = section(order) + interface(order)  # microseconds
@@ -81,26 +81,26 @@ def test_each_interface_has_its_own_clock(tmp_path, order):
     assert read(tmp_path / "in", data) == list(zip(times, FRAMES, strict=True))
 
 
-def test_simple_packets_are_frames_too(tmp_path):
+def test_simple_packets_are_frames_too(tmp_path: Path) -> None:
     """They have no time: that of the frame before, or of the first one."""
     data = section() + interface(snap=64) + simple(FRAMES[0]) + enhanced(FRAMES[1], 5) + simple(FRAMES[2])
     data += enhanced(FRAMES[3], 12) + simple(FRAMES[4])
     assert read(tmp_path / "in", data) == list(zip([0, 0, 0, 7000, 7000], FRAMES, strict=True))
 
 
-def test_a_simple_packet_that_its_interface_cut_is_refused(tmp_path):
+def test_a_simple_packet_that_its_interface_cut_is_refused(tmp_path: Path) -> None:
     data = section() + interface(snap=60) + block("<", 3, struct.pack("<I", 90) + FRAMES[0])
     with pytest.raises(UsageError, match="record 1 at byte 48 has only 60 of its frame's 90 bytes"):
         read(tmp_path / "in", data)
 
 
-def test_sections_number_their_interfaces_anew_in_their_own_byte_order(tmp_path):
+def test_sections_number_their_interfaces_anew_in_their_own_byte_order(tmp_path: Path) -> None:
     data = section("<") + interface("<", options=option("<", 9, b"\x09")) + enhanced(FRAMES[0], 1000)
     data += section(">") + interface(">") + enhanced(FRAMES[1], 3, 0, ">") + block(">", 0xBAD, b"unknown")
     assert read(tmp_path / "in", data) == [(0, FRAMES[0]), (2000, FRAMES[1])]
 
 
-def test_what_is_not_ethernet_is_refused_by_its_interface(tmp_path):
+def test_what_is_not_ethernet_is_refused_by_its_interface(tmp_path: Path) -> None:
     """An interface of which there is no frame may be anything."""
     data = section() + interface() + interface(link_type=RAW_IP, options=option("<", 2, b"tun0")) + enhanced(FRAMES[0])
     assert len(read(tmp_path / "in", data)) == 1
@@ -109,7 +109,7 @@ def test_what_is_not_ethernet_is_refused_by_its_interface(tmp_path):
         read(tmp_path / "in", data + enhanced(FRAMES[1], number=1))
 
 
-def test_check_sequences_in_the_file_are_left_out(tmp_path):
+def test_check_sequences_in_the_file_are_left_out(tmp_path: Path) -> None:
     frame = FRAMES[0]
     options = option("<", 13, b"\x04")
     assert read(tmp_path / "in", section() + interface(options=options) + enhanced(frame + b"crc!")) == [(0, frame)]
@@ -118,7 +118,7 @@ def test_check_sequences_in_the_file_are_left_out(tmp_path):
     assert read(tmp_path / "in", header + record) == [(0, frame)]
 
 
-def test_nanoseconds_are_whole_numbers(tmp_path):
+def test_nanoseconds_are_whole_numbers(tmp_path: Path) -> None:
     """Before: through floats, rounded to a quarter of a microsecond."""
     header = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, ETHERNET)
     steps = [0, 1, 2, 999_999_999, 10**9 + 1]
@@ -130,7 +130,7 @@ def test_nanoseconds_are_whole_numbers(tmp_path):
     assert read(tmp_path / "in", header + records) == list(zip(steps, FRAMES, strict=True))
 
 
-def test_modified_pcap_has_longer_record_headers(tmp_path):
+def test_modified_pcap_has_longer_record_headers(tmp_path: Path) -> None:
     header = struct.pack(">IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 65535, ETHERNET)
     records = b"".join(
         struct.pack(">IIIIIHBB", 1, n, len(frame), len(frame), 1, 0, 0, 0) + frame for n, frame in enumerate(FRAMES)
@@ -138,7 +138,7 @@ def test_modified_pcap_has_longer_record_headers(tmp_path):
     assert read(tmp_path / "in", header + records) == [(1000 * n, frame) for n, frame in enumerate(FRAMES)]
 
 
-def test_times_that_are_ages_apart_stay_in_range(tmp_path):
+def test_times_that_are_ages_apart_stay_in_range(tmp_path: Path) -> None:
     data = section() + interface(options=option("<", 9, b"\x00"))
     data += enhanced(FRAMES[0], 5) + enhanced(FRAMES[1], 2**64 - 1) + enhanced(FRAMES[2], 4)
     assert [ns for ns, _ in read(tmp_path / "in", data)] == [0, LATEST_NS, 0]
@@ -165,7 +165,7 @@ def test_times_that_are_ages_apart_stay_in_range(tmp_path):
         (struct.pack("<IHH", 0xA1B2C3D4, 2, 4), "not a capture file"),
     ],
 )
-def test_damage_is_one_sentence_with_file_and_place(tmp_path, data, message):
+def test_damage_is_one_sentence_with_file_and_place(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message) as found:
         read(tmp_path / "in", data)
     assert str(found.value).startswith(f"{tmp_path / 'in'}: ") and "\n" not in str(found.value)
@@ -174,7 +174,7 @@ def test_damage_is_one_sentence_with_file_and_place(tmp_path, data, message):
 # foreign writers and readers
 
 
-def test_scapy_writes_pcapng(tmp_path):
+def test_scapy_writes_pcapng(tmp_path: Path) -> None:
     path = tmp_path / "in"
     with PcapNgWriter(str(path)) as writer:
         for n, frame in enumerate(FRAMES):
@@ -186,7 +186,7 @@ def test_scapy_writes_pcapng(tmp_path):
 
 @pytest.mark.parametrize("nano", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_scapy_writes_pcap_and_tcpdump_copies_it(tmp_path, nano, order):
+def test_scapy_writes_pcap_and_tcpdump_copies_it(tmp_path: Path, nano: bool, order: str) -> None:
     path = tmp_path / "in"
     with PcapWriter(str(path), linktype=ETHERNET, nano=nano, endianness=order) as writer:
         writer.write_header(None)
@@ -204,7 +204,7 @@ def test_scapy_writes_pcap_and_tcpdump_copies_it(tmp_path, nano, order):
     assert read(path, copy) == expected
 
 
-def test_the_blocks_of_these_tests_are_what_scapy_reads(tmp_path):
+def test_the_blocks_of_these_tests_are_what_scapy_reads(tmp_path: Path) -> None:
     data = section() + interface(snap=65535) + interface(options=option("<", 9, b"\x09"))
     data += enhanced(FRAMES[0], 7) + enhanced(FRAMES[1], 8000, 1) + enhanced(FRAMES[2], 9) + simple(FRAMES[3])
     (tmp_path / "in").write_bytes(data)
@@ -218,7 +218,7 @@ orders = st.sampled_from("<>")
 
 
 @st.composite
-def captures(draw) -> tuple[bytes, list[tuple[int, bytes]]]:
+def captures(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
     """A pcapng file, and its frames with their times in ns since the epoch."""
     data, frames = b"", []
     for _ in range(draw(st.integers(1, 3))):
@@ -246,7 +246,9 @@ def captures(draw) -> tuple[bytes, list[tuple[int, bytes]]]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(captures())
-def test_any_pcapng_file_gives_its_frames_and_times(tmp_path, made):
+def test_any_pcapng_file_gives_its_frames_and_times(
+    tmp_path: Path, made: tuple[bytes, list[tuple[int, bytes]]]
+) -> None:
     data, frames = made
     if not frames:
         with pytest.raises(UsageError, match="has no frames"):
@@ -258,7 +260,9 @@ def test_any_pcapng_file_gives_its_frames_and_times(tmp_path, made):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(captures(), st.data())
-def test_garbage_is_refused_in_one_sentence_or_read_within_the_file(tmp_path, made, choices):
+def test_garbage_is_refused_in_one_sentence_or_read_within_the_file(
+    tmp_path: Path, made: tuple[bytes, list[tuple[int, bytes]]], choices: st.DataObject
+) -> None:
     data = bytearray(made[0])
     for _ in range(choices.draw(st.integers(0, 4))):
         at = choices.draw(st.integers(0, len(data) - 1))
@@ -278,7 +282,7 @@ def test_garbage_is_refused_in_one_sentence_or_read_within_the_file(tmp_path, ma
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([b"", section(), struct.pack("<I", 0xA1B2C3D4), struct.pack("<I", 0xA1B2CD34)]), st.binary())
-def test_random_bytes_are_refused_in_one_sentence_or_read(tmp_path, head, tail):
+def test_random_bytes_are_refused_in_one_sentence_or_read(tmp_path: Path, head: bytes, tail: bytes) -> None:
     path = tmp_path / "in"
     path.write_bytes(head + tail)
     try:
@@ -290,7 +294,7 @@ def test_random_bytes_are_refused_in_one_sentence_or_read(tmp_path, head, tail):
 # FIFOs
 
 
-def test_a_fifo_is_read_to_its_end(tmp_path):
+def test_a_fifo_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     data = section() + interface() + b"".join(enhanced(bytes(1500), n) for n in range(200))  # more than a pipe holds
@@ -301,7 +305,7 @@ def test_a_fifo_is_read_to_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("writes", [False, True])
-def test_a_fifo_that_does_not_end_is_given_up(tmp_path, monkeypatch, writes):
+def test_a_fifo_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: bool) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     monkeypatch.setattr(capture_bytes, "FIFO_S", 0.1)
@@ -315,7 +319,7 @@ def test_a_fifo_that_does_not_end_is_given_up(tmp_path, monkeypatch, writes):
         os.close(keep)
 
 
-def test_a_fifo_may_be_replayed_and_a_device_may_not(tmp_path):
+def test_a_fifo_may_be_replayed_and_a_device_may_not(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     assert list(PcapWire(replay=str(fifo)).machine_problems()) == []

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from ixyfwd.cli.model import model_line, model_summary, traffic
 from ixyfwd.config.standalone import StandaloneOptions, standalone_spec
 from ixyfwd.config.wires import wire_data
 from ixyfwd.errors import UsageError
-from ixyfwd.model.client import ModelClient, ModelStats
+from ixyfwd.model.client import ModelClient
 from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.generator import GeneratorWire
@@ -28,6 +27,7 @@ from ixyfwd.pci.open import open_function
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import from_plain
 from ixyfwd.traffic.schedule import IMIX
+from tests.model_command import SLOW, Model, StartModel, forwarder_config, model_commands, ports
 from tests.support import (
     IXYFWD,
     Instance,
@@ -37,85 +37,15 @@ from tests.support import (
     last_object,
     report_of,
     run,
-    write_config,
 )
 
-SLOW = "generator:rate=10000,flows=16"
 MTQC = 0x8120
 
 
-class Model:
-    """`ixyfwd model` with ports p0, p1, ... in a folder."""
-
-    def __init__(self, folder: Path, *arguments: str, wires: tuple[str, ...] = (SLOW, SLOW)) -> None:
-        self.folder = folder
-        self.sockets = [folder / f"{n}.sock" for n in range(len(wires))]
-        self.control: ModelClient | None = None
-        command = [*IXYFWD, "model", *ports(folder, wires), "--json", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def wait(self) -> "Model":
-        """Until it listens."""
-        eventually(lambda: (self.folder / "0.sock.control").exists() or self.process.poll() is not None, "it listens")
-        assert self.process.poll() is None, self.process.communicate()
-        return self
-
-    def stats(self) -> ModelStats:
-        """What the control socket says."""
-        if self.control is None:
-            self.control = ModelClient(str(self.folder / "0.sock.control"))
-        return self.control.stats()
-
-    def sent(self) -> list[int]:
-        """Frames that each generator has sent."""
-        return [port["wire"]["generator"]["sent"] for port in self.stats()["ports"]]
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, dict[str, Any], str]:
-        """Exit code, report, standard error."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, report_of(out), err
-
-    def clean_up(self) -> None:
-        if self.control is not None:
-            self.control.close()
-        if self.process.poll() is None:
-            self.process.kill()  # the model process dies with it
-        self.process.communicate()
-
-
-def ports(folder: Path, wires: tuple[str, ...]) -> list[str]:
-    """The options for a port per wire."""
-    return [word for n, wire in enumerate(wires) for word in ("--port", f"{folder}/{n}.sock", "--wire", wire)]
-
-
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """A private directory with a short name: Unix sockets live in it."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as found:
-        yield Path(found)
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Any]:
-    found: list[Model] = []
-
-    def go(*arguments: str, wires: tuple[str, ...] = (SLOW, SLOW)) -> Model:
-        found.append(Model(folder, *arguments, wires=wires))
-        return found[-1].wait()
-
-    yield go
-    for model in found:
-        model.clean_up()
-
-
-def forwarder_config(folder: Path, model: Model) -> str:
-    left, right = model.sockets
-    text = (
-        f'[[port]]\nname = "x"\ndevice = "vfio-user:{left}"\n[[port]]\nname = "y"\ndevice = "vfio-user:{right}"\n'
-        '[[link]]\nports = ["x", "y"]\n[cpu]\nworkers = 1\n'
-    )
-    return write_config(folder / "config.toml", text)
+def start(folder: Path) -> Iterator[StartModel]:
+    with model_commands(folder) as found:
+        yield found
 
 
 def assert_clean(model: Model) -> dict[str, Any]:
@@ -130,7 +60,7 @@ def assert_clean(model: Model) -> dict[str, Any]:
 # With our own forwarder
 
 
-def test_wires_that_are_held_wait_for_their_start(start: Any, folder: Path, instance: Instance) -> None:
+def test_wires_that_are_held_wait_for_their_start(start: StartModel, folder: Path, instance: Instance) -> None:
     """A driver that begins to receive makes a wire feed, but not one that was told to stop."""
     model = start("--mmap", wires=("generator:rate=max,flows=4", "generator:rate=max,flows=4"))
     model.stats()
@@ -145,7 +75,7 @@ def test_wires_that_are_held_wait_for_their_start(start: Any, folder: Path, inst
     assert_clean(model)
 
 
-def test_ports_without_a_module_say_so(start: Any, folder: Path, instance: Instance) -> None:
+def test_ports_without_a_module_say_so(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start("--mmap", "--no-module", wires=("none", "none"))
     config = Path(forwarder_config(folder, model))
     config.write_text(config.read_text() + "[start]\nlink_timeout_s = 0.2\n")
@@ -160,7 +90,7 @@ def test_ports_without_a_module_say_so(start: Any, folder: Path, instance: Insta
     assert_clean(model)
 
 
-def test_a_forwarder_on_it_killed_and_started_again(start: Any, folder: Path, instance: Instance) -> None:
+def test_a_forwarder_on_it_killed_and_started_again(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=("generator:rate=max,flows=16", "generator:rate=max,flows=16,frame=imix"))
     config = forwarder_config(folder, model)
     first = instance.start("-c", config)
@@ -190,7 +120,7 @@ def test_a_forwarder_on_it_killed_and_started_again(start: Any, folder: Path, in
         assert (sink["corrupted"], sink["duplicated"], sink["foreign"]) == (0, 0, 0)
 
 
-def test_wires_wait_for_a_receiver_and_all_of_it_arrives(start: Any, folder: Path, instance: Instance) -> None:
+def test_wires_wait_for_a_receiver_and_all_of_it_arrives(start: StartModel, folder: Path, instance: Instance) -> None:
     wire = "generator:rate=20000,count=1000,full=wait"
     model = start("--mmap", wires=(wire, wire))
     time.sleep(0.3)
@@ -207,7 +137,9 @@ def test_wires_wait_for_a_receiver_and_all_of_it_arrives(start: Any, folder: Pat
 
 
 @pytest.mark.parametrize("device_id", ["10f9", "10F7", "1528", "1563"])
-def test_other_devices_are_accepted_by_our_driver(start: Any, folder: Path, instance: Instance, device_id: str) -> None:
+def test_other_devices_are_accepted_by_our_driver(
+    start: StartModel, folder: Path, instance: Instance, device_id: str
+) -> None:
     model = start("--mmap", "--device-id", device_id)
     function = open_function(f"vfio-user:{model.sockets[0]}")
     assert function.read_config(0, 4) == int(device_id, 16) << 16 | 0x8086
@@ -222,7 +154,7 @@ def test_other_devices_are_accepted_by_our_driver(start: Any, folder: Path, inst
     assert {port["device_id"] for port in assert_clean(model)["ports"]} == {device_id.lower()}
 
 
-def test_without_mmap_our_driver_refuses(start: Any, folder: Path, instance: Instance) -> None:
+def test_without_mmap_our_driver_refuses(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start()
     failed = instance.command("start", "-c", forwarder_config(folder, model))
     assert failed.returncode == 1
@@ -235,7 +167,7 @@ def test_without_mmap_our_driver_refuses(start: Any, folder: Path, instance: Ins
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_it_with_a_report(start: Any, number: signal.Signals) -> None:
+def test_signals_end_it_with_a_report(start: StartModel, number: signal.Signals) -> None:
     model = start("--mac", "02:00:00:00:00:AA", "--mac", "02:00:00:00:00:ab")
     (child,) = descendants(model.process.pid)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in model.folder.glob("*.sock*"))
@@ -273,7 +205,7 @@ def test_duration_and_lines(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_faults_are_in_the_report_and_in_the_exit_code(start: Any) -> None:
+def test_faults_are_in_the_report_and_in_the_exit_code(start: StartModel) -> None:
     model = start(wires=("none",))
     function = open_function(f"vfio-user:{model.sockets[0]}")
     function.write32(MTQC, 1)  # without RTTDCS.ARBDIS
@@ -289,7 +221,7 @@ def test_faults_are_in_the_report_and_in_the_exit_code(start: Any) -> None:
     assert f"faults {report['faults']}" in model_line(read, (0.0, 0, 0))
 
 
-def test_a_killed_model_process_is_said(start: Any) -> None:
+def test_a_killed_model_process_is_said(start: StartModel) -> None:
     model = start(wires=("none",))
     assert model.process.stderr is not None
     while "model: pid" not in model.process.stderr.readline():
@@ -303,7 +235,7 @@ def test_a_killed_model_process_is_said(start: Any) -> None:
     assert last_object(out)["error"].endswith("was killed by SIGKILL")
 
 
-def test_the_model_dies_with_the_command_and_its_sockets_are_taken_over(start: Any, folder: Path) -> None:
+def test_the_model_dies_with_the_command_and_its_sockets_are_taken_over(start: StartModel, folder: Path) -> None:
     model = start(wires=("none",))
     (child,) = descendants(model.process.pid)
     model.process.kill()
@@ -326,7 +258,7 @@ def refused(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_second_one_on_the_same_socket_is_refused(start: Any, folder: Path) -> None:
+def test_a_second_one_on_the_same_socket_is_refused(start: StartModel, folder: Path) -> None:
     model = start()
     code, said = refused(*ports(folder, ("none",)), "--control", f"{folder}/other")
     assert code == 3

@@ -35,6 +35,8 @@ from tests.support import (
     run,
 )
 
+pytestmark = pytest.mark.slow
+
 END_S = 60.0  # generous: a hang is the fault, not a slow machine
 F_SETPIPE_SZ = 1031
 FLOW = "udp 10.0.0.1:1234 10.0.0.2:80"
@@ -243,7 +245,8 @@ def test_a_reader_that_does_not_read_holds_up_no_run(
 ) -> None:
     running = make(command)
     more = ["--duration", "2.5"] if end == "duration" else []
-    process = running.launch(*more, **dict.fromkeys(streams, stuck))
+    filled: dict[str, Any] = dict.fromkeys(streams, stuck)
+    process = running.launch(*more, **filled)
     if end == "SIGTERM":
         children = running.wait_for_the_run(process)
         time.sleep(2.2)  # two ticks that are not read

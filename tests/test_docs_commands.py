@@ -28,6 +28,8 @@ from ixyfwd.cli.app import build_app
 from tests.support import HUGEPAGES, IXYFWD, ROOT, environment, run
 from tests.vm.image import image_at
 
+pytestmark = pytest.mark.alone
+
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = {"sh", "sh root", "sh bench", "sh compare", "sh vm", "sh ci", "sh manual"}

@@ -10,6 +10,7 @@ import pytest
 
 from ixyfwd.nic.options import FlowControl, PortOptions
 from tests.driver_fake import FakeFunction, bring_up, port
+from tests.model_command import Model, StartModel, model_commands
 from tests.support import (
     Instance,
     assert_exact,
@@ -20,9 +21,6 @@ from tests.support import (
     start_for_report,
     write_config,
 )
-from tests.test_cli_model import Model, folder, start
-
-__all__ = ["folder", "start"]  # fixtures
 
 FCTTV, FCRTL, FCRTH, FCRTV, FCCFG, MFLCN, SRRCTL0 = 0x3200, 0x3220, 0x3260, 0x32A0, 0x3D00, 0x4294, 0x1014
 DROP_EN = 1 << 28
@@ -58,6 +56,12 @@ FRAMES = 1100
 RING = 512
 
 
+@pytest.fixture
+def start(folder: Path) -> Iterator[StartModel]:
+    with model_commands(folder) as found:
+        yield found
+
+
 def config(model: Model, first: int, flow_control: str) -> str:
     """Two linked ports of the stand-alone model, `first` and the one after it."""
     ports = "".join(
@@ -86,7 +90,7 @@ def counters(instance: Instance, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["off", "full"])
-def test_a_receiver_that_stands_still(start: Any, pair: tuple[Instance, Instance], mode: str) -> None:
+def test_a_receiver_that_stands_still(start: StartModel, pair: tuple[Instance, Instance], mode: str) -> None:
     """A generator's frames through one run, over a cable, into a run whose worker stands still meanwhile. They are more
     than the receiver's ring and packet buffer hold, and fewer than these and the sender's tx ring together."""
     sender, receiver = pair

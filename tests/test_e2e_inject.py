@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from ixyfwd.supervisor.places import runtime_dir
+from tests.model_command import SLOW, StartModel, forwarder_config, model_commands
 from tests.support import (
     IXYFWD,
     Instance,
@@ -20,11 +22,14 @@ from tests.support import (
     run,
     write_config,
 )
-from tests.test_cli_model import SLOW, folder, forwarder_config, start
-
-__all__ = ["folder", "start"]  # fixtures
 
 WIRE = '{ kind = "generator", rate = 20_000 }'
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[StartModel]:
+    with model_commands(folder) as found:
+        yield found
 
 
 @pytest.fixture
@@ -139,7 +144,7 @@ def test_what_only_disturbs_costs_nothing_but_time(instance: Instance, config: s
     assert_exact(report)
 
 
-def test_a_held_semaphore_is_a_timeout_that_names_it(start: Any, folder: Path, instance: Instance) -> None:
+def test_a_held_semaphore_is_a_timeout_that_names_it(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=(SLOW, SLOW))
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")
@@ -156,7 +161,7 @@ def test_a_held_semaphore_is_a_timeout_that_names_it(start: Any, folder: Path, i
     assert model.end()[0] == 0
 
 
-def test_a_reset_that_never_ends_is_tried_again_and_said(start: Any, folder: Path, instance: Instance) -> None:
+def test_a_reset_that_never_ends_is_tried_again_and_said(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=(SLOW, SLOW))
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")
@@ -173,7 +178,7 @@ def test_a_reset_that_never_ends_is_tried_again_and_said(start: Any, folder: Pat
     assert model.end()[0] == 0
 
 
-def test_a_device_that_is_gone_before_the_start(start: Any, folder: Path, instance: Instance) -> None:
+def test_a_device_that_is_gone_before_the_start(start: StartModel, folder: Path, instance: Instance) -> None:
     model = start("--mmap", wires=(SLOW, SLOW))
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")

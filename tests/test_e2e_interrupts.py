@@ -69,12 +69,14 @@ def cpu_share(tmp_path: Path, instance: Instance, idle: str) -> float:
     return (cpu_after - cpu) / (at_after - at)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_trickle_costs_little_of_the_cpu(tmp_path: Path, instance: Instance) -> None:
     """Even where the spinning worker cannot have a whole CPU."""
     assert 2 * cpu_share(tmp_path, instance, "interrupt") < cpu_share(tmp_path, instance, "spin")
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_full_rate_is_polled(tmp_path: Path, instance: Instance) -> None:
     """The worker hardly ever sleeps, and the rate is of the same class: the model pays for the messages."""

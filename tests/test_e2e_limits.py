@@ -16,7 +16,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit import outlet
 from ixyfwd.kit.cgroups import groups
 from ixyfwd.kit.tree import Tree
-from ixyfwd.plan.make import Machine, make_plan
+from ixyfwd.plan.make import MachineCpus, make_plan
 from ixyfwd.supervisor.room import check_model_room, demand_of_plan, limits_that_bind
 from tests.support import IXYFWD, ROOT, Instance, environment, report_of, run, write_config
 
@@ -45,7 +45,7 @@ def topology(ports: int, workers: int, idle: str = "adaptive") -> str:
 
 
 def demand(config: str) -> Demand:
-    return demand_of_plan(make_plan(load_config(config), Machine(sorted(os.sched_getaffinity(0)))))
+    return demand_of_plan(make_plan(load_config(config), MachineCpus(sorted(os.sched_getaffinity(0)))))
 
 
 def with_files(soft: int, hard: int, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -174,6 +174,7 @@ def test_a_quota_is_said_and_obeyed(group: Path, instance: Instance, tmp_path: P
             assert lift, doctor.stdout
     finally:
         below.rmdir()
+    assert lift is not None
     assert run("sh", "-c", lift[1]).returncode == 0
     assert "CPU quota              none" in inside(group, "doctor", "-c", config).stdout
 
@@ -243,7 +244,7 @@ def test_a_text_is_written_where_no_thread_is_to_be_had(monkeypatch: pytest.Monk
     def none(self: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(outlet.threading.Thread, "start", none)
+    monkeypatch.setattr("threading.Thread.start", none)
     reader, writer = os.pipe()
     found = outlet.Outlet(writer)
     found.patience_s = 0.05

@@ -24,6 +24,8 @@ from tests.support import (
     write_config,
 )
 
+pytestmark = pytest.mark.alone
+
 GENERATOR = '{ kind = "generator" }'
 RING = 512
 STOPS = 12

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, PcapReader, Raw, wrpcap
+from scapy.all import ARP, DNS, GRE, ICMP, IP, SCTP, TCP, UDP, Dot1AD, Dot1Q, Ether, IPv6, Raw, wrpcap
 
 from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
+from tests.model_frames import frames_in
 from tests.support import (
     Instance,
     assert_exact,
@@ -98,7 +99,7 @@ def assert_tagged_frames_pass_untouched(hosts: Hosts, tmp_path: Path) -> None:
     finally:
         listener.terminate()
         listener.communicate()
-    assert read(seen) == sent
+    assert frames_in(seen) == sent
 
 
 @pytest.mark.root
@@ -143,16 +144,11 @@ def frames() -> list[bytes]:
     return found
 
 
-def read(path: Path) -> list[bytes]:
-    with PcapReader(str(path)) as reader:
-        return [bytes(packet) for packet in reader]
-
-
 @pytest.mark.parametrize(("engine", "workers"), [("native", 1), ("vector", 1), ("native", 4)])
 def test_pcap_in_is_pcap_out(tmp_path: Path, instance: Instance, engine: str, workers: int) -> None:
     sent = frames()
     wrpcap(str(tmp_path / "in.pcap"), [Ether(frame) for frame in sent])
-    assert read(tmp_path / "in.pcap") == sent
+    assert frames_in(tmp_path / "in.pcap") == sent
     config = write_config(
         tmp_path / "config.toml",
         config_text(
@@ -164,7 +160,7 @@ def test_pcap_in_is_pcap_out(tmp_path: Path, instance: Instance, engine: str, wo
     report = start_for_report("-c", config, "--until-done", instance=instance.name)
     assert report["faults"] == 0
     assert report["rx_packets"] == report["tx_packets"] == len(sent)
-    got = read(tmp_path / "out.pcap")
+    got = frames_in(tmp_path / "out.pcap")
     if workers == 1:
         assert got == sent
     else:  # each flow keeps its order; between flows there is none
@@ -238,7 +234,7 @@ def test_a_fifo_is_replayed_and_another_takes_the_capture(tmp_path: Path, instan
     reader = subprocess.Popen(f"cat {tmp_path}/out.fifo > {tmp_path}/out.pcap", shell=True)
     report = start_for_report("-c", config, "--until-done", instance=instance.name)
     assert writer.wait(10) == reader.wait(10) == 0
-    assert report["tx_packets"] == len(frames()) and read(tmp_path / "out.pcap") == frames()
+    assert report["tx_packets"] == len(frames()) and frames_in(tmp_path / "out.pcap") == frames()
 
 
 def test_a_capture_file_that_cannot_be_made(tmp_path: Path, instance: Instance) -> None:

@@ -26,7 +26,7 @@ from tests.fake_nic import Frame, Rig
 PY_TP_CLEAR = 51  # CPython's number of the slot
 BINDS = 2000
 
-ffi = FFI()
+ffi: Any = FFI()
 ffi.cdef("struct counter { uint32_t calls; uint32_t step; }; struct other { int x; };")
 
 

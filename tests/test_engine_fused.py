@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ class Fused:
         rounds: int = 4,
         shared_cpu: bool = False,
         pause_ns: int = NO_PAUSES,
-        **rig: int,
+        **rig: Any,
     ) -> None:
         self.rig = Rig("native", ports=2, **rig)
         self.rig.start()

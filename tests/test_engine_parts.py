@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,9 @@ from tests.support import ROOT
 
 
 def test_c_and_python_count_in_the_same_words() -> None:
-    from ixyfwd.nic.ixgbe.rings._ixgbe import lib
+    from ixyfwd.nic.ixgbe.rings import _ixgbe
+
+    lib: Any = _ixgbe.lib
 
     for prefix, rows in (("WORD", Word), ("PORT", PortWord), ("PROGRAM", ProgramWord)):
         assert {row.name: getattr(lib, f"{prefix}_{row.name}") for row in rows} == dict(rows.__members__)
@@ -65,7 +68,9 @@ def test_the_named_words_of_a_program_have_their_room() -> None:
 
 
 def test_c_structures_are_where_the_layout_says() -> None:
-    from ixyfwd.nic.ixgbe.rings._ixgbe import ffi
+    from ixyfwd.nic.ixgbe.rings import _ixgbe
+
+    ffi: Any = _ixgbe.ffi
 
     assert ffi.sizeof("struct descriptor") == DESCRIPTOR_BYTES
     assert ffi.sizeof("struct ring_state") == layout.RING_STATE_BYTES

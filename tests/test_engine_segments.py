@@ -1,6 +1,7 @@
 """Frames over several buffers, in both engines, judged by the strict fake device."""
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def a_rig(engine: str, **options: int) -> Rig:
+def a_rig(engine: str, **options: Any) -> Rig:
     rig = Rig(engine, **options, segmented=True)
     rig.start()
     return rig

@@ -89,7 +89,7 @@ def test_modprobe(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "modprobe").write_text("no program")
     with pytest.raises(IxyfwdError, match="cannot be run"):
         kernel.modprobe("vfio-pci")
-    monkeypatch.setattr(module.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("ixyfwd.host.kernel.shutil.which", lambda *_, **__: None)
     with pytest.raises(IxyfwdError, match="modprobe is not installed"):
         kernel.modprobe("vfio-pci")
 

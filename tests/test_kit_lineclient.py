@@ -157,7 +157,11 @@ def test_the_socket_of_another_user() -> None:
 
 def test_a_silent_server_is_a_timeout_and_is_not_waited_for_again(path: str) -> None:
     held = threading.Event()
-    with closing(Server(path, lambda connection: bool(held.wait(LONG_S)) and None)):
+
+    def hold(_: socket.socket) -> None:
+        held.wait(LONG_S)
+
+    with closing(Server(path, hold)):
         client = LineClient(path, PEER, 0.1)
         with pytest.raises(DeviceTimeoutError, match=r"the desk 'a' gave no answer to 'stats' within 0\.1 s; open it"):
             client.request("stats")

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -42,8 +43,13 @@ def test_a_crowd_gets_its_turns_evenly_and_lets_the_caller_have_its_own(loop: Lo
 def test_a_callback_may_forget_what_is_ready_too(loop: Loop) -> None:
     first, second = os.eventfd(1), os.eventfd(1)
     called: list[int] = []
+
+    def forget_the_other(fd: int, other: int) -> None:
+        called.append(fd)
+        loop.forget(other)
+
     for fd, other in ((first, second), (second, first)):
-        loop.watch(fd, lambda fd=fd, other=other: (called.append(fd), loop.forget(other)))  # type: ignore[misc]
+        loop.watch(fd, partial(forget_the_other, fd, other))
     loop.dispatch()
     assert len(called) == 1
     for fd in (first, second):

@@ -18,7 +18,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_new_file_is_0600_and_an_old_one_keeps_its_mode(tmp_path):
+def test_a_new_file_is_0600_and_an_old_one_keeps_its_mode(tmp_path: Path) -> None:
     new, old = tmp_path / "new", tmp_path / "old"
     old.write_bytes(b"long content that goes")
     old.chmod(0o644)
@@ -28,7 +28,7 @@ def test_a_new_file_is_0600_and_an_old_one_keeps_its_mode(tmp_path):
     assert (mode(new), mode(old)) == (0o600, 0o644)
 
 
-def test_an_old_file_keeps_its_content_until_the_run_begins(tmp_path):
+def test_an_old_file_keeps_its_content_until_the_run_begins(tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_bytes(b"content")
     with OutputFile(path) as file:
@@ -42,7 +42,7 @@ def test_an_old_file_keeps_its_content_until_the_run_begins(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_links_are_followed(tmp_path, there):
+def test_links_are_followed(tmp_path: Path, there: bool) -> None:
     (tmp_path / "folder").mkdir()
     target = tmp_path / "folder" / "target"
     if there:
@@ -55,7 +55,7 @@ def test_links_are_followed(tmp_path, there):
     assert mode(target) == (0o640 if there else 0o600)
 
 
-def test_a_loop_of_links_and_a_directory_are_errors(tmp_path):
+def test_a_loop_of_links_and_a_directory_are_errors(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for path, reason in ((tmp_path / "loop", "symbolic links"), (tmp_path, "Is a directory")):
         with pytest.raises(OSError, match=reason):
@@ -63,7 +63,7 @@ def test_a_loop_of_links_and_a_directory_are_errors(tmp_path):
 
 
 @as_root
-def test_a_device_keeps_its_mode_and_takes_what_is_written(tmp_path):
+def test_a_device_keeps_its_mode_and_takes_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "null"
     os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     path.chmod(0o666)
@@ -71,7 +71,7 @@ def test_a_device_keeps_its_mode_and_takes_what_is_written(tmp_path):
     assert mode(path) == 0o666 and stat.S_ISCHR(path.stat().st_mode)
 
 
-def test_a_fifo_is_written_to_once_it_has_a_reader(tmp_path):
+def test_a_fifo_is_written_to_once_it_has_a_reader(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path, 0o622)
     path.chmod(0o622)
@@ -87,7 +87,7 @@ def test_a_fifo_is_written_to_once_it_has_a_reader(tmp_path):
 
 @as_root
 @pytest.mark.parametrize("kind", ["file", "link", "fifo"])
-def test_what_another_user_has_put_into_a_shared_directory_is_refused_untouched(tmp_path, kind):
+def test_what_another_user_has_put_into_a_shared_directory_is_refused_untouched(tmp_path: Path, kind: str) -> None:
     shared, mine = tmp_path / "shared", tmp_path / "mine"
     shared.mkdir()
     shared.chmod(0o1777)
@@ -112,7 +112,7 @@ def test_what_another_user_has_put_into_a_shared_directory_is_refused_untouched(
         OutputFile(theirs).close()
 
 
-def test_what_becomes_of_a_file_while_it_is_written_is_noticed(tmp_path):
+def test_what_becomes_of_a_file_while_it_is_written_is_noticed(tmp_path: Path) -> None:
     path, other = tmp_path / "out", tmp_path / "other"
     with OutputFile(path) as file:
         assert file.complaint() is None
@@ -126,14 +126,14 @@ def test_what_becomes_of_a_file_while_it_is_written_is_noticed(tmp_path):
         assert file.removed and f"{path} was removed" in (file.complaint() or "")
 
 
-def test_a_file_without_a_name_is_not_taken_for_a_removed_one():
+def test_a_file_without_a_name_is_not_taken_for_a_removed_one() -> None:
     fd = os.memfd_create("nameless")
     with OutputFile(f"/proc/self/fd/{fd}") as file:
         assert not file.removed and file.complaint() is None
     os.close(fd)
 
 
-def test_a_look_whether_a_file_can_be_written_changes_nothing(tmp_path):
+def test_a_look_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) -> None:
     old, fifo = tmp_path / "old", tmp_path / "fifo"
     old.write_bytes(b"content")
     os.mkfifo(fifo)

@@ -11,7 +11,7 @@ ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
 BODY = IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / Raw(b"x" * 40)
 CHECKED, VEXT = IPCS | L4CS | UDPCS, 1 << 9
 CTRL_EXT, VLNCTRL, VFTA, EXVET = 0x00018, "VLNCTRL", 0xA000, "EXVET"
-DOUBLE = {CTRL_EXT: 1 << 26}
+DOUBLE: dict[int | str, int] = {CTRL_EXT: 1 << 26}
 QINQ = {**DOUBLE, EXVET: 0x88A8_0000}
 VME = 1 << 30
 
@@ -23,7 +23,7 @@ SAME_TYPE = bytes(ETHER / Dot1Q(vlan=9) / Dot1Q(vlan=5, prio=3) / BODY)
 TCI = 5 | 3 << 13
 
 
-def through(data: bytes, registers: dict, *, rxdctl: int = 1 << 25) -> list[Received]:
+def through(data: bytes, registers: dict[int | str, int], *, rxdctl: int = 1 << 25) -> list[Received]:
     with Hand() as hand:
         a, b = hand.ports
         for register, value in registers.items():
@@ -47,12 +47,12 @@ def through(data: bytes, registers: dict, *, rxdctl: int = 1 << 25) -> list[Rece
         (SAME_TYPE, {}, VP, 9),
     ],
 )
-def test_what_the_descriptor_tells(data, registers, status, vlan):
+def test_what_the_descriptor_tells(data: bytes, registers: dict[int | str, int], status: int, vlan: int) -> None:
     (found,) = through(data, registers)
     assert (found.status, found.vlan, found.data) == (status, vlan, data)
 
 
-def test_only_the_inner_tag_is_stripped_and_filtered():
+def test_only_the_inner_tag_is_stripped_and_filtered() -> None:
     (found,) = through(BOTH, QINQ, rxdctl=1 << 25 | VME)
     assert (found.data, found.vlan) == (OUTER, TCI)
     (found,) = through(OUTER, QINQ, rxdctl=1 << 25 | VME)
@@ -63,7 +63,7 @@ def test_only_the_inner_tag_is_stripped_and_filtered():
 
 
 @pytest.mark.parametrize("dmatxctl,data,expected", [(1 << 3, OUTER, BOTH), (1 << 3, UNTAGGED, INNER), (0, OUTER, None)])
-def test_a_tag_is_inserted_behind_the_outer_one(dmatxctl, data, expected):
+def test_a_tag_is_inserted_behind_the_outer_one(dmatxctl: int, data: bytes, expected: bytes | None) -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(b, "DMATXCTL", 0x81000001 | dmatxctl)

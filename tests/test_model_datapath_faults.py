@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.model_frames import frame
 from tests.model_hand import (
     ARENA_BYTES,
     CONTEXT,
@@ -14,17 +15,17 @@ from tests.model_hand import (
     PLAIN,
     RS,
     Hand,
+    Ring,
 )  # fmt: skip
-from tests.test_model_datapath_rings import frame
 
 NOWHERE = 0xDEAD0000
 
 
-def post(hand, ring, index, address):
+def post(hand: Hand, ring: Ring, index: int, address: int) -> None:
     hand.set_desc(ring, index, address, 0)
 
 
-def test_rx_buffer_outside_any_mapping():
+def test_rx_buffer_outside_any_mapping() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -40,7 +41,7 @@ def test_rx_buffer_outside_any_mapping():
         hand.accounts_close(a)
 
 
-def test_an_unmapped_rx_buffer_that_is_not_used_is_no_fault():
+def test_an_unmapped_rx_buffer_that_is_not_used_is_no_fault() -> None:
     with Hand() as hand:
         a, _ = hand.ports
         rx = hand.rx_ring(a)
@@ -49,7 +50,7 @@ def test_an_unmapped_rx_buffer_that_is_not_used_is_no_fault():
         assert a.faults().total == 0
 
 
-def test_rx_buffer_in_memory_that_is_only_readable():
+def test_rx_buffer_in_memory_that_is_only_readable() -> None:
     with Hand() as hand:
         a, b = hand.ports
         a.map_dma(NOWHERE & ~0xFFF, 4096, hand.fd, 0, True, False)
@@ -59,7 +60,7 @@ def test_rx_buffer_in_memory_that_is_only_readable():
         assert hand.fault_kinds(a) == {"dma_unmapped": 1}
 
 
-def test_tx_buffer_outside_any_mapping_and_only_writable():
+def test_tx_buffer_outside_any_mapping_and_only_writable() -> None:
     with Hand() as hand:
         a, b = hand.ports
         b.map_dma(0x10000, 4096, hand.fd, 0, False, True)
@@ -74,7 +75,7 @@ def test_tx_buffer_outside_any_mapping_and_only_writable():
         assert [fault.index for fault in b.faults().recent] == [0, 1, 2]
 
 
-def test_ring_outside_any_mapping():
+def test_ring_outside_any_mapping() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.ring(a, True, 0, 16), hand.ring(b, False, 0, 16)
@@ -91,21 +92,23 @@ def test_ring_outside_any_mapping():
         hand.accounts_close(a)
 
 
-def test_rings_and_buffers_may_straddle_mappings():
+def test_rings_and_buffers_may_straddle_mappings() -> None:
     with Hand() as hand:
         a, b = hand.ports
         for port in (a, b):
             port.unmap_all()
             for page in range(0, ARENA_BYTES, 4096):  # pages in reverse order in the file: nothing is contiguous
                 port.map_dma(IOVA + page, 4096, hand.fd, ARENA_BYTES - 4096 - page, True, True)
-        hand.memory_at = lambda offset: ARENA_BYTES - 4096 - (offset & ~4095) + (offset & 4095)
 
-        def write(offset, data):
+        def memory_at(offset: int) -> int:
+            return ARENA_BYTES - 4096 - (offset & ~4095) + (offset & 4095)
+
+        def write(offset: int, data: bytes) -> None:
             for i, byte in enumerate(data):
-                hand.memory[hand.memory_at(offset + i)] = byte
+                hand.memory[memory_at(offset + i)] = byte
 
-        def read(offset, size):
-            return bytes(hand.memory[hand.memory_at(offset + i)] for i in range(size))
+        def read(offset: int, size: int) -> bytes:
+            return bytes(hand.memory[memory_at(offset + i)] for i in range(size))
 
         rx, tx = hand.ring(a, True, 0, 512), hand.ring(b, False, 0, 512)  # 8 KiB each: two pages or more
         hand.set(a, rx.window + 0x14, 1 << 28 | 1 << 25 | 2)
@@ -124,7 +127,7 @@ def test_rings_and_buffers_may_straddle_mappings():
         assert a.faults().total == b.faults().total == 0
 
 
-def test_a_mapping_that_goes_away_under_posted_buffers():
+def test_a_mapping_that_goes_away_under_posted_buffers() -> None:
     with Hand() as hand:
         a, b = hand.ports
         a.map_dma(1 << 40, ARENA_BYTES, hand.fd, 0, True, True)
@@ -143,7 +146,7 @@ def test_a_mapping_that_goes_away_under_posted_buffers():
         assert hand.fault_kinds(a) == {"dma_unmapped": 1}
 
 
-def test_no_bus_master():
+def test_no_bus_master() -> None:
     with Hand() as hand:
         a, b = hand.ports
         a.set_bus_master(False)
@@ -156,7 +159,7 @@ def test_no_bus_master():
 
 
 @pytest.mark.parametrize("tail", [16, 17, 0xFFFF, 0xFFFFFFFF])
-def test_tail_outside_the_ring(tail):
+def test_tail_outside_the_ring(tail: int) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, post=4), hand.tx_ring(b, entries=16)
@@ -172,7 +175,7 @@ def test_tail_outside_the_ring(tail):
         assert len(hand.receive(rx)) == 1  # a good tail works again
 
 
-def test_rx_tail_back_into_what_the_device_owns():
+def test_rx_tail_back_into_what_the_device_owns() -> None:
     with Hand() as hand:
         a, _ = hand.ports
         rx = hand.rx_ring(a, post=10)
@@ -182,7 +185,7 @@ def test_rx_tail_back_into_what_the_device_owns():
         assert hand.fault_kinds(a) == {"tail_out_of_range": 1}
 
 
-def test_rx_descriptor_rewritten_while_owned():
+def test_rx_descriptor_rewritten_while_owned() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -194,7 +197,7 @@ def test_rx_descriptor_rewritten_while_owned():
 
 
 @pytest.mark.parametrize("other", ["same ring", "other queue", "other port"])
-def test_rx_buffer_posted_twice(other):
+def test_rx_buffer_posted_twice(other: str) -> None:
     with Hand() as hand:
         a, b = hand.ports
         first = hand.rx_ring(a)
@@ -208,7 +211,7 @@ def test_rx_buffer_posted_twice(other):
         assert port.faults().recent[0].address == IOVA + first.buffers[0]
 
 
-def test_rx_buffer_posted_twice_through_two_addresses():
+def test_rx_buffer_posted_twice_through_two_addresses() -> None:
     with Hand() as hand:
         a, _ = hand.ports
         a.map_dma(1 << 40, ARENA_BYTES, hand.fd, 0, True, True)
@@ -218,7 +221,7 @@ def test_rx_buffer_posted_twice_through_two_addresses():
         assert hand.fault_kinds(a) == {"buffer_reused": 1}
 
 
-def test_sending_from_a_posted_rx_buffer():
+def test_sending_from_a_posted_rx_buffer() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -244,7 +247,7 @@ def test_sending_from_a_posted_rx_buffer():
     ],
     ids=["type", "empty", "short", "long", "paylen", "crc"],
 )
-def test_bad_tx_descriptor(flags, paylen, length, sent):
+def test_bad_tx_descriptor(flags: int, paylen: int, length: int, sent: int) -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.rx_ring(a)
@@ -258,7 +261,7 @@ def test_bad_tx_descriptor(flags, paylen, length, sent):
         assert b.tx_head(0) == 2 and hand.desc(tx, 0)[1] >> 32 & DD
 
 
-def test_a_ring_full_of_descriptors_without_eop():
+def test_a_ring_full_of_descriptors_without_eop() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.rx_ring(a)
@@ -271,7 +274,7 @@ def test_a_ring_full_of_descriptors_without_eop():
         assert b.tx_head(0) == 15 and b.stats.gptc == 0 and b.stats.tx_dropped == 1
 
 
-def test_a_report_is_asked_for_at_the_end_of_a_frame_only():
+def test_a_report_is_asked_for_at_the_end_of_a_frame_only() -> None:
     """7.2.3.2.2: RS is permitted only beside EOP. The frame is sent all the same."""
     with Hand() as hand:
         a, b = hand.ports
@@ -286,7 +289,7 @@ def test_a_report_is_asked_for_at_the_end_of_a_frame_only():
         assert hand.receive(rx)[0].data == frame(0, 300)
 
 
-def test_more_than_40_descriptors_for_a_frame():
+def test_more_than_40_descriptors_for_a_frame() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b, entries=128)
@@ -303,7 +306,7 @@ def test_more_than_40_descriptors_for_a_frame():
     [(PLAIN | 1 << 18, 0, 0), (PLAIN | 1 << 19, 0, 0), (PLAIN, 1 << 10, 0), (PLAIN, 2 << 8, 1 << 15)],
     ids=["LinkSec", "timestamp", "IPsec", "FCoE"],
 )
-def test_offloads_that_are_not_there(flags, d3, context):
+def test_offloads_that_are_not_there(flags: int, d3: int, context: int) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -322,7 +325,7 @@ def test_offloads_that_are_not_there(flags, d3, context):
     ids=["base not aligned", "length 0", "length not aligned", "head outside"],
 )
 @pytest.mark.parametrize("rx", [True, False])
-def test_invalid_ring(register, value, rx):
+def test_invalid_ring(register: int, value: int, rx: bool) -> None:
     with Hand() as hand:
         a, _ = hand.ports
         ring = hand.ring(a, rx, 0, 16)
@@ -338,7 +341,7 @@ def test_invalid_ring(register, value, rx):
 @pytest.mark.parametrize(
     "srrctl", [1 << 25, 2 << 25 | 2, 5 << 25 | 2], ids=["no buffer", "header split", "always split"]
 )
-def test_invalid_srrctl(srrctl):
+def test_invalid_srrctl(srrctl: int) -> None:
     with Hand() as hand:
         a, _ = hand.ports
         ring = hand.ring(a, True, 0, 16)
@@ -347,7 +350,7 @@ def test_invalid_srrctl(srrctl):
         assert hand.fault_kinds(a) == {"ring_invalid": 1}
 
 
-def test_the_report_keeps_the_last_64():
+def test_the_report_keeps_the_last_64() -> None:
     with Hand() as hand:
         a, _ = hand.ports
         rx = hand.rx_ring(a, post=4)
@@ -364,7 +367,7 @@ def test_the_report_keeps_the_last_64():
 # the mapping table itself
 
 
-def test_mappings_refuse_what_they_must():
+def test_mappings_refuse_what_they_must() -> None:
     with Hand() as hand:
         a, _ = hand.ports
         for iova, size, offset in ((1, 4096, 0), (0, 4095, 0), (0, 4096, 5), (0, 0, 0), (2**64 - 4096, 8192, 0)):
@@ -386,7 +389,7 @@ def test_mappings_refuse_what_they_must():
         a.map_dma(2**64 - 4096, 4096, hand.fd, 0, True, True)
 
 
-def test_a_thousand_mappings_are_found():
+def test_a_thousand_mappings_are_found() -> None:
     with Hand() as hand:
         a, b = hand.ports
         b.unmap_all()
@@ -396,7 +399,7 @@ def test_a_thousand_mappings_are_found():
         rx = hand.rx_ring(a)
         ring, buffers = hand.take(4096, 4096), [hand.take(4096, 4096) for _ in range(60)]
 
-        def device(offset):
+        def device(offset: int) -> int:
             return IOVA + offset // 4096 * 8192 + offset % 4096
 
         tx = hand.ring(b, False, 0, 64)

@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -123,7 +124,7 @@ class Director:
 
 
 @pytest.fixture
-def stack():
+def stack() -> Iterator[ExitStack]:
     with ExitStack() as found:
         yield found
 
@@ -141,7 +142,9 @@ SHAPES = [(l4, vlan, six) for l4 in (TCP, UDP) for vlan in (None, 5, 0xA123) for
 
 
 @pytest.mark.parametrize("l4,vlan,six", SHAPES)
-def test_a_filter_programmed_as_linux_does_finds_its_flow(stack, l4, vlan, six):
+def test_a_filter_programmed_as_linux_does_finds_its_flow(
+    stack: ExitStack, l4: type[Packet], vlan: int | None, six: bool
+) -> None:
     director = Director(stack, SIGNATURE)
     mine, other = flow(1, l4, vlan=vlan, six=six), flow(2, l4, vlan=vlan, six=six)
     assert linux_hash(mine) == hashes(stream(mine))
@@ -153,7 +156,7 @@ def test_a_filter_programmed_as_linux_does_finds_its_flow(stack, l4, vlan, six):
     assert (director.port.stats.fdirmatch, director.port.stats.fdirmiss) == (1, 1)
 
 
-def test_the_hash_is_the_datasheets_for_any_flow_and_any_key(stack):
+def test_the_hash_is_the_datasheets_for_any_flow_and_any_key(stack: ExitStack) -> None:
     """With REPORT_STATUS_ALWAYS the chip tells the hashes of packets that match nothing."""
     chance = random.Random(7)
     director = Director(stack, SIGNATURE | 2 | REPORT | ALWAYS)
@@ -167,7 +170,7 @@ def test_the_hash_is_the_datasheets_for_any_flow_and_any_key(stack):
         assert (found.rss_type, found.dword1) == (15, bucket << 16 | signature)
 
 
-def test_sctp_has_no_ports_and_fragments_are_not_looked_up(stack):
+def test_sctp_has_no_ports_and_fragments_are_not_looked_up(stack: ExitStack) -> None:
     director = Director(stack, SIGNATURE)
     sctp, fragment = flow(1, SCTP), flow(2)
     fragment[IP].flags = "MF"
@@ -178,7 +181,7 @@ def test_sctp_has_no_ports_and_fragments_are_not_looked_up(stack):
     assert (director.port.stats.fdirmatch, director.port.stats.fdirmiss) == (2, 0)
 
 
-def test_what_fdirm_masks_does_not_count(stack):
+def test_what_fdirm_masks_does_not_count(stack: ExitStack) -> None:
     director = Director(stack, SIGNATURE, FDIRM=0b11 | 1 << 4)  # VLAN and flexible bytes
     plain, tagged = flow(1), flow(1, vlan=0xA005)
     data = stream(plain)
@@ -186,7 +189,7 @@ def test_what_fdirm_masks_does_not_count(stack):
     assert director.queues(plain, tagged) == [20, 20]
 
 
-def test_update_collision_remove_and_query(stack):
+def test_update_collision_remove_and_query(stack: ExitStack) -> None:
     director = Director(stack, SIGNATURE)
     mine = flow(1)
     for _ in range(2):
@@ -208,7 +211,7 @@ def test_update_collision_remove_and_query(stack):
     assert not director.get(FDIRCMD) & VALID and not director.get(FDIRHASH) & 1 << 15
 
 
-def test_a_full_table_a_long_bucket_and_a_flush(stack):
+def test_a_full_table_a_long_bucket_and_a_flush(stack: ExitStack) -> None:
     director = Director(stack, SIGNATURE & ~(15 << 24) | 2 << 24 | 4 << 28)  # long: behind two; 64 free: tell
     mine = flow(1)
     bucket = linux_hash(mine) & 0x7FFF
@@ -227,7 +230,7 @@ def test_a_full_table_a_long_bucket_and_a_flush(stack):
     assert director.queues(mine) == [None]
 
 
-def test_what_software_writes_into_fdirfree_makes_no_room(stack):
+def test_what_software_writes_into_fdirfree_makes_no_room(stack: ExitStack) -> None:
     director = Director(stack, 1 | PERFECT)
     director.hand.set(director.port, FDIRFREE, 0xFFFF)
     for index in range(2100):
@@ -236,7 +239,7 @@ def test_what_software_writes_into_fdirfree_makes_no_room(stack):
     assert director.get(FDIRFREE) == 0 and director.get(FDIRFSTAT) == 2100 - 2047
 
 
-def test_reset_and_pballoc_0_switch_it_off(stack):
+def test_reset_and_pballoc_0_switch_it_off(stack: ExitStack) -> None:
     director = Director(stack, SIGNATURE)
     mine = flow(1)
     director.add(mine, 20)
@@ -250,7 +253,7 @@ def test_reset_and_pballoc_0_switch_it_off(stack):
 
 
 def wire(text: str) -> int:
-    return struct.unpack("<I", socket.inet_aton(text))[0]
+    return int.from_bytes(socket.inet_aton(text), "little")
 
 
 def add_perfect(director: Director, frame: Packet, queue: int, index: int, *, flags: int = 0, **keep: int) -> None:
@@ -270,7 +273,7 @@ def add_perfect(director: Director, frame: Packet, queue: int, index: int, *, fl
 NO_VLAN_NO_FLEX = 0b110111  # FDIRM as Linux has it for a filter of addresses and ports
 
 
-def test_perfect_filters_compare_every_field_and_report_their_index(stack):
+def test_perfect_filters_compare_every_field_and_report_their_index(stack: ExitStack) -> None:
     director = Director(stack, 1 | PERFECT | REPORT | 127 << 8 | 6 << 16, FDIRM=NO_VLAN_NO_FLEX)
     mine = flow(1)
     add_perfect(director, mine, 20, 0xBEEF)
@@ -285,7 +288,7 @@ def test_perfect_filters_compare_every_field_and_report_their_index(stack):
     assert director.get(FDIRFREE) == 2046
 
 
-def test_perfect_filters_with_masks_of_bits(stack):
+def test_perfect_filters_with_masks_of_bits(stack: ExitStack) -> None:
     masks = {"FDIRSIP4M": wire("0.0.0.255"), "FDIRDIP4M": 0xFFFFFFFF}  # 1 = not compared
     reversed_ports = 0xF000 << 16 | 0xFFFF  # destination: its low 4 bits, source: all of them
     director = Director(
@@ -298,7 +301,7 @@ def test_perfect_filters_with_masks_of_bits(stack):
     assert director.queues(mine, same, other) == [20, 20, None]
 
 
-def test_a_drop_filter_leads_to_the_drop_queue(stack):
+def test_a_drop_filter_leads_to_the_drop_queue(stack: ExitStack) -> None:
     director = Director(stack, 1 | PERFECT | 99 << 8, FDIRM=NO_VLAN_NO_FLEX)
     mine = flow(1)
     add_perfect(director, mine, 99, 1, flags=DROP)

@@ -1,12 +1,11 @@
 """The receive packet buffer: waiting, head-of-line blocking, misses, pause frames (datasheet 7.1, 3.7.7)."""
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
 
 from ixyfwd.model.datapath import DatapathPort
 from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_fakes import Bench
+from tests.model_frames import flow
 from tests.model_hand import HASH_ALL, SYMMETRIC_KEY, Hand, Ring
 
 RXPBSIZE, FCRTL, FCRTH, FCCFG, MFLCN, RXCTRL = 0x3C00, 0x3220, 0x3260, 0x3D00, 0x4294, 0x3000
@@ -88,12 +87,6 @@ def test_many_wraps_of_the_buffer() -> None:
         hand.accounts_close(a)
 
 
-def flow(port: int) -> bytes:
-    return bytes(Ether(dst="02:00:00:00:00:01") / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=port, dport=9)).ljust(
-        60
-    )
-
-
 def test_a_blocked_queue_blocks_the_others() -> None:
     with Hand() as hand:
         a, b = hand.ports
@@ -108,14 +101,14 @@ def test_a_blocked_queue_blocks_the_others() -> None:
                     by_queue[ring.queue].append(one.data)
             if min(map(len, by_queue.values())) >= 3:
                 break
-        zero, one = by_queue[0][0], by_queue[1][0]
+        to_blocked, to_free = by_queue[0][0], by_queue[1][0]
         posted = (blocked.next - 1 - a.rx_head(0)) % 16
-        hand.send(probe, [zero] * (posted + 2) + [one])
+        hand.send(probe, [to_blocked] * (posted + 2) + [to_free])
         assert [len(hand.receive(free)), a.stats.rx_waiting] == [0, 3]
         assert len(hand.receive(blocked)) == posted
         hand.run(2)
-        assert [found.data for found in hand.receive(blocked)] == [zero, zero]
-        assert [found.data for found in hand.receive(free)] == [one]
+        assert [found.data for found in hand.receive(blocked)] == [to_blocked, to_blocked]
+        assert [found.data for found in hand.receive(free)] == [to_free]
         hand.accounts_close(a)
 
 
@@ -187,7 +180,7 @@ def test_a_full_buffer_makes_the_far_end_pause() -> None:
         hand.send(tx, sent)
         assert a.stats.lxofftxc == b.stats.lxoffrxcnt == 1
         assert a.stats.rxmpc[0] == 0 and b.stats.qptc[0] < 400
-        got = []
+        got: list[bytes] = []
         while len(got) < 400:
             got += [one.data for one in hand.receive(rx)]
             hand.run(2)

@@ -2,9 +2,11 @@
 
 import socket
 import struct
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from scapy.all import ICMP, IP, SCTP, TCP, UDP, Dot1Q, Ether, IPv6, Raw
+from scapy.all import ICMP, IP, SCTP, TCP, UDP, Dot1Q, Ether, IPv6, Packet, Raw
 
 from tests.model_hand import HASH_ALL, MICROSOFT_KEY, Hand, Received
 
@@ -17,7 +19,9 @@ RSS_QUEUES = 4
 QUEUES = (0, 1, 2, 3, 9, 70, 127)  # RSS leads to the first four, filters to the others
 
 
-def tuple_filter(number: int, queue: int, *, flags: int = 0, priority: int = 1, packet=None) -> dict[int, int]:
+def tuple_filter(
+    number: int, queue: int, *, flags: int = 0, priority: int = 1, packet: Packet | None = None
+) -> dict[int, int]:
     """Registers of filter `number` as DPDK writes them: addresses and ports in the order of the wire."""
     packet = packet if packet is not None else IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=1000, dport=2000)
     (source,), (destination,) = (struct.unpack("<I", socket.inet_aton(one)) for one in (packet.src, packet.dst))
@@ -34,7 +38,7 @@ def tuple_filter(number: int, queue: int, *, flags: int = 0, priority: int = 1, 
     return {register + 4 * number: value for register, value in values.items()}
 
 
-def through(frames, registers: dict[int, int]) -> list[Received]:
+def through(frames: Iterable[Packet], registers: dict[int, int]) -> list[Received]:
     """Send frames into a port with these registers and RSS on; returns each with the queue it came to."""
     found = []
     with Hand() as hand:
@@ -53,12 +57,12 @@ def through(frames, registers: dict[int, int]) -> list[Received]:
     return found
 
 
-def queues(frames, registers: dict[int, int]) -> list[int | None]:
+def queues(frames: Iterable[Packet], registers: dict[int, int]) -> list[int | None]:
     """Queues that frames came to; None for one that RSS chose."""
     return [one.queue if one.queue >= RSS_QUEUES else None for one in through(frames, registers)]
 
 
-def ip(src: str = "10.0.0.1", dst: str = "10.0.0.2", **fields) -> IP:
+def ip(src: str = "10.0.0.1", dst: str = "10.0.0.2", **fields: Any) -> IP:
     return IP(src=src, dst=dst, **fields)
 
 
@@ -73,25 +77,25 @@ OTHERS = {
 SKIPS = dict(zip(OTHERS, (SKIP_SOURCE, SKIP_DESTINATION, SKIP_SPORT, SKIP_DPORT, SKIP_PROTOCOL), strict=True))
 
 
-def test_a_tuple_filter_takes_its_flow_and_no_other():
+def test_a_tuple_filter_takes_its_flow_and_no_other() -> None:
     tagged = ETHER / Dot1Q(vlan=5) / FLOW.payload
     found = queues([FLOW, tagged, *OTHERS.values()], tuple_filter(127, 70))
     assert found == [70, 70, None, None, None, None, None]
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_masked_field_is_not_compared(name):
+def test_a_masked_field_is_not_compared(name: str) -> None:
     found = queues([FLOW, *OTHERS.values()], tuple_filter(3, 9, flags=SKIPS[name]))
     assert found == [9, *(9 if other == name else None for other in OTHERS)]
 
 
-def test_the_highest_priority_wins_and_then_the_lowest_number():
+def test_the_highest_priority_wins_and_then_the_lowest_number() -> None:
     registers = tuple_filter(0, 9, priority=2) | tuple_filter(5, 70, priority=7) | tuple_filter(6, 127, priority=7)
     assert queues([FLOW], registers) == [70]
     assert queues([FLOW], registers | {FTQF + 20: 0}) == [127]
 
 
-def test_ports_are_those_of_whole_packets_over_ipv4():
+def test_ports_are_those_of_whole_packets_over_ipv4() -> None:
     fragment = ETHER / ip(flags="MF") / TCP(sport=1000, dport=2000)
     six = ETHER / IPv6(src="::1", dst="::2") / TCP(sport=1000, dport=2000)
     everything = SKIP_SOURCE | SKIP_DESTINATION | SKIP_SPORT | SKIP_DPORT | SKIP_PROTOCOL
@@ -100,25 +104,25 @@ def test_ports_are_those_of_whole_packets_over_ipv4():
 
 
 @pytest.mark.parametrize("l4", [UDP(sport=7, dport=8), SCTP(sport=7, dport=8), ICMP()], ids=["udp", "sctp", "other"])
-def test_protocols(l4):
+def test_protocols(l4: type[Packet]) -> None:
     flags = 0 if hasattr(l4, "sport") else SKIP_SPORT | SKIP_DPORT
     registers = tuple_filter(0, 9, flags=flags, packet=ip() / l4)
     assert queues([ETHER / ip() / l4 / Raw(b"x" * 20), FLOW], registers) == [9, None]
 
 
-def test_syn_filter_and_its_place_before_or_behind_the_tuples():
+def test_syn_filter_and_its_place_before_or_behind_the_tuples() -> None:
     frames = [ETHER / ip() / TCP(sport=1000, dport=2000, flags=flags) for flags in ("S", "SA", "A")]
     assert queues(frames, {SYNQF: 1 | 127 << 1}) == [127, 127, None]
     assert queues(frames, {SYNQF: 1 | 127 << 1} | tuple_filter(0, 9)) == [9, 9, 9]
     assert queues(frames, {SYNQF: ENABLE | 1 | 127 << 1} | tuple_filter(0, 9)) == [127, 127, 9]
 
 
-def test_a_filtered_frame_still_tells_its_hash():
+def test_a_filtered_frame_still_tells_its_hash() -> None:
     plain, filtered = (through([FLOW], registers)[0] for registers in ({}, tuple_filter(0, 9)))
     assert plain.dword1 == filtered.dword1 != 0 and plain.rss_type == filtered.rss_type == 1
 
 
-def test_ethertype_filters_name_themselves_and_choose_a_queue():
+def test_ethertype_filters_name_themselves_and_choose_a_queue() -> None:
     lldp, eapol, other = (ETHER.copy() / Raw(b"x" * 50) for _ in range(3))
     lldp.type, eapol.type, other.type = 0x88CC, 0x888E, 0x9999
     tagged = ETHER / Dot1Q(vlan=3, prio=5, type=0x88CC) / Raw(b"x" * 50)

@@ -3,13 +3,14 @@
 import ctypes
 import mmap
 import os
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixyfwd.model.datapath import Datapath
+from ixyfwd.model.datapath import Datapath, DatapathPort
+from tests.model_frames import frame
 from tests.model_hand import DATA, DEXT, EOP, IFCS, IOVA, PLAIN, REGISTERS, Hand, rx_window, tx_window
-from tests.test_model_datapath_rings import frame
 
 GUARD_BYTES = 64 * 1024
 OPEN_BYTES = 128 * 1024
@@ -27,7 +28,7 @@ flags = st.lists(
 
 
 @st.composite
-def tx_second_halves(draw):
+def tx_second_halves(draw: st.DrawFn) -> int:
     """q1 of a tx descriptor: nonsense, or sense with one thing wrong."""
     if draw(st.booleans()):
         return draw(words)
@@ -69,14 +70,14 @@ class Arena:
         assert self.memory[:GUARD_BYTES] == self.guard and self.memory[-GUARD_BYTES:] == self.guard
 
 
-def start(port, rx, queue, base, length, head):  # noqa: PLR0917
+def start(port: DatapathPort, rx: bool, queue: int, base: int, length: int, head: int) -> None:  # noqa: PLR0917
     window = rx_window(queue) if rx else tx_window(queue)
     for offset, value in ((0, base & 0xFFFFFFFF), (4, base >> 32), (8, length), (0x10, head), (0x14, 1 << 25 | 2)):
         port.store[(window + offset) // 4] = value & 0xFFFFFFFF
     (port.start_rx if rx else port.start_tx)(queue)
 
 
-def act(arena, port, action):
+def act(arena: Arena, port: DatapathPort, action: tuple[Any, ...]) -> None:
     kind, *rest = action
     if kind in ("rx desc", "tx desc"):
         queue, index, q0, *second = rest
@@ -98,10 +99,10 @@ def act(arena, port, action):
         (port.stop_rx if rx else port.stop_tx)(queue)
     elif kind == "remap":
         port.unmap_all()
-        half = OPEN_BYTES // 2 if rest[0] else OPEN_BYTES
-        port.map_dma(IOVA, half, arena.fd, GUARD_BYTES, True, True)
+        first_bytes = OPEN_BYTES // 2 if rest[0] else OPEN_BYTES
+        port.map_dma(IOVA, first_bytes, arena.fd, GUARD_BYTES, True, True)
         if rest[0]:
-            port.map_dma(IOVA + half, half, arena.fd, GUARD_BYTES + half, True, False)
+            port.map_dma(IOVA + first_bytes, first_bytes, arena.fd, GUARD_BYTES + first_bytes, True, False)
     elif kind == "register":
         port.store[REGISTERS[rest[0]][0] // 4] = rest[1]
         port.reconfigure()
@@ -109,7 +110,7 @@ def act(arena, port, action):
         port.set_bus_master(rest[0])
 
 
-def play(script, mapped):
+def play(script: list[tuple[Any, ...]], mapped: bool) -> None:
     arena = Arena()
     datapath = Datapath(["a", "b"])
     try:
@@ -146,7 +147,7 @@ def play(script, mapped):
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(actions, max_size=40), st.booleans())
-def test_nothing_a_driver_writes_leaves_its_memory(script, mapped):
+def test_nothing_a_driver_writes_leaves_its_memory(script: list[tuple[Any, ...]], mapped: bool) -> None:
     play(script, mapped)
 
 
@@ -157,7 +158,9 @@ def test_nothing_a_driver_writes_leaves_its_memory(script, mapped):
     st.sampled_from([1, 2, 4]),
     st.booleans(),
 )
-def test_every_frame_arrives_once_and_in_order(shapes, entries, kilobytes, mapped):
+def test_every_frame_arrives_once_and_in_order(
+    shapes: list[tuple[int, list[int]]], entries: int, kilobytes: int, mapped: bool
+) -> None:
     """Any cutting of frames into tx buffers, any ring and buffer size: what is sent is what is received."""
     with Hand(mapped=mapped) as hand:
         a, b = hand.ports

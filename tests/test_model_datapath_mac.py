@@ -7,6 +7,7 @@ import pytest
 from scapy.all import ARP, ICMP, IP, SCTP, TCP, UDP, Dot1Q, Ether, IPv6, Raw
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 
+from tests.model_frames import frame
 from tests.model_hand import (
     IPCS,
     IPE,
@@ -18,18 +19,19 @@ from tests.model_hand import (
     Hand,
     rx_window,
 )  # fmt: skip
-from tests.test_model_datapath_rings import frame
 
 MINE = "02:00:00:00:00:01"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 GROUP = "01:00:5e:11:22:33"
+
+Registers = dict[int | str, int]
 
 
 def arp(destination: str) -> bytes:
     return bytes(Ether(dst=destination, src="02:00:00:00:00:02") / ARP()).ljust(60, b"\0")
 
 
-def let_in(data: bytes, registers: dict) -> bool:
+def let_in(data: bytes, registers: Registers) -> bool:
     """Whether port a's filters let a frame through; what they count is checked."""
     with Hand() as hand:
         a, b = hand.ports
@@ -44,7 +46,7 @@ def let_in(data: bytes, registers: dict) -> bool:
         return bool(found)
 
 
-ADDRESS = {0xA200 + 8 * 9: 0x00000002, 0xA204 + 8 * 9: 0x80000100}  # RAL/RAH(9) = MINE
+ADDRESS: Registers = {0xA200 + 8 * 9: 0x00000002, 0xA204 + 8 * 9: 0x80000100}  # RAL/RAH(9) = MINE
 
 
 @pytest.mark.parametrize(
@@ -62,21 +64,21 @@ ADDRESS = {0xA200 + 8 * 9: 0x00000002, 0xA204 + 8 * 9: 0x80000100}  # RAL/RAH(9)
         (GROUP, {"FCTRL": 0, 0xA200: 0x115E0001, 0xA204: 0x80003322}, True),
     ],
 )
-def test_address_filters(destination, registers, expected):
+def test_address_filters(destination: str, registers: Registers, expected: bool) -> None:
     assert let_in(arp(destination), registers) is expected
 
 
 @pytest.mark.parametrize("mo,vector", [(0, 0x332), (1, 0x664), (2, 0xCC8), (3, 0x322)])
-def test_multicast_table(mo, vector):
+def test_multicast_table(mo: int, vector: int) -> None:
     """01:00:5e:11:22:33: bytes 4 and 5 are 0x22 and 0x33; MO picks 12 of their 16 bits."""
-    table = {0x5200 + 4 * (vector >> 5): 1 << (vector & 31)}
-    usual = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
+    table: Registers = {0x5200 + 4 * (vector >> 5): 1 << (vector & 31)}
+    usual: Registers = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
     assert let_in(arp(GROUP), {**usual, **table})
     assert not let_in(arp(GROUP), usual)
     assert not let_in(arp(GROUP), {**usual, **table, "MCSTCTRL": mo})  # MFE is 0
 
 
-def test_only_the_inexact_table_sets_pif():
+def test_only_the_inexact_table_sets_pif() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(a, "MCSTCTRL", 4)
@@ -87,11 +89,11 @@ def test_only_the_inexact_table_sets_pif():
 
 
 @pytest.mark.parametrize("mo,vector", [(0, 0x332), (1, 0x664), (2, 0xCC8), (3, 0x322)])
-def test_unicast_table(mo, vector):
+def test_unicast_table(mo: int, vector: int) -> None:
     """PFUTA is to unicast addresses what MTA is to multicast ones."""
     destination = "02:00:5e:11:22:33"
-    table = {0xF400 + 4 * (vector >> 5): 1 << (vector & 31)}
-    usual = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
+    table: Registers = {0xF400 + 4 * (vector >> 5): 1 << (vector & 31)}
+    usual: Registers = {"FCTRL": 0, "MCSTCTRL": 4 | mo}
     assert let_in(arp(destination), {**usual, **table})
     assert not let_in(arp(destination), usual)
     assert not let_in(arp(destination), {**table, "FCTRL": 0})  # MFE is 0
@@ -106,9 +108,9 @@ def tagged(vid: int, prio: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("vid", [0, 1, 31, 32, 4095])
-def test_vlan_filter(vid):
-    on = {"VLNCTRL": 0x8100 | 1 << 30}
-    bit = {0xA000 + 4 * (vid >> 5): 1 << (vid & 31)}
+def test_vlan_filter(vid: int) -> None:
+    on: Registers = {"VLNCTRL": 0x8100 | 1 << 30}
+    bit: Registers = {0xA000 + 4 * (vid >> 5): 1 << (vid & 31)}
     assert not let_in(tagged(vid), on)
     assert let_in(tagged(vid), {**on, **bit})
     assert let_in(frame(0), on)  # untagged frames have no VLAN to filter by
@@ -116,7 +118,7 @@ def test_vlan_filter(vid):
 
 
 @pytest.mark.parametrize("strip", [True, False])
-def test_tag_is_reported_and_stripped_on_request(strip):
+def test_tag_is_reported_and_stripped_on_request(strip: bool) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, rxdctl=1 << 25 | strip << 30), hand.tx_ring(b)
@@ -128,7 +130,7 @@ def test_tag_is_reported_and_stripped_on_request(strip):
         assert not plain.status & VP and plain.vlan == 0 and plain.data == frame(0)
 
 
-def test_stripping_can_change_while_the_queue_runs():
+def test_stripping_can_change_while_the_queue_runs() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -144,7 +146,7 @@ def test_stripping_can_change_while_the_queue_runs():
 
 
 @pytest.mark.parametrize("hlreg0,rdrxctl,stripped", [(2, 2, True), (0, 2, False), (2, 0, False), (0, 0, False)])
-def test_crc_is_there_unless_stripped(hlreg0, rdrxctl, stripped):
+def test_crc_is_there_unless_stripped(hlreg0: int, rdrxctl: int, stripped: bool) -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(a, "HLREG0", 0x08012C09 | hlreg0)
@@ -162,7 +164,7 @@ def test_crc_is_there_unless_stripped(hlreg0, rdrxctl, stripped):
         assert not hand.fault_kinds(a)
 
 
-def test_a_frame_that_just_fits_with_its_crc_and_one_that_does_not():
+def test_a_frame_that_just_fits_with_its_crc_and_one_that_does_not() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(a, "HLREG0", 0x08012C09)
@@ -187,7 +189,7 @@ def test_a_frame_that_just_fits_with_its_crc_and_one_that_does_not():
         (80, 0, {"MAXFRS": 64 << 16, "HLREG0": 0x08012C0F}, False),
     ],
 )
-def test_longest_frame(size, tags, registers, good):
+def test_longest_frame(size: int, tags: int, registers: Registers, good: bool) -> None:
     with Hand() as hand:
         a, b = hand.ports
         for register, value in registers.items():
@@ -214,7 +216,7 @@ def test_longest_frame(size, tags, registers, good):
         (1019, "1023"), (1020, "1522"), (1514, "1522"),
     ],
 )  # fmt: skip
-def test_size_bins(size, register):
+def test_size_bins(size: int, register: str) -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.rx_ring(a)
@@ -226,7 +228,7 @@ def test_size_bins(size, register):
         assert b.stats.qbtc[0] == b.stats.txdgbc == 3 * size
 
 
-def test_casts_are_counted_both_ways():
+def test_casts_are_counted_both_ways() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.rx_ring(a)
@@ -235,7 +237,7 @@ def test_casts_are_counted_both_ways():
         assert (s.bprc, s.mprc, s.gprc, t.bptc, t.mptc, t.gptc) == (1, 2, 4, 1, 2, 4)
 
 
-def test_rxen_off_counts_the_mac_only():
+def test_rxen_off_counts_the_mac_only() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(a, "RXCTRL", 0)
@@ -247,7 +249,7 @@ def test_rxen_off_counts_the_mac_only():
         hand.accounts_close(a)
 
 
-def test_queue_counters_go_through_the_maps():
+def test_queue_counters_go_through_the_maps() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.set(a, 0x2300, 0x0000000B)  # RQSMR: rx queue 0 counts in 11
@@ -292,7 +294,7 @@ PACKETS = {
 
 @pytest.mark.parametrize("vlan", [False, True])
 @pytest.mark.parametrize("name", PACKETS)
-def test_checksums_and_packet_type(name, vlan):
+def test_checksums_and_packet_type(name: str, vlan: bool) -> None:
     packet, status, packet_type = PACKETS[name]
     ether = Ether(dst=MINE, src=MINE, type={"arp": 0x806}.get(name, 0x86DD if isinstance(packet, IPv6) else 0x800))
     tagged_ether = Ether(dst=MINE, src=MINE) / Dot1Q(type=ether.type)
@@ -307,7 +309,7 @@ def test_checksums_and_packet_type(name, vlan):
         assert a.stats.xec == int(bool(status & (IPE | L4E)))
 
 
-def test_fragment_checksum_when_asked():
+def test_fragment_checksum_when_asked() -> None:
     packet = bytes(Ether(dst=MINE, src=MINE) / IP(id=0xBEEF, frag=5) / Raw(b"\x12\x34" * 14))
     with Hand() as hand:
         a, b = hand.ports
@@ -321,7 +323,7 @@ def test_fragment_checksum_when_asked():
 
 
 @pytest.mark.parametrize("length", [0, 3, 19, 21, 0xFFFF])
-def test_lying_ip_lengths_are_not_followed(length):
+def test_lying_ip_lengths_are_not_followed(length: int) -> None:
     packet = bytearray(bytes(Ether(dst=MINE, src=MINE) / IP() / UDP() / Raw(b"x" * 40)))
     packet[16:18] = struct.pack(">H", length)
     with Hand() as hand:
@@ -333,7 +335,7 @@ def test_lying_ip_lengths_are_not_followed(length):
         assert not found.status & L4CS
 
 
-def test_mac_loopback_keeps_frames_inside():
+def test_mac_loopback_keeps_frames_inside() -> None:
     """HLREG0.LPBK: what is sent is received by the same port, and neither end of the cable sees anything."""
     with Hand() as hand:
         a, b = hand.ports

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,8 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkCookieAck
 from scapy.packet import Packet, Raw
 
-from tests.model_hand import CONTEXT, DATA, DD, DEXT, EOP, IC, IFCS, IOVA, PLAIN, RS, TSE, VLE, Hand
-from tests.test_model_datapath_rings import frame
+from tests.model_frames import frame
+from tests.model_hand import CONTEXT, DATA, DD, DEXT, EOP, IC, IFCS, IOVA, PLAIN, RS, TSE, VLE, Hand, Ring
 
 IXSM, TXSM, CC = 1 << 8, 2 << 8, 1 << 7  # dword 3
 IPV4, UDP_TYPE, TCP_TYPE, SCTP_TYPE = 1 << 10, 0, 1 << 11, 2 << 11  # dword 2 of a context
@@ -46,7 +47,7 @@ class Prepared:
 
 
 def ones_sum(data: bytes) -> int:
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
@@ -77,7 +78,7 @@ def prepare(packet: Packet, *, segment: bool = False) -> Prepared:
     return Prepared(bytes(raw), ip_at, l4_at, payload_at, ipv4, l4_type)
 
 
-def give(hand, tx, raw: bytes, d2: int, d3: int, *, cuts: Sequence[int] = ()) -> None:
+def give(hand: Hand, tx: Ring, raw: bytes, d2: int, d3: int, *, cuts: Sequence[int] = ()) -> None:
     """Data descriptors of a frame, cut at `cuts` and wherever a buffer ends."""
     edges = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw)), *range(0, len(raw), 2048)})
     for start, end in pairwise(edges):
@@ -88,7 +89,7 @@ def give(hand, tx, raw: bytes, d2: int, d3: int, *, cuts: Sequence[int] = ()) ->
         tx.next = (tx.next + 1) % tx.entries
 
 
-def give_context(hand, tx, context: tuple[int, int]) -> None:
+def give_context(hand: Hand, tx: Ring, context: tuple[int, int]) -> None:
     hand.set_desc(tx, tx.next, *context)
     tx.next = (tx.next + 1) % tx.entries
 
@@ -109,7 +110,7 @@ class Shape:
     inner: bool = False  # a tag that software has put in
     size: int = 100
 
-    def packet(self, **fields) -> Packet:
+    def packet(self, **fields: Any) -> Packet:
         """The packet with every length and checksum right; `fields` are those of TCP or UDP."""
         link = Ether(src="02:00:00:00:00:02", dst="02:00:00:00:00:01")
         if self.inner:
@@ -126,20 +127,20 @@ class Shape:
         return Ether(bytes(link / net / self.kind(sport=4660, dport=80, **fields) / data))
 
 
-def open_pair(hand):
+def open_pair(hand: Hand) -> tuple[Ring, Ring]:
     a, b = hand.ports
     hand.set(a, "HLREG0", JUMBO)
     hand.set(a, "MAXFRS", 16000 << 16)
     return hand.rx_ring(a, entries=2048), hand.tx_ring(b, entries=128)
 
 
-def arrive(hand, rx, tx) -> list[bytes]:
+def arrive(hand: Hand, rx: Ring, tx: Ring) -> list[bytes]:
     hand.tail(tx, tx.next)
     hand.run(2)
     return [one.data for one in hand.receive(rx)]
 
 
-def check_counts(hand, expected: list[bytes]) -> None:
+def check_counts(hand: Hand, expected: list[bytes]) -> None:
     """The sender counts what left, the receiver found nothing wrong."""
     a, b = hand.ports
     assert not hand.fault_kinds(a) and not hand.fault_kinds(b)
@@ -153,13 +154,13 @@ vlans = st.one_of(st.none(), st.integers(0, 0xFFFF))
 cuttings = st.lists(st.integers(1, 1600), max_size=4)
 
 
-def shapes(kinds, sizes):
+def shapes(kinds: list[type[Packet]], sizes: st.SearchStrategy[int]) -> st.SearchStrategy[Shape]:
     return st.builds(Shape, st.sampled_from(kinds), st.sampled_from([4, 6]), st.integers(0, 10), st.booleans(), sizes)
 
 
 @settings(max_examples=150, deadline=None)
 @given(shapes([TCP, UDP, SCTP], st.integers(0, 3000)), vlans, cuttings, st.integers(0, 1))
-def test_checksums_of_any_frame(shape, vlan, cuts, index):
+def test_checksums_of_any_frame(shape: Shape, vlan: int | None, cuts: list[int], index: int) -> None:
     packet = shape.packet()
     ready = prepare(packet)
     expected = tagged(bytes(packet), vlan).ljust(60, b"\0")
@@ -172,7 +173,7 @@ def test_checksums_of_any_frame(shape, vlan, cuts, index):
         check_counts(hand, [expected])
 
 
-def test_each_checksum_is_inserted_only_when_asked_for():
+def test_each_checksum_is_inserted_only_when_asked_for() -> None:
     ready = prepare(Shape(TCP, size=100).packet())
     whole = bytes(Shape(TCP, size=100).packet())
     with Hand() as hand:
@@ -186,7 +187,7 @@ def test_each_checksum_is_inserted_only_when_asked_for():
     assert tcp == whole[:24] + ready.raw[24:26] + whole[26:]
 
 
-def test_a_udp_checksum_of_zero_is_sent_as_all_ones():
+def test_a_udp_checksum_of_zero_is_sent_as_all_ones() -> None:
     packet = Shape(UDP, size=20).packet()
     rest = 0xFFFF - packet[UDP].chksum
     raw = bytes(packet)[:-2] + struct.pack(">H", ones_sum(bytes(packet)[-2:] + struct.pack(">H", 0xFFFF - rest)))
@@ -234,9 +235,10 @@ tcp_fields = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(shapes([TCP, UDP], st.integers(1, 20000)), tcp_fields, st.integers(64, 9000), vlans, cuttings)
-def test_segmentation(shape, fields, mss, vlan, cuts):
+def test_segmentation(shape: Shape, fields: dict[str, Any], mss: int, vlan: int | None, cuts: list[int]) -> None:
     packet = shape.packet(**(fields if shape.kind is TCP else {}))
     ready = prepare(packet, segment=True)
     expected = segments(packet, mss, vlan)
@@ -250,7 +252,7 @@ def test_segmentation(shape, fields, mss, vlan, cuts):
         assert hand.ports[1].tx_head(0) == tx.next and hand.desc(tx, tx.next - 1)[1] >> 32 & DD
 
 
-def test_segments_keep_the_flags_that_software_says():
+def test_segments_keep_the_flags_that_software_says() -> None:
     packet = Shape(TCP, size=400).packet(flags=0xFF)
     ready = prepare(packet, segment=True)
     with Hand() as hand:
@@ -262,7 +264,7 @@ def test_segments_keep_the_flags_that_software_says():
         assert [int(Ether(one)[TCP].flags) for one in arrive(hand, rx, tx)] == [0xF3, 0xC0, 0xC0, 0x01]
 
 
-def test_the_largest_packet_that_ip_can_say_is_segmented():
+def test_the_largest_packet_that_ip_can_say_is_segmented() -> None:
     packet = Shape(TCP, size=65535 - 40).packet(flags=ACK | PSH)
     ready = prepare(packet, segment=True)
     with Hand() as hand:
@@ -274,7 +276,7 @@ def test_the_largest_packet_that_ip_can_say_is_segmented():
         check_counts(hand, expected)
 
 
-def test_two_contexts_stay_until_they_are_replaced_and_belong_to_their_queue():
+def test_two_contexts_stay_until_they_are_replaced_and_belong_to_their_queue() -> None:
     tcp, udp = (prepare(Shape(kind, size=200).packet()) for kind in (TCP, UDP))
     good = {one: bytes(Shape(kind, size=200).packet()) for one, kind in ((tcp, TCP), (udp, UDP))}
     with Hand() as hand:
@@ -294,7 +296,7 @@ def test_two_contexts_stay_until_they_are_replaced_and_belong_to_their_queue():
         assert hand.fault_kinds(hand.ports[1]) == {"bad_descriptor": 1}
 
 
-def test_a_restarted_ring_has_no_contexts():
+def test_a_restarted_ring_has_no_contexts() -> None:
     ready = prepare(Shape(TCP, size=100).packet())
     with Hand() as hand:
         rx, tx = open_pair(hand)
@@ -308,7 +310,7 @@ def test_a_restarted_ring_has_no_contexts():
 
 
 @pytest.mark.parametrize("cuts", [(), (20, 36)])
-def test_legacy_checksum_and_tag(cuts):
+def test_legacy_checksum_and_tag(cuts: tuple[int, ...]) -> None:
     packet = Shape(TCP, size=300).packet()
     ready = prepare(packet)
     raw = ready.raw[:24] + bytes(packet)[24:26] + ready.raw[26:]  # the header's checksum is software's
@@ -323,7 +325,7 @@ def test_legacy_checksum_and_tag(cuts):
         assert not hand.fault_kinds(hand.ports[1])
 
 
-def test_the_tag_has_the_type_of_dmatxctl():
+def test_the_tag_has_the_type_of_dmatxctl() -> None:
     ready = prepare(Shape(UDP, size=100).packet())
     with Hand() as hand:
         rx, tx = open_pair(hand)
@@ -333,7 +335,9 @@ def test_the_tag_has_the_type_of_dmatxctl():
         assert arrive(hand, rx, tx) == [ready.raw[:12] + b"\x88\xa8\0\x09" + ready.raw[12:]]
 
 
-def context(mac=14, ip=20, l4=20, mss=1000, *, d2=IPV4 | TCP_TYPE, index=0):
+def context(
+    mac: int = 14, ip: int = 20, l4: int = 20, mss: int = 1000, *, d2: int = IPV4 | TCP_TYPE, index: int = 0
+) -> tuple[int, int]:
     return mac << 9 | ip, (mss << 16 | l4 << 8 | index << 4) << 32 | CONTEXT | DEXT | d2
 
 
@@ -368,7 +372,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("given_context,flags,d3", BAD.values(), ids=BAD)
-def test_what_contradicts_itself_is_a_fault_and_not_sent(given_context, flags, d3):
+def test_what_contradicts_itself_is_a_fault_and_not_sent(
+    given_context: tuple[int, int] | None, flags: int, d3: int
+) -> None:
     raw = prepare(Shape(TCP, size=234).packet()).raw
     assert len(raw) == 288
     with Hand() as hand:
@@ -390,7 +396,7 @@ def test_what_contradicts_itself_is_a_fault_and_not_sent(given_context, flags, d
 
 
 @pytest.mark.parametrize("paylen", [0, 233, 235])
-def test_paylen_of_a_segmented_packet_must_be_its_payload(paylen):
+def test_paylen_of_a_segmented_packet_must_be_its_payload(paylen: int) -> None:
     ready = prepare(Shape(TCP, size=234).packet(), segment=True)
     with Hand() as hand:
         rx, tx = open_pair(hand)
@@ -401,7 +407,7 @@ def test_paylen_of_a_segmented_packet_must_be_its_payload(paylen):
 
 
 @pytest.mark.parametrize("css,cso", [(34, 99), (100, 50), (34, 255)])
-def test_legacy_checksum_outside_the_frame(css, cso):
+def test_legacy_checksum_outside_the_frame(css: int, cso: int) -> None:
     with Hand() as hand:
         rx, tx = open_pair(hand)
         give(hand, tx, frame(0, 100), EOP | IFCS | IC | cso << 16, css << 8)
@@ -409,7 +415,7 @@ def test_legacy_checksum_outside_the_frame(css, cso):
         assert hand.fault_kinds(hand.ports[1]) == {"bad_descriptor": 1}
 
 
-def test_a_context_for_a_slot_that_is_not_there():
+def test_a_context_for_a_slot_that_is_not_there() -> None:
     with Hand() as hand:
         rx, tx = open_pair(hand)
         give_context(hand, tx, context(index=2))
@@ -433,7 +439,7 @@ nonsense = st.tuples(contexts, data_d2, halves, st.integers(0, 2500), st.boolean
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(nonsense, min_size=1, max_size=6))
-def test_random_contexts_never_do_harm(script):
+def test_random_contexts_never_do_harm(script: list[tuple[Any, ...]]) -> None:
     """Every frame is sent or dropped, and the port goes on."""
     with Hand() as hand:
         rx, tx = open_pair(hand)

@@ -8,6 +8,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
 from ixyfwd.model.datapath import DatapathPort
+from tests.model_frames import frame, frames_in
 from tests.model_hand import Hand
 from tests.support import (
     Instance,
@@ -16,8 +17,6 @@ from tests.support import (
     start_for_report,
     write_config,
 )
-from tests.test_e2e_wires import read
-from tests.test_model_datapath_rings import frame
 
 MFLCN, RAL0, RAH0, FCTRL = 0x4294, 0xA200, 0xA204, 0x5080
 PMCF, DPF, RFCE = 1, 2, 8
@@ -133,7 +132,7 @@ def test_replayed_pause_frames_are_heeded_counted_and_not_forwarded(
     report = start_for_report("-c", config, "--until-done", instance=instance.name)
     assert_forwarded_sum(report)
     expected = frames if mode == "off" else [data for n, data in enumerate(frames) if n % 4]
-    assert read(tmp_path / "out.pcap") == expected and report["rx_packets"] == len(expected)
+    assert frames_in(tmp_path / "out.pcap") == expected and report["rx_packets"] == len(expected)
     control_row = report["ports"][0]["flow_control"]
     xon = sum(n % 12 == 0 for n in range(200))
     found = (control_row["xon_received"], control_row["xoff_received"])

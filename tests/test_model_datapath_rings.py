@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from tests.model_frames import frame
 from tests.model_hand import (
     CONTEXT,
     DATA,
@@ -20,14 +21,8 @@ from tests.model_hand import (
 )  # fmt: skip
 
 
-def frame(number: int, size: int = 60) -> bytes:
-    """A unicast frame without meaning, different for each number."""
-    body = bytes((number * 31 + i * 7) & 255 for i in range(size - 18))
-    return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x88\xb5" + struct.pack("<I", number) + body
-
-
 @pytest.mark.parametrize("mapped", [True, False])
-def test_frames_pass_in_order_over_many_wraps(mapped):
+def test_frames_pass_in_order_over_many_wraps(mapped: bool) -> None:
     with Hand(mapped=mapped) as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, entries=24), hand.tx_ring(b, entries=40)
@@ -42,7 +37,7 @@ def test_frames_pass_in_order_over_many_wraps(mapped):
         assert hand.get(a, rx_window(0) + 0x10) == 500 % 24 and hand.get(b, tx_window(0) + 0x10) == 500 % 40
 
 
-def test_head_equals_tail_gives_nothing_to_the_device():
+def test_head_equals_tail_gives_nothing_to_the_device() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, post=0), hand.tx_ring(b)
@@ -51,7 +46,7 @@ def test_head_equals_tail_gives_nothing_to_the_device():
         assert a.stats.qprdc[0] == 1 and a.rx_head(0) == 0
 
 
-def test_at_most_entries_minus_one_are_with_the_device():
+def test_at_most_entries_minus_one_are_with_the_device() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, entries=16), hand.tx_ring(b)
@@ -61,7 +56,7 @@ def test_at_most_entries_minus_one_are_with_the_device():
         hand.accounts_close(a)
 
 
-def test_stale_status_bits_in_posted_descriptors_mean_nothing():
+def test_stale_status_bits_in_posted_descriptors_mean_nothing() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -73,7 +68,7 @@ def test_stale_status_bits_in_posted_descriptors_mean_nothing():
         assert hand.desc(rx, 1) == (IOVA + rx.buffers[1], 0xFFFFFFFF)
 
 
-def test_dd_only_where_rs_was_asked():
+def test_dd_only_where_rs_was_asked() -> None:
     with Hand() as hand:
         _, b = hand.ports
         tx = hand.tx_ring(b)
@@ -86,7 +81,7 @@ def test_dd_only_where_rs_was_asked():
 
 
 @pytest.mark.parametrize("wthresh", [0, 1, 4, 8])
-def test_wthresh_never_delays_a_write_back(wthresh):
+def test_wthresh_never_delays_a_write_back(wthresh: int) -> None:
     with Hand() as hand:
         _, b = hand.ports
         hand.set(b, tx_window(0) + 0x28, wthresh << 16 | 1 << 25)
@@ -95,7 +90,7 @@ def test_wthresh_never_delays_a_write_back(wthresh):
         assert hand.desc(tx, 0)[1] >> 32 & DD
 
 
-def test_nothing_is_sent_before_te_and_everything_after():
+def test_nothing_is_sent_before_te_and_everything_after() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -108,7 +103,7 @@ def test_nothing_is_sent_before_te_and_everything_after():
 
 
 @pytest.mark.parametrize("down", [0, 1])
-def test_nothing_moves_while_the_link_is_down(down):
+def test_nothing_moves_while_the_link_is_down(down: int) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -121,7 +116,7 @@ def test_nothing_moves_while_the_link_is_down(down):
         assert [one.data for one in hand.receive(rx)] == ([frame(1)] if down == 0 else [frame(0), frame(1)])
 
 
-def test_several_queues_each_way():
+def test_several_queues_each_way() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx = hand.rx_ring(a)
@@ -139,7 +134,7 @@ def test_several_queues_each_way():
 
 
 @pytest.mark.parametrize("pieces", [(14,), (1, 1, 1), (20, 0, 40), (100, 200, 300)])
-def test_tx_gathers_until_eop(pieces):
+def test_tx_gathers_until_eop(pieces: tuple[int, ...]) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b, entries=16)
@@ -152,7 +147,7 @@ def test_tx_gathers_until_eop(pieces):
         assert not hand.fault_kinds(b)
 
 
-def test_a_frame_whose_end_is_not_posted_yet_waits():
+def test_a_frame_whose_end_is_not_posted_yet_waits() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -166,7 +161,7 @@ def test_a_frame_whose_end_is_not_posted_yet_waits():
         assert not hand.fault_kinds(b)
 
 
-def test_rx_spreads_a_long_frame():
+def test_rx_spreads_a_long_frame() -> None:
     with Hand() as hand:
         a, b = hand.ports
         for port in hand.ports:
@@ -184,7 +179,7 @@ def test_rx_spreads_a_long_frame():
         assert not hand.fault_kinds(a) and not hand.fault_kinds(b)
 
 
-def test_a_long_frame_is_delivered_whole_or_not_at_all():
+def test_a_long_frame_is_delivered_whole_or_not_at_all() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, post=1, srrctl=1 << 28 | 1 << 25 | 1), hand.tx_ring(b)
@@ -194,7 +189,7 @@ def test_a_long_frame_is_delivered_whole_or_not_at_all():
         assert [one.data for one in hand.receive(rx)] == [frame(1)]
 
 
-def test_only_the_last_descriptor_has_status():
+def test_only_the_last_descriptor_has_status() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, srrctl=1 << 28 | 1 << 25 | 1), hand.tx_ring(b)
@@ -206,7 +201,7 @@ def test_only_the_last_descriptor_has_status():
 # other formats
 
 
-def test_legacy_receive_and_transmit():
+def test_legacy_receive_and_transmit() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, srrctl=1 << 28 | 2), hand.tx_ring(b)
@@ -220,7 +215,7 @@ def test_legacy_receive_and_transmit():
         assert not hand.fault_kinds(b)
 
 
-def test_context_descriptors_are_consumed():
+def test_context_descriptors_are_consumed() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -232,7 +227,7 @@ def test_context_descriptors_are_consumed():
         assert not hand.fault_kinds(b)
 
 
-def test_head_write_back_replaces_descriptor_write_back():
+def test_head_write_back_replaces_descriptor_write_back() -> None:
     with Hand() as hand:
         _, b = hand.ports
         at = hand.take(64)
@@ -246,7 +241,7 @@ def test_head_write_back_replaces_descriptor_write_back():
         assert not any(hand.desc(tx, n)[1] >> 32 & DD for n in range(6))
 
 
-def test_short_frames_are_padded():
+def test_short_frames_are_padded() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -262,7 +257,7 @@ def test_short_frames_are_padded():
 # starting, stopping, doorbells
 
 
-def test_trapped_tails_act_on_writes_only():
+def test_trapped_tails_act_on_writes_only() -> None:
     with Hand(mapped=False) as hand:
         a, b = hand.ports
         tx, rx = hand.tx_ring(b), hand.rx_ring(a, post=4)
@@ -274,7 +269,7 @@ def test_trapped_tails_act_on_writes_only():
         assert len(hand.receive(rx, refill=False)) == 8
 
 
-def test_trapped_stale_tail_is_not_taken_at_enable():
+def test_trapped_stale_tail_is_not_taken_at_enable() -> None:
     with Hand(mapped=False) as hand:
         _, b = hand.ports
         tx = hand.ring(b, False, 0, 16)
@@ -284,7 +279,7 @@ def test_trapped_stale_tail_is_not_taken_at_enable():
         assert b.tx_head(0) == 0 and not hand.fault_kinds(b)
 
 
-def test_mapped_tail_is_a_level_at_enable():
+def test_mapped_tail_is_a_level_at_enable() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.ring(b, False, 0, 16)
@@ -296,7 +291,7 @@ def test_mapped_tail_is_a_level_at_enable():
         assert b.tx_head(0) == 3 and len(hand.receive(rx)) == 3
 
 
-def test_head_may_be_written_until_the_device_begins():
+def test_head_may_be_written_until_the_device_begins() -> None:
     with Hand(mapped=False) as hand:
         a, b = hand.ports
         for rx, port in ((True, a), (False, b)):
@@ -317,7 +312,7 @@ def test_head_may_be_written_until_the_device_begins():
         assert not hand.fault_kinds(a)
 
 
-def test_a_stopped_queue_takes_nothing_and_gives_its_buffers_back():
+def test_a_stopped_queue_takes_nothing_and_gives_its_buffers_back() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -337,7 +332,7 @@ def test_a_stopped_queue_takes_nothing_and_gives_its_buffers_back():
         hand.accounts_close(a)
 
 
-def test_reset_stops_all_and_a_restart_works():
+def test_reset_stops_all_and_a_restart_works() -> None:
     with Hand() as hand:
         a, b = hand.ports
         hand.rx_ring(a)
@@ -350,7 +345,7 @@ def test_reset_stops_all_and_a_restart_works():
         assert not hand.fault_kinds(a) and not hand.fault_kinds(b)
 
 
-def test_without_drop_en_misses_are_counted_by_the_mac():
+def test_without_drop_en_misses_are_counted_by_the_mac() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a, post=2, srrctl=1 << 25 | 2), hand.tx_ring(b)
@@ -360,7 +355,7 @@ def test_without_drop_en_misses_are_counted_by_the_mac():
         hand.accounts_close(a)
 
 
-def test_bus_master_off_stops_dma():
+def test_bus_master_off_stops_dma() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)
@@ -375,7 +370,7 @@ def test_bus_master_off_stops_dma():
 
 
 def test_data_without_eop_bits_of_others_is_plain(  # a descriptor with RS and EOP only in the last of three
-):
+) -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx, tx = hand.rx_ring(a), hand.tx_ring(b)

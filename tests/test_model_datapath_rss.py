@@ -1,7 +1,9 @@
 """RSS through the whole receive path (datasheet 7.1.2.8)."""
 
+from typing import Any
+
 import pytest
-from scapy.all import ARP, IP, TCP, UDP, Dot1Q, Ether, IPv6, Raw, fragment
+from scapy.all import ARP, IP, TCP, UDP, Dot1Q, Ether, IPv6, Packet, Raw, fragment
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
 from tests.model_hand import HASH_ALL, HASH_IP, MICROSOFT_KEY, SYMMETRIC_KEY, VP, Hand, Received
@@ -30,12 +32,12 @@ ROWS = [(4, *row) for row in V4] + [(6, *row) for row in V6]
 ETHER = Ether(dst="02:00:00:00:00:01", src="02:00:00:00:00:02")
 
 
-def ip(version: int, source: str, destination: str):
+def ip(version: int, source: str, destination: str) -> Packet:
     return IP(src=source, dst=destination) if version == 4 else IPv6(src=source, dst=destination)
 
 
 def through(
-    frame, *, key: bytes = MICROSOFT_KEY, fields: int = HASH_ALL, queues: int = 16, legacy: bool = False
+    frame: Packet, *, key: bytes = MICROSOFT_KEY, fields: int = HASH_ALL, queues: int = 16, legacy: bool = False
 ) -> Received:
     """Send one frame over a cable into a port with 16 queues; returns it with the queue it came to."""
     with Hand() as hand:
@@ -53,7 +55,7 @@ def through(
 
 @pytest.mark.parametrize("l4,type4,type6", [(TCP, 1, 3), (UDP, 7, 8)])
 @pytest.mark.parametrize("row", ROWS, ids=[row[1] for row in ROWS])
-def test_microsoft_vectors_with_ports(row, l4, type4, type6):
+def test_microsoft_vectors_with_ports(row: tuple[Any, ...], l4: type[Packet], type4: int, type6: int) -> None:
     version, source, sport, destination, dport, _, with_ports, _ = row
     frame = ETHER / ip(version, source, destination) / l4(sport=sport, dport=dport) / Raw(b"x" * 30)
     found = through(frame)
@@ -64,7 +66,7 @@ def test_microsoft_vectors_with_ports(row, l4, type4, type6):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[1] for row in ROWS])
-def test_microsoft_vectors_addresses_only(row):
+def test_microsoft_vectors_addresses_only(row: tuple[Any, ...]) -> None:
     version, source, sport, destination, dport, addresses, _, _ = row
     found = through(ETHER / ip(version, source, destination) / TCP(sport=sport, dport=dport), fields=HASH_IP)
     assert found.dword1 == addresses
@@ -73,7 +75,7 @@ def test_microsoft_vectors_addresses_only(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[1] for row in ROWS])
-def test_symmetric_key_brings_both_directions_together(row):
+def test_symmetric_key_brings_both_directions_together(row: tuple[Any, ...]) -> None:
     version, source, sport, destination, dport, _, _, symmetric = row
     there = through(ETHER / ip(version, source, destination) / UDP(sport=sport, dport=dport), key=SYMMETRIC_KEY)
     back = through(ETHER / ip(version, destination, source) / UDP(sport=dport, dport=sport), key=SYMMETRIC_KEY)
@@ -81,14 +83,14 @@ def test_symmetric_key_brings_both_directions_together(row):
     assert there.queue == back.queue
 
 
-def test_tagged_ip_is_hashed_like_untagged():
+def test_tagged_ip_is_hashed_like_untagged() -> None:
     _, source, sport, destination, dport, _, with_ports, _ = ROWS[0]
     frame = ETHER / Dot1Q(vlan=7) / ip(4, source, destination) / TCP(sport=sport, dport=dport) / Raw(b"x" * 20)
     found = through(frame)
     assert found.dword1 == with_ports and found.status & VP and found.vlan == 7
 
 
-def test_fragments_are_hashed_by_address():
+def test_fragments_are_hashed_by_address() -> None:
     _, source, sport, destination, dport, addresses, _, _ = ROWS[0]
     packet = ip(4, source, destination) / UDP(sport=sport, dport=dport) / Raw(b"x" * 900)
     for piece in fragment(packet, 400):
@@ -96,7 +98,7 @@ def test_fragments_are_hashed_by_address():
         assert (found.dword1, found.rss_type) == (addresses, 2)
 
 
-def test_options_move_the_ports():
+def test_options_move_the_ports() -> None:
     _, source, sport, destination, dport, _, with_ports, _ = ROWS[0]
     frame = ETHER / IP(src=source, dst=destination, options=b"\x01" * 8) / TCP(sport=sport, dport=dport)
     found = through(frame)
@@ -104,14 +106,14 @@ def test_options_move_the_ports():
     assert found.packet_type == 0b010011  # IPv4, options, TCP
 
 
-def test_extension_headers_are_passed_over():
+def test_extension_headers_are_passed_over() -> None:
     _, source, sport, destination, dport, _, with_ports, _ = ROWS[5]
     found = through(ETHER / ip(6, source, destination) / IPv6ExtHdrDestOpt() / TCP(sport=sport, dport=dport))
     assert (found.dword1, found.rss_type) == (with_ports, 3)
     assert found.packet_type == 0b11100  # IPv6 with extension, TCP
 
 
-def test_a_fragment_header_leaves_the_addresses():
+def test_a_fragment_header_leaves_the_addresses() -> None:
     _, source, sport, destination, dport, addresses, _, _ = ROWS[5]
     header = IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(m=1)
     found = through(ETHER / ip(6, source, destination) / header / TCP(sport=sport, dport=dport))
@@ -119,7 +121,7 @@ def test_a_fragment_header_leaves_the_addresses():
     assert found.packet_type == 0b1100  # IPv6 with extension
 
 
-def test_a_protocol_that_is_off_falls_back_to_addresses():
+def test_a_protocol_that_is_off_falls_back_to_addresses() -> None:
     _, source, sport, destination, dport, addresses, _, _ = ROWS[0]
     found = through(ETHER / ip(4, source, destination) / UDP(sport=sport, dport=dport), fields=0x030000)
     assert (found.dword1, found.rss_type) == (addresses, 2)
@@ -134,12 +136,12 @@ def test_a_protocol_that_is_off_falls_back_to_addresses():
     ],
     ids=["arp", "v4 off", "v6 off"],
 )
-def test_unhashed_frames_go_to_queue_0(frame, fields):
+def test_unhashed_frames_go_to_queue_0(frame: Packet, fields: int) -> None:
     found = through(frame, fields=fields)
     assert (found.dword1, found.rss_type, found.queue) == (0, 0, 0)
 
 
-def test_steering_needs_neither_pcsd_nor_advanced_descriptors():
+def test_steering_needs_neither_pcsd_nor_advanced_descriptors() -> None:
     _, source, sport, destination, dport, _, with_ports, _ = ROWS[0]
     frame = bytes(ETHER / IP(src=source, dst=destination, id=0x1234) / TCP(sport=sport, dport=dport))
     with Hand() as hand:
@@ -160,7 +162,7 @@ def test_steering_needs_neither_pcsd_nor_advanced_descriptors():
         assert q1 & 0xFFFF == 60 and q1 >> 32 & 3 == 3
 
 
-def test_reta_entry_decides():
+def test_reta_entry_decides() -> None:
     _, source, sport, destination, dport, _, with_ports, _ = ROWS[1]
     frame = bytes(ETHER / ip(4, source, destination) / TCP(sport=sport, dport=dport))
     index = with_ports % 128
@@ -175,7 +177,7 @@ def test_reta_entry_decides():
         assert [len(hand.receive(ring)) for ring in rings] == [1, 1]
 
 
-def test_a_new_key_counts_at_once():
+def test_a_new_key_counts_at_once() -> None:
     _, source, sport, destination, dport, _, with_ports, symmetric = ROWS[2]
     frame = bytes(ETHER / ip(4, source, destination) / TCP(sport=sport, dport=dport))
     with Hand() as hand:

@@ -4,18 +4,23 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ixyfwd.model.client import ModelClient
 from ixyfwd.model.wires.generator import GeneratorWire
+from tests.model_child import RING, Start, connect_if_free, drivers, model_processes
+from tests.model_frames import frame
 from tests.model_hand import ARENA_BYTES, IOVA, Hand
 from tests.support import eventually
-from tests.test_model_datapath_rings import frame
-from tests.test_model_server_process import RING, Start, connect_if_free, drivers, start
 
-__all__ = ["start"]  # a fixture
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with model_processes(tmp_path) as found:
+        yield found
 
 
 def test_a_file_that_shrinks_under_a_transmit_ring() -> None:

@@ -35,6 +35,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
     raise AssertionError(done.stderr)
 
 
+@pytest.mark.slow
 def test_inputs_of_the_fuzzer_do_no_harm(replay: str) -> None:
     assert INPUTS
     done = run(replay, *INPUTS, env={**os.environ, "ASAN_OPTIONS": "handle_sigbus=0"})

@@ -9,8 +9,8 @@ from ixyfwd.model.inject import KINDS, find_kind, read_parameters, split_words
 from ixyfwd.model.injector import Injector
 from ixyfwd.model.wires.generator import GeneratorWire
 from tests.model_fakes import Bench, Clock
+from tests.model_frames import frame
 from tests.model_hand import DD, IOVA, PLAIN, RS, Hand, Ring
-from tests.test_model_datapath_rings import frame
 
 ALL_ONES = 0xFFFFFFFF
 RST = 1 << 26

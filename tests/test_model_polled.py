@@ -228,6 +228,7 @@ def test_order_is_not_judged_where_it_cannot_be_seen(desk: Desk) -> None:
     assert desk.misuses() == []
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

@@ -4,8 +4,8 @@ import pytest
 
 from ixyfwd.model.nvm import CHECKSUM_SUM, covered_sum
 from tests.model_fakes import Bench
+from tests.model_frames import flow
 from tests.model_hand import HASH_ALL, MICROSOFT_KEY, Hand
-from tests.test_model_datapath_fifo import flow
 
 X540, X550 = 0x1528, 0x1563
 COMMAND, READ, WRITE = 1 << 30, 3 << 26, 1 << 26

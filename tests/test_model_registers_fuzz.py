@@ -150,5 +150,5 @@ class Registers(RuleBasedStateMachine):
         assert self.bench.read("STATUS") != 0xFFFFFFFF
 
 
-TestRegisters = Registers.TestCase
+TestRegisters = pytest.mark.slow(Registers.TestCase)
 TestRegisters.settings = settings(max_examples=12, stateful_step_count=50, deadline=None)

@@ -34,11 +34,9 @@ from ixyfwd.vfiouser.protocol import (
     RequestError,
     VfioUserCommand,
 )
-from ixyfwd.vfiouser.version import our_version
 from tests.model_fakes import Bench, Clock, FakeDatapath, running_model
+from tests.model_session import PAGE, assert_still_serves, connected, drain, hello, read32
 from tests.support import eventually, without_descriptors
-
-PAGE = 4096
 
 
 @pytest.fixture
@@ -67,10 +65,6 @@ def memory() -> Iterator[int]:
     os.ftruncate(fd, 16 * PAGE)
     yield fd
     os.close(fd)
-
-
-def read32(client: Client, offset: int) -> int:
-    return int.from_bytes(client.region_read(Region.BAR0, offset, 4), "little")
 
 
 def write32(client: Client, offset: int, value: int, posted: bool = False) -> None:
@@ -297,38 +291,6 @@ def test_a_model_that_is_gone(tmp_path: Path) -> None:
 
 
 # Bad manners
-
-
-def connected(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX)
-    sock.connect(path)
-    sock.settimeout(5)
-    return sock
-
-
-def drain(sock: socket.socket) -> None:
-    """Say goodbye and wait until the server has dealt with everything."""
-    sock.shutdown(socket.SHUT_WR)
-    while sock.recv(65536):
-        pass
-
-
-def hello() -> bytes:
-    payload = our_version().pack()
-    return Header(1, VfioUserCommand.VERSION, HEADER_BYTES + len(payload)).pack() + payload
-
-
-def assert_still_serves(spec: ModelSpec) -> None:
-    def served() -> bool:
-        try:
-            client = Client(spec.ports[0].socket, "next")
-        except RefusedError:
-            return False  # the one before is being put away
-        assert read32(client, 8) & 1 << 19
-        client.close()
-        return True
-
-    eventually(served, "the next client is served")
 
 
 BAD = {

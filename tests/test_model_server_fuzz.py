@@ -28,8 +28,8 @@ from ixyfwd.vfiouser.protocol import (
 )
 from ixyfwd.vfiouser.writes import pack_writes
 from tests.model_fakes import MAC
+from tests.model_session import PAGE, assert_still_serves, connected, drain, hello
 from tests.support import eventually
-from tests.test_model_server import PAGE, assert_still_serves, connected, drain, hello
 
 FILE_PAGES = 16
 

@@ -15,9 +15,9 @@ from ixyfwd.model.wires import tap
 from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.model.wires.tap import TapWire
+from tests.model_frames import frame
 from tests.model_hand import Hand
 from tests.support import Instance, config_text, eventually, write_config
-from tests.test_model_datapath_rings import frame
 
 NAME = f"ixt{os.getpid() % 10**6}"
 ETH_P_ALL = 3
@@ -61,7 +61,7 @@ class Tap(Hand):
 
 
 @pytest.mark.root
-def test_frames_pass_both_ways():
+def test_frames_pass_both_ways() -> None:
     with Tap() as bench:
         sent = [frame(n, size) for n, size in enumerate((60, 61, 200, 1514))]
         for data in sent:
@@ -88,7 +88,7 @@ def test_frames_pass_both_ways():
 
 
 @pytest.mark.root
-def test_a_full_ring_leaves_frames_with_the_kernel():
+def test_a_full_ring_leaves_frames_with_the_kernel() -> None:
     with Tap(entries=16) as bench:
         sent = [frame(n) for n in range(200)]
         for data in sent:
@@ -101,7 +101,7 @@ def test_a_full_ring_leaves_frames_with_the_kernel():
 
 @pytest.mark.root
 @pytest.mark.parametrize("off", ["feed", "link"])
-def test_nothing_is_read_while_off(off):
+def test_nothing_is_read_while_off(off: str) -> None:
     with Tap() as bench:
         bench.a.stop_feed() if off == "feed" else bench.a.set_link(False)
         bench.kernel.send(frame(0))
@@ -112,7 +112,7 @@ def test_nothing_is_read_while_off(off):
 
 
 @pytest.mark.root
-def test_an_interface_that_is_down_is_counted():
+def test_an_interface_that_is_down_is_counted() -> None:
     with Tap() as bench:
         subprocess.run(["ip", "link", "set", NAME, "down"], check=True)
         bench.send(bench.tx, [frame(n) for n in range(3)])
@@ -126,13 +126,13 @@ def test_an_interface_that_is_down_is_counted():
 
 
 @pytest.mark.root
-def test_an_idle_model_that_shares_its_cpu_wakes_for_a_frame():
+def test_an_idle_model_that_shares_its_cpu_wakes_for_a_frame() -> None:
     """It sleeps when nothing moves, and a frame of the kernel ends the sleep."""
     with Tap() as bench:
-        used = time.process_time_ns()
+        begun, used = time.monotonic_ns(), time.process_time_ns()
         bench.datapath.run(-1, 50_000_000, True)
         used = time.process_time_ns() - used
-        assert used < 25_000_000
+        assert 2 * used < time.monotonic_ns() - begun
         bench.kernel.send(frame(0))
         bench.datapath.run(-1, 3_000_000, True)
         assert bench.receive(bench.rx)[0].data == frame(0)
@@ -150,7 +150,7 @@ def lose(how: str) -> None:
 @pytest.mark.root
 @pytest.mark.parametrize("how", ["deleted", "namespace"])
 @pytest.mark.parametrize("found_by", ["receiving", "sending"])
-def test_an_interface_that_is_lost_is_found_so(how: str, found_by: str):
+def test_an_interface_that_is_lost_is_found_so(how: str, found_by: str) -> None:
     """Before, every look at it failed with EBADFD, and a loop that shares its CPU never slept."""
     with Tap() as bench:
         if found_by == "sending":
@@ -174,7 +174,7 @@ def test_an_interface_that_is_lost_is_found_so(how: str, found_by: str):
 
 
 @pytest.mark.root
-def test_a_port_whose_tap_is_lost_has_no_link_and_gets_none(tmp_path: Path, instance: Instance):
+def test_a_port_whose_tap_is_lost_has_no_link_and_gets_none(tmp_path: Path, instance: Instance) -> None:
     wires = [f'{{ kind = "tap", interface = "{NAME}" }}', '{ kind = "none" }']
     config = write_config(tmp_path / "config.toml", config_text(wires, cpu="workers = 1"))
     process = instance.start("-c", config, "--json")
@@ -190,14 +190,14 @@ def test_a_port_whose_tap_is_lost_has_no_link_and_gets_none(tmp_path: Path, inst
 
 
 @pytest.mark.root
-def test_the_interface_goes_with_the_data_path():
+def test_the_interface_goes_with_the_data_path() -> None:
     with Tap():
         assert exists()
     assert not exists()
 
 
 @pytest.mark.root
-def test_a_name_in_use_is_refused():
+def test_a_name_in_use_is_refused() -> None:
     with Tap(), Hand(("x", "y"), cable=False) as other:
         for name in (NAME, "lo"):
             with pytest.raises(RefusedError, match=f"TAP interface {name}: this interface exists already"):
@@ -206,14 +206,14 @@ def test_a_name_in_use_is_refused():
 
 
 @pytest.mark.parametrize("name", ["", "sixteen-bytes-xx", "a/b", "a b", "a%d", "a:b"])
-def test_impossible_names(name):
+def test_impossible_names(name: str) -> None:
     with pytest.raises(UsageError, match="expected a name of 1 to 15 bytes"):
         tap.open_tap(name)
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("mtu", [1500, 9000, 9710])
-def test_the_mtu(mtu):
+def test_the_mtu(mtu: int) -> None:
     fd = tap.open_tap(NAME, mtu)
     try:
         with open(f"/sys/class/net/{NAME}/mtu") as file:
@@ -224,24 +224,24 @@ def test_the_mtu(mtu):
 
 
 @pytest.mark.root
-def test_an_mtu_that_the_kernel_refuses_leaves_no_interface():
+def test_an_mtu_that_the_kernel_refuses_leaves_no_interface() -> None:
     with pytest.raises(IxyfwdError, match=f"TAP interface {NAME}: the kernel does not take an MTU of 70000"):
         tap.open_tap(NAME, 70000)
     assert not exists()
 
 
-def test_no_permission_is_one_sentence(monkeypatch):
+def test_no_permission_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(tap.fcntl, "ioctl", refuse)
+    monkeypatch.setattr("ixyfwd.model.wires.tap.fcntl.ioctl", refuse)
     if not os.path.exists("/dev/net/tun") or not os.access("/dev/net/tun", os.W_OK):
-        monkeypatch.setattr(tap.os, "open", refuse)
+        monkeypatch.setattr("ixyfwd.model.wires.tap.os.open", refuse)
     with pytest.raises(IxyfwdError, match=f"TAP interface {NAME}: no permission to make one; run as root"):
         tap.open_tap(NAME)
 
 
-def test_no_tun_driver_is_one_sentence(monkeypatch):
+def test_no_tun_driver_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap, "TUN_DEVICE", "/dev/nothing-here")
     with pytest.raises(IxyfwdError, match="load the kernel's tun module"):
         tap.open_tap(NAME)
@@ -250,7 +250,7 @@ def test_no_tun_driver_is_one_sentence(monkeypatch):
 # cable and nothing
 
 
-def test_a_cable_joins_two_ports_both_ways():
+def test_a_cable_joins_two_ports_both_ways() -> None:
     with Hand() as hand:
         a, b = hand.ports
         rx = [hand.rx_ring(port) for port in (a, b)]
@@ -272,7 +272,7 @@ def test_a_cable_joins_two_ports_both_ways():
         assert a.feed_done()
 
 
-def test_cables_must_lead_to_each_other():
+def test_cables_must_lead_to_each_other() -> None:
     with Hand(("a", "b", "c"), cable=False) as hand:
         a, b, c = hand.ports
         for to in ("a", "z"):
@@ -284,18 +284,18 @@ def test_cables_must_lead_to_each_other():
         b.plug(CableWire("a"))
 
 
-def test_nothing_plugged_in_swallows_and_counts():
+def test_nothing_plugged_in_swallows_and_counts() -> None:
     with Hand(cable=False) as hand:
         a = hand.ports[0]
         a.plug(NoWire())
         hand.send(hand.tx_ring(a), [frame(n) for n in range(4)])
         totals = {"in": 0, "out": 4, "shortfall": 0}
-        told = {"error": None, "notices": []}
+        told: dict[str, object] = {"error": None, "notices": []}
         assert a.wire_stats() == {"kind": "none", "totals": totals, **told, "sent": 4, "sent_bytes": 256}
         assert a.stats.gptc == 4 and a.feed_done()
 
 
-def test_ports_are_named_once():
+def test_ports_are_named_once() -> None:
     for names in (["a", "a"], [], [str(n) for n in range(33)]):
         with pytest.raises(UsageError, match="expected 1 to 32 different names"):
             Datapath(names)

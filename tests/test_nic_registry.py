@@ -235,7 +235,7 @@ def test_poison_is_no_address() -> None:
 @pytest.mark.parametrize(("queue", "rdt", "tdt"), [(0, 0x1018, 0x6018), (65, 0xD058, 0x7058)])
 def test_doorbells_are_the_tails_in_a_page_each(queue: int, rdt: int, tdt: int) -> None:
     function = FakeFunction()
-    function.window = lambda at, size: Window(9, 0x10000, 0, 0x80000)  # type: ignore[method-assign]
+    function.window = lambda bar_offset, size: Window(9, 0x10000, 0, 0x80000)  # type: ignore[method-assign]
     bells = Ixgbe(function, "p0").doorbells(queue)
     for bell, offset in ((bells.rx, rdt), (bells.tx, tdt)):
         page = offset & ~0xFFF

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.probe import distance
+from ixyfwd.probe._probe import ffi, lib
 from ixyfwd.probe.distance import distance_of, round_trip_ns
 from ixyfwd.probe.pauses import observe_cpus, watch_cpus
 from ixyfwd.probe.stolen import StolenWatch, run_delay_ns, steal_ns
@@ -45,10 +45,10 @@ def test_a_cpu_has_no_distance_to_itself_nor_to_one_that_is_not_allowed() -> Non
 
 
 def test_an_end_that_hears_nothing_gives_up() -> None:
-    line, took = distance.ffi.new("struct line *"), distance.ffi.new("uint64_t[]", 1)
-    assert distance.lib.line_first(line, took, 1, 1, 1_000_000) == 0
+    line, took = ffi.new("struct line *"), ffi.new("uint64_t[]", 1)
+    assert lib.line_first(line, took, 1, 1, 1_000_000) == 0
     assert line.stopped
-    assert distance.lib.line_second(line, 1, 2, 1_000_000) == 0  # the turn is the first end's last word
+    assert lib.line_second(line, 1, 2, 1_000_000) == 0  # the turn is the first end's last word
 
 
 @pytest.mark.parametrize(("ns", "kind"), [(66.0, "near"), (130.0, "near"), (380.0, "far"), (1700.0, "far")])

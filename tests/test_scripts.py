@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import ROOT, environment, run
 
+pytestmark = pytest.mark.slow
+
 TOOLS = (
     "bash",
     "cat",

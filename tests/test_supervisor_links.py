@@ -3,7 +3,6 @@
 import pytest
 
 from ixyfwd.config.schema import PortConfig
-from ixyfwd.supervisor import state
 from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
 from tests.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
 from tests.plans import plan_of, port_of
@@ -16,7 +15,7 @@ DAY_S = 86_400
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The supervisor's time."""
     found = FakeClock()
-    monkeypatch.setattr(state.time, "monotonic", found.now)
+    monkeypatch.setattr("ixyfwd.supervisor.state.time.monotonic", found.now)
     return found
 
 

@@ -309,7 +309,7 @@ def judge_dmesg(lines: Sequence[str]) -> tuple[list[str], int]:
     for line in lines:
         if link := _LINK.search(line):
             up[link[1]] = link[2] == "Up"
-            if up[link[1]] and pending.pop(link[1], None):
+            if up[link[1]] and pending.pop(link[1], ""):
                 resets += 1
         elif not _BAD_DMESG.search(line):
             continue
