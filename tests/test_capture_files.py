@@ -215,10 +215,11 @@ def test_the_blocks_of_these_tests_are_what_scapy_reads(tmp_path: Path) -> None:
 # any file
 
 orders = st.sampled_from("<>")
+Captured = tuple[bytes, list[tuple[int, bytes]]]
 
 
 @st.composite
-def captures(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
+def captures(draw: st.DrawFn) -> Captured:
     """A pcapng file, and its frames with their times in ns since the epoch."""
     data, frames = b"", []
     for _ in range(draw(st.integers(1, 3))):
@@ -246,9 +247,7 @@ def captures(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(captures())
-def test_any_pcapng_file_gives_its_frames_and_times(
-    tmp_path: Path, made: tuple[bytes, list[tuple[int, bytes]]]
-) -> None:
+def test_any_pcapng_file_gives_its_frames_and_times(tmp_path: Path, made: Captured) -> None:
     data, frames = made
     if not frames:
         with pytest.raises(UsageError, match="has no frames"):
@@ -261,7 +260,7 @@ def test_any_pcapng_file_gives_its_frames_and_times(
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(captures(), st.data())
 def test_garbage_is_refused_in_one_sentence_or_read_within_the_file(
-    tmp_path: Path, made: tuple[bytes, list[tuple[int, bytes]]], choices: st.DataObject
+    tmp_path: Path, made: Captured, choices: st.DataObject
 ) -> None:
     data = bytearray(made[0])
     for _ in range(choices.draw(st.integers(0, 4))):
