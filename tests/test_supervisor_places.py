@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +27,19 @@ ENVIRONMENTS = {
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory with a short name, because of the sockets below it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as found:
+        yield Path(found)
+
+
+@pytest.fixture
 def arrange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrange:
     """Have the places that are named, the first ones first; "-" before a name: it cannot be written."""
 
     def have(*names: str, lasting: tuple[str, ...] = ("c",)) -> None:
         found = tuple(Place(tmp_path / name, name in lasting) for name in names)
-        for module in ("places", "instance"):
+        for module in ("places", "instance", "instances"):
             monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: found)
 
     return have

@@ -4,6 +4,8 @@ import mmap
 import os
 from typing import Final
 
+from ixyfwd.kit.syscalls import memfd_create
+
 _BYTES: Final = mmap.PAGESIZE
 
 
@@ -32,6 +34,6 @@ class Heartbeat:
 
 def new_heartbeat_fd() -> int:
     """Memory for one, closed on exec unless it is passed on."""
-    fd = os.memfd_create("ixyfwd-heartbeat", os.MFD_CLOEXEC)
+    fd = memfd_create("ixyfwd-heartbeat")
     os.ftruncate(fd, _BYTES)
     return fd
