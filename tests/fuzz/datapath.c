@@ -161,13 +161,13 @@ static void put_frame(struct driver *d, unsigned port, unsigned ring)
 static void put_register(struct driver *d, unsigned port)
 {
     static const uint32_t offsets[] = {
-        RQSMR,  RDRXCTL, RXCTRL,   HLREG0, MAXFRS, DMATXCTL, RXCSUM,   FCTRL, VLNCTRL, MCSTCTRL, MTA,
-        TQSM,   VFTA,    RAL0,     RAL0 + 4, RETA, RSSRK,    RSSRK + 36, MRQC, 0x1028,  0x1014,   0x6038,
-        RXPBSIZE0, FCRTL0, FCRTH0, FCCFG, MFLCN,
+        RQSMR,    RDRXCTL, RXCTRL, HLREG0, MAXFRS,    DMATXCTL, RXCSUM, FCTRL, VLNCTRL,
+        MCSTCTRL, MTA,     TQSM,   VFTA,   RAL0,      RAL0 + 4, RETA,   RSSRK, RSSRK + 36,
+        MRQC,     0x1028,  0x1014, 0x6038, RXPBSIZE0, FCRTL0,   FCRTH0, FCCFG, MFLCN,
     };
     unsigned which = (unsigned)take(&d->in, 1);
     uint32_t value = (uint32_t)take(&d->in, 4);
-    uint32_t offset = which < 200 ? offsets[which % (sizeof offsets / sizeof *offsets)]
+    uint32_t offset = which < 200   ? offsets[which % (sizeof offsets / sizeof *offsets)]
                       : which < 240 ? (uint32_t)take(&d->in, 2) * 4 % (64 * 1024)
                                     : FDIRCTRL + (uint32_t)take(&d->in, 1) * 4 % 128;
     set_register(d->world, port, offset, value);

@@ -89,7 +89,8 @@ static void check_accounts(const struct world *w, unsigned i)
     port_t *p = w->ports[i];
     const dp_stats *s = dp_port_stats(p);
     REQUIRE(s->gptc >= dp_port_far_end(p)->sent);
-    uint64_t looped = s->gptc - s->lxontxc - s->lxofftxc - dp_port_far_end(p)->sent, offered = 0; /* HLREG0.LPBK: the wire sees nothing of it */
+    uint64_t looped = s->gptc - s->lxontxc - s->lxofftxc - dp_port_far_end(p)->sent,
+             offered = 0; /* HLREG0.LPBK: the wire sees nothing of it */
     if (w->wire == CHOOSE_CABLE)
         offered = dp_port_far_end(p)->received;
     else if (w->wire == CHOOSE_GENERATOR)
@@ -135,9 +136,9 @@ static void plug(struct world *w, unsigned i)
 static void set_usual_registers(struct world *w, unsigned i)
 {
     static const uint32_t usual[][2] = {
-        {RDRXCTL, 0x0010880A}, {RXCTRL, 1},     {HLREG0, 0x08012C0B}, {MAXFRS, 0x05EE0000}, {DMATXCTL, 0x81000005},
-        {RXCSUM, 0x2000},      {FCTRL, 0x700},  {VLNCTRL, 0x8100},    {RETA, 0x03020100},   {MRQC, 0},
-        {RXPBSIZE0, 4096},
+        {RDRXCTL, 0x0010880A},  {RXCTRL, 1},      {HLREG0, 0x08012C0B}, {MAXFRS, 0x05EE0000},
+        {DMATXCTL, 0x81000005}, {RXCSUM, 0x2000}, {FCTRL, 0x700},       {VLNCTRL, 0x8100},
+        {RETA, 0x03020100},     {MRQC, 0},        {RXPBSIZE0, 4096},
     };
     memset(w->stores[i], 0, STORE_USED_BYTES);
     for (unsigned k = 0; k < sizeof usual / sizeof *usual; k++)
@@ -148,8 +149,7 @@ static void open_file(struct world *w)
 {
     w->fd = memfd_create("fuzz", MFD_CLOEXEC);
     REQUIRE(w->fd >= 0 && ftruncate(w->fd, OPEN_BYTES + 2 * GUARD_BYTES) == 0);
-    uint8_t *file =
-        __real_mmap(NULL, OPEN_BYTES + 2 * GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
+    uint8_t *file = __real_mmap(NULL, OPEN_BYTES + 2 * GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     REQUIRE(file != MAP_FAILED);
     w->open = file + GUARD_BYTES;
     for (uint32_t i = 0; i < GUARD_BYTES; i++)

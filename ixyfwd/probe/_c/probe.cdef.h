@@ -2,9 +2,9 @@
 
 /* A cache line that two CPUs pass to and fro. `turn` counts the passes; an end that waits too long sets `stopped`. */
 struct line {
-	volatile uint64_t turn;
-	volatile uint32_t stopped;
-	uint32_t reserved[13];
+    volatile uint64_t turn;
+    volatile uint32_t stopped;
+    uint32_t reserved[13];
 };
 
 /* Each end passes the line `batches` * `trips` times; the first writes what each batch took into `took_ns`. Both wait

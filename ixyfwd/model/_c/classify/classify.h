@@ -44,13 +44,13 @@ static inline struct fdir *fdir_of(const struct port *p) { return &((struct clas
 
 /* What the filters made of a frame. */
 struct rx_class {
-    uint64_t q0;     /* RSS type, packet type, hash: the first half of an advanced write-back */
+    uint64_t q0; /* RSS type, packet type, hash: the first half of an advanced write-back */
     uint32_t status; /* extended status and errors without DD and EOP */
     uint16_t vlan, queue;
     uint8_t verdict; /* enum rx_verdict */
-    uint8_t cast;    /* enum cast */
-    uint8_t fdir;    /* enum fdir_result */
-    uint8_t tag_at;  /* offset of the tag that may be stripped */
+    uint8_t cast; /* enum cast */
+    uint8_t fdir; /* enum fdir_result */
+    uint8_t tag_at; /* offset of the tag that may be stripped */
     uint8_t unheeded; /* of a pause frame: the verdict if its content meant nothing */
 };
 enum rx_verdict { RX_PASS, RX_OVERSIZE, RX_FILTERED, RX_PAUSE, RX_CONTROL };

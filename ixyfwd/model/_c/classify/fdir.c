@@ -89,7 +89,7 @@ static struct fdir_key packet_key(struct port *p, const uint8_t *data, uint32_t 
 static struct fdir_key register_key(struct port *p, uint32_t command)
 {
     uint32_t ports = REGISTER(p, FDIRPORT), vlan = REGISTER(p, FDIRVLAN);
-    return (struct fdir_key){REGISTER(p, FDIRIPSA), REGISTER(p, FDIRIPDA), (uint16_t)ports, (uint16_t)(ports >> 16),
+    return (struct fdir_key){REGISTER(p, FDIRIPSA), REGISTER(p, FDIRIPDA),  (uint16_t)ports, (uint16_t)(ports >> 16),
                              (uint16_t)vlan,        (uint16_t)(vlan >> 16), command >> 5 & 7};
 }
 

@@ -26,7 +26,7 @@ struct fdir {
     bool enabled, perfect;
     uint32_t ctrl, free, used, unused, longest; /* used: ever; unused: first of those given back, number + 1 */
     uint32_t mask;                                  /* of the bucket's number */
-    uint32_t *heads;                                /* number + 1 of a bucket's first; made when it is first enabled */
+    uint32_t *heads; /* number + 1 of a bucket's first; made when it is first enabled */
     struct fdir_filter *filters;
 };
 

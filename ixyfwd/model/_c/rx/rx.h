@@ -28,14 +28,14 @@ struct rx_queue {
     struct desc *done; /* RX_BURST write-backs: of the last `pend` descriptors */
     volatile uint32_t *tail_register;
     uint32_t entries, head, ready, pend; /* head: next to fill; ready: fetched from head on; pend: filled before head */
-    uint32_t pend_frames, pend_bytes;            /* frames that end in those, and their bytes */
+    uint32_t pend_frames, pend_bytes; /* frames that end in those, and their bytes */
     uint32_t tail, heard, buffer_bytes, looks_skipped; /* tail: as written when trapped; heard: at the last look */
-    uint64_t bad_tail, refused_tail;            /* already reported, or NO_TAIL */
+    uint64_t bad_tail, refused_tail; /* already reported, or NO_TAIL */
     uint32_t most, reserve; /* most: ready at its fullest; reserve: what a wire that can wait leaves ready */
     uint64_t base;
     uint16_t number;
     bool running, begun, legacy, drop, strip_vlan; /* begun: something was fetched since the start */
-    bool force_drop;                               /* PFQDE */
+    bool force_drop; /* PFQDE */
 };
 
 /* Write-backs that are withheld on demand: the last `count` before those pending; `done` by ring index. */
@@ -74,7 +74,7 @@ static inline struct rx_queue *rx_active(const struct port *p, unsigned k)
 
 /* What became of a frame that was offered to a port. */
 enum rx_result {
-    RX_TAKEN,   /* delivered, filtered or dropped: it is gone and counted */
+    RX_TAKEN, /* delivered, filtered or dropped: it is gone and counted */
     RX_NO_ROOM, /* only with RX_WAIT: nothing happened, offer it again */
 };
 enum rx_wait { RX_DROP, RX_WAIT_ROOM, RX_WAIT_READY }; /* READY: wait also for RXEN and the queue's ENABLE */

@@ -73,7 +73,8 @@ void write_back_run(struct port *p, struct rx_queue *q, uint32_t i, const struct
     __atomic_thread_fence(__ATOMIC_RELEASE); /* payloads first */
     for (uint32_t k = 0; k < count; k++) {
         if (q->ring && !q->legacy)
-            k += (HAVE_AVX2 ? write_back_whole : write_back_halves)(q->ring + i + k, q->slots + i + k, done + k, count - k);
+            k += (HAVE_AVX2 ? write_back_whole : write_back_halves)(q->ring + i + k, q->slots + i + k, done + k,
+                                                                    count - k);
         if (k < count)
             write_back_odd(p, q, i + k, &done[k]);
     }

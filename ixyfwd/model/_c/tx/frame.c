@@ -44,15 +44,9 @@ static void bad_frame(struct port *p, const struct tx_queue *q, const struct tx_
     fault(p, FAULT_BAD_DESCRIPTOR, true, q->number, q->head, f->parts[0].q0);
 }
 
-static bool bad_type(const struct desc *d)
-{
-    return (d->q1 & TXD_DEXT) && (d->q1 & TXD_DTYP) != TXD_DTYP_DATA;
-}
+static bool bad_type(const struct desc *d) { return (d->q1 & TXD_DEXT) && (d->q1 & TXD_DTYP) != TXD_DTYP_DATA; }
 
-static bool segmented(const struct desc *first)
-{
-    return (first->q1 & TXD_DEXT) && (first->q1 & TXD_TSE);
-}
+static bool segmented(const struct desc *first) { return (first->q1 & TXD_DEXT) && (first->q1 & TXD_TSE); }
 
 /* Whether a buffer can be sent behind the `f->length` bytes before it. */
 static bool check_part(struct port *p, struct tx_queue *q, uint32_t index, const struct desc *d,

@@ -45,8 +45,7 @@ static bool plausible(const struct offload *o, uint32_t length, uint32_t paylen)
             return false;
     }
     if (o->l4) {
-        if (o->l4_type == L4T_RESERVED || o->l4_at < ETHERNET_BYTES ||
-            o->l4_at + L4_HEADER_BYTES[o->l4_type] > length)
+        if (o->l4_type == L4T_RESERVED || o->l4_at < ETHERNET_BYTES || o->l4_at + L4_HEADER_BYTES[o->l4_type] > length)
             return false;
     }
     return !o->segment || segmentable(o, length, paylen);

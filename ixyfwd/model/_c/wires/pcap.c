@@ -31,7 +31,7 @@ dp_capture *dp_port_capture(port_t *p);
 /* end */
 
 enum { REPLAY_BURST = 64, RECORD_HEADER_BYTES = 16, CAPTURE_RESERVE_BYTES = 1 << 20 };
-_Static_assert(TX_BURST * (PLAIN_FRAME_MAX + RECORD_HEADER_BYTES) < CAPTURE_RESERVE_BYTES, "a burst fits");
+_Static_assert(TX_BURST *(PLAIN_FRAME_MAX + RECORD_HEADER_BYTES) < CAPTURE_RESERVE_BYTES, "a burst fits");
 
 struct pcap {
     dp_replay replay;

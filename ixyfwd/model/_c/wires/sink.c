@@ -135,7 +135,8 @@ FOR_AVX2 static inline bool same_head_avx2(const uint8_t *a, const uint8_t *b)
 #if defined(__x86_64__)
     enum { SECOND = AT_TOUCH - 32 };
     __m256i x = _mm256_loadu_si256((const __m256i *)a), y = _mm256_loadu_si256((const __m256i *)b);
-    __m256i u = _mm256_loadu_si256((const __m256i *)(a + SECOND)), v = _mm256_loadu_si256((const __m256i *)(b + SECOND));
+    __m256i u = _mm256_loadu_si256((const __m256i *)(a + SECOND)),
+            v = _mm256_loadu_si256((const __m256i *)(b + SECOND));
     __m256i differ = _mm256_or_si256(_mm256_xor_si256(x, y), _mm256_xor_si256(u, v));
     return _mm256_testz_si256(differ, differ);
 #else
