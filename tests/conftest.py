@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from ixyfwd.supervisor.places import Place
-from tests.fake_nic import KINDS, MakeRig
-from tests.phases import assign_markers
-from tests.support import HUGEPAGES, Instance
+from tests.testing.fake_nic import KINDS, MakeRig
+from tests.testing.phases import assign_markers
+from tests.testing.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
 settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])

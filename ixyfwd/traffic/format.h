@@ -1,6 +1,6 @@
 /* The format of test traffic: how a frame is laid out, what fills it, when it is due. The generator wire and its sink in
  * the model include it, and so do the rings of NIC families whose workers generate. `format.py` and `schedule.py` say
- * the same in Python; tests/test_traffic_format.py compares them. Frames have no CRC here. */
+ * the same in Python; tests/traffic/test_format.py compares them. Frames have no CRC here. */
 #ifndef IXYFWD_TRAFFIC_FORMAT_H
 #define IXYFWD_TRAFFIC_FORMAT_H
 

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from tests.hosts import ADDRESSES, Hosts, assert_iperf3_completes
+from tests.testing.hosts import ADDRESSES, Hosts, assert_iperf3_completes
 from tests.vm import inside
 from tests.vm.guest import CheckError, Done, Hardware
 from tests.vm.lab import Check, Lab, Step, no_faults

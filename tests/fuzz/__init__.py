@@ -1,0 +1,1 @@
+"""The fuzzer of the data path, and its inputs played again."""

@@ -1,0 +1,1 @@
+"""Members that the project does not have, added to a copy of the tree."""
