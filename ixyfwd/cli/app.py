@@ -42,9 +42,10 @@ def build_app() -> typer.Typer:
     app.command("capture")(capture_command)
     for command in (
         *(start, stop, status, stats, ports, workers, instances),
-        *(rss, model, fault, devices, bind, unbind, doctor),
+        *(rss, model, inject, devices, bind, unbind, doctor),
     ):
         app.command()(command)
+    app.command("fault", hidden=True, deprecated=True)(inject)  # its old name, for one release
     config = _new_app("Configuration files.")
     config.callback()(lambda: None)  # keeps `check` a command of its own while it is the only one
     config.command("check")(config_check)
@@ -321,7 +322,7 @@ def doctor(
     return doctor_command(config, json, measure_s=(1.0 if seconds is None else seconds) if measure else None)
 
 
-def fault(
+def inject(
     words: Annotated[
         list[str],
         typer.Argument(
@@ -337,9 +338,9 @@ def fault(
     json: JsonOption = False,
 ) -> None:
     """Make a simulated port misbehave, while it runs."""
-    from ixyfwd.cli.inject import fault_command  # noqa: PLC0415
+    from ixyfwd.cli.inject import inject_command  # noqa: PLC0415
 
-    fault_command(words, instance, control, json)
+    inject_command(words, instance, control, json)
 
 
 def config_check(

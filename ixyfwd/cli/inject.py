@@ -1,4 +1,4 @@
-"""`ixyfwd fault`: misbehaviour of simulated ports, on demand."""
+"""`ixyfwd inject`: misbehaviour of simulated ports, on demand."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ixyfwd.model.inject import KINDS, Parameter, find_kind, read_parameters, sp
 _EXPECTED = "PORT KIND [KEY=VALUE...], PORT KIND off, PORT clear or list"
 
 
-def fault_command(words: Sequence[str], instance: str, control: str | None, json: bool) -> None:
+def inject_command(words: Sequence[str], instance: str, control: str | None, json: bool) -> None:
     """Check what can be checked here, ask for it, show what is injected into the port now."""
     out = Lines(sys.stdout)
     if list(words) == ["list"]:
@@ -22,7 +22,7 @@ def fault_command(words: Sequence[str], instance: str, control: str | None, json
             out.write(*kinds_lines())
         return
     if len(words) < 2:
-        raise UsageError(f"fault: found {' '.join(words)!r}, expected {_EXPECTED}")
+        raise UsageError(f"inject: found {' '.join(words)!r}, expected {_EXPECTED}")
     port, kind, *rest = words
     injected = _ask(port, *_request(kind, rest), instance=instance, control=control)
     if json:
@@ -35,7 +35,7 @@ def _request(kind: str, rest: Sequence[str]) -> tuple[str | None, dict[str, Any]
     """Kind and parameters; None for those means off, as for the supervisor. Raises UsageError."""
     if kind == "clear":
         if rest:
-            raise UsageError(f"fault: nothing may follow clear, found {' '.join(rest)!r}")
+            raise UsageError(f"inject: nothing may follow clear, found {' '.join(rest)!r}")
         return None, None
     found = find_kind(kind)
     if list(rest) == ["off"]:

@@ -38,8 +38,8 @@ def config(tmp_path: Path) -> str:
 
 
 def fault(instance: Instance, *words: str) -> dict[str, Any]:
-    """`ixyfwd fault WORDS`; what is then injected."""
-    done = instance.command("fault", *words, "--json")
+    """`ixyfwd inject WORDS`; what is then injected."""
+    done = instance.command("inject", *words, "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["injected"]
     return found
@@ -149,13 +149,13 @@ def test_a_held_semaphore_is_a_timeout_that_names_it(start: StartModel, folder: 
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")
     name = model.stats()["ports"][0]["name"]
-    held = run(*IXYFWD, "fault", "--control", control, name, "smbi-held")
+    held = run(*IXYFWD, "inject", "--control", control, name, "smbi-held")
     assert held.returncode == 0, held.stderr
     assert f"{name}: smbi-held active" in held.stdout
     refused = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "1")
     assert refused.returncode == 1
     assert "SWSM" in refused.stderr and "SMBI = 0" in refused.stderr and "Traceback" not in refused.stderr
-    assert run(*IXYFWD, "fault", "--control", control, name, "smbi-held", "off").returncode == 0
+    assert run(*IXYFWD, "inject", "--control", control, name, "smbi-held", "off").returncode == 0
     again = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "0.3")
     assert again.returncode == 0, again.stderr
     assert model.end()[0] == 0
@@ -166,11 +166,11 @@ def test_a_reset_that_never_ends_is_tried_again_and_said(start: StartModel, fold
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")
     name = model.stats()["ports"][0]["name"]
-    assert run(*IXYFWD, "fault", "--control", control, name, "reset-hang").returncode == 0
+    assert run(*IXYFWD, "inject", "--control", control, name, "reset-hang").returncode == 0
     failed = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "1")
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
     assert "waited 1 s for CTRL (0x00000) RST = 0 and LNK_RST = 0 while resetting the device" in failed.stderr
-    off = run(*IXYFWD, "fault", "--control", control, name, "reset-hang", "off", "--json")
+    off = run(*IXYFWD, "inject", "--control", control, name, "reset-hang", "off", "--json")
     # Three, and what else was written to CTRL meanwhile: that writes the 1 in RST again.
     assert json.loads(off.stdout)["injected"]["reset-hang"]["count"] >= 3
     again = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "0.3")
@@ -183,11 +183,11 @@ def test_a_device_that_is_gone_before_the_start(start: StartModel, folder: Path,
     config = forwarder_config(folder, model)
     control = str(folder / "0.sock.control")
     name = model.stats()["ports"][1]["name"]
-    assert run(*IXYFWD, "fault", "--control", control, name, "device-gone").returncode == 0
+    assert run(*IXYFWD, "inject", "--control", control, name, "device-gone").returncode == 0
     failed = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "1")
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
     assert "all ones" in failed.stderr or "left the bus" in failed.stderr
-    assert run(*IXYFWD, "fault", "--control", control, name, "device-gone", "off").returncode == 0
+    assert run(*IXYFWD, "inject", "--control", control, name, "device-gone", "off").returncode == 0
     again = run(*IXYFWD, "start", "-c", config, "--instance", instance.name, "--duration", "0.3")
     assert again.returncode == 0, again.stderr
     assert model.end()[0] == 0
@@ -196,9 +196,16 @@ def test_a_device_that_is_gone_before_the_start(start: StartModel, folder: Path,
 # The command itself
 
 
+def test_the_old_name_is_an_alias_that_says_so() -> None:
+    old, new = run(*IXYFWD, "fault", "list"), run(*IXYFWD, "inject", "list")
+    assert old.returncode == 0 and old.stdout == new.stdout
+    assert "deprecated" in old.stderr and not new.stderr
+    assert "fault " not in run(*IXYFWD, "--help").stdout
+
+
 def test_the_list_names_every_kind() -> None:
-    shown = run(*IXYFWD, "fault", "list")
-    listed = json.loads(run(*IXYFWD, "fault", "list", "--json").stdout)["kinds"]
+    shown = run(*IXYFWD, "inject", "list")
+    listed = json.loads(run(*IXYFWD, "inject", "list", "--json").stdout)["kinds"]
     assert len(listed) == 14
     assert all(f"{kind['name']}: " in shown.stdout for kind in listed)
 
@@ -215,7 +222,7 @@ def test_the_list_names_every_kind() -> None:
     ],
 )
 def test_wrong_uses_are_said(words: list[str], code: int, sentence: str) -> None:
-    done = run(*IXYFWD, "fault", *words, *([] if "--control" in words else ["--instance", "nobody"]))
+    done = run(*IXYFWD, "inject", *words, *([] if "--control" in words else ["--instance", "nobody"]))
     assert done.returncode == code
     assert sentence in done.stderr and "Traceback" not in done.stderr
 
@@ -226,7 +233,7 @@ def test_what_the_instance_refuses(instance: Instance, config: str) -> None:
         (["p9", "corrupt"], "there is no port 'p9', expected one of p0, p1"),
         (["p0", "corrupt", "off"], "corrupt is not injected; active: nothing"),
     ):
-        done = instance.command("fault", *words)
+        done = instance.command("inject", *words)
         assert done.returncode == 1 and sentence in done.stderr
-    shown = instance.command("fault", "p0", "clear")
+    shown = instance.command("inject", "p0", "clear")
     assert shown.stdout == "p0: nothing injected\n"

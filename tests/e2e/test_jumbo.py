@@ -104,7 +104,7 @@ def test_a_port_without_a_link_keeps_frames_and_the_sum_closes(tmp_path: Path, i
         tmp_path / "config.toml", config_text([wire, wire], cpu="workers = 1", forward="max_frame = 9018")
     )
     process = instance.start("-c", path, "--json")
-    assert instance.command("fault", "p1", "link-down").returncode == 0
+    assert instance.command("inject", "p1", "link-down").returncode == 0
     eventually(lambda: instance.status()["drops"]["tx_full"] > 0, "p1's ring is full")
     instance.command("stop")
     out, _ = process.communicate(timeout=30)
@@ -122,7 +122,7 @@ def test_a_port_that_keeps_frames_to_itself_and_the_sum_closes(tmp_path: Path, i
         tmp_path / "config.toml", config_text([wire, wire], cpu="workers = 1", forward="max_frame = 9018")
     )
     process = instance.start("-c", path, "--json")
-    done = instance.command("fault", "p0", kind, "queue=0")
+    done = instance.command("inject", "p0", kind, "queue=0")
     assert done.returncode == 0, done.stderr
     before = instance.status()["rx_packets"]
     eventually(lambda: instance.status()["rx_packets"] > before + 1000, "it goes on")

@@ -209,7 +209,7 @@ def test_a_model_that_is_held_is_said_and_the_run_outlives_it(
         assert [port["link"] for port in found["ports"]] == [port["link"] for port in before["ports"]]
         assert any(f"the model (pid {before['model_process']['pid']}) is {held}" in text for text in found["notices"])
         assert f" model {held} (pid " in " ".join(instance.command("status").stdout.split())
-        refused = instance.command("fault", "p0", "link-flap")
+        refused = instance.command("inject", "p0", "link-flap")
         assert refused.returncode == 1 and "does not go on" in refused.stderr
     eventually(lambda: model_state(instance.status()) == "running", "it goes on", END_S)
     eventually(lambda: instance.status()["rx_packets"] > found["rx_packets"], "frames flow again", END_S)
