@@ -33,6 +33,7 @@ pytestmark = pytest.mark.alone
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = {"sh", "sh root", "sh bench", "sh compare", "sh vm", "sh ci", "sh manual"}
+SLOW = {"sh bench", "sh compare", "sh vm"}
 COMMAND = re.compile(r"^(ixyfwd [a-z-]|(\./)?scripts/|make [a-z]|python3? -m )", re.MULTILINE)
 IN_PLACE = os.path.realpath(sys.prefix) == os.path.realpath(ROOT / ".venv")
 GUEST = image_at(Path(os.environ.get("IXYFWD_VM", ROOT / ".vm")))
@@ -40,11 +41,19 @@ TIMEOUT_S = 600
 
 
 def _blocks(*kinds: str) -> list[object]:
+    """Each block of these kinds, with its kind; one that several pages show stands in the list once."""
+    first: dict[tuple[str, str], Path] = {}
+    for page in PAGES:
+        for kind, commands in FENCE.findall(page.read_text()):
+            if kind in kinds:
+                first.setdefault((kind, commands), page)
     return [
-        pytest.param(kind, commands, id=f"{page.relative_to(ROOT)}-{commands.strip().splitlines()[0][:40]}")
-        for page in PAGES
-        for kind, commands in FENCE.findall(page.read_text())
-        if kind in kinds
+        pytest.param(
+            *block,
+            id=f"{page.relative_to(ROOT)}-{block[1].strip().splitlines()[0][:40]}",
+            marks=pytest.mark.slow if block[0] in SLOW else (),
+        )
+        for block, page in first.items()
     ]
 
 
