@@ -30,6 +30,7 @@ def test_no_module_imports_a_test_module(path: Path) -> None:
         assert head != "tests" or not any(part.startswith("test_") for part in rest), f"{path} imports {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", ["INT", "HUP"])
 def test_an_ignored_signal_of_the_caller_reaches_no_command(tmp_path: Path, signals: str) -> None:
     """`./scripts/test &` ignores SIGINT, `nohup` SIGHUP."""
@@ -62,6 +63,7 @@ def test_other(tmp_path): pass
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expression", "chosen"),
     [
