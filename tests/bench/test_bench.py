@@ -155,7 +155,7 @@ def test_a_run_that_fails_is_a_problem_and_the_others_stand(monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_a_signal_ends_it_with_what_it_has() -> None:
-    command = [sys.executable, "-m", "ixyfwd", "bench", "throughput", "--engine", "native", "--loop", "fused",
+    command = [*IXYFWD, "bench", "throughput", "--engine", "native", "--loop", "fused",
                "--batch", "64", "--duration", "1.5", "--runs", "50", "--json"]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -21,7 +21,7 @@ from ixyfwd.bench.result import as_table, device_of, result, spread
 from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError
 from tests.testing.bench_cases import quiet
-from tests.testing.support import ROOT, run
+from tests.testing.support import IXYFWD, ROOT, run
 
 SHORT_COST = ("bench", "cost", "--engine", "native", "--loop", "fused", "--batch", "32,64", "--runs", "1")
 CASE = cost.Case("native", "fused", "touch", 32, 512)
@@ -33,7 +33,7 @@ WRITING = [
 
 
 def ixyfwd(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return run(sys.executable, "-m", "ixyfwd", *arguments)
+    return run(*IXYFWD, *arguments)
 
 
 def test_rows_as_csv_on_standard_output() -> None:
@@ -91,7 +91,7 @@ def test_problems_are_sentences_on_standard_error(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_cost_what_it_measured() -> None:
-    command = [sys.executable, "-m", "ixyfwd", *SHORT_COST[:-1], "100000", "--json"]
+    command = [*IXYFWD, *SHORT_COST[:-1], "100000", "--json"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for _ in range(4):

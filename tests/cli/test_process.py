@@ -17,7 +17,7 @@ from ixyfwd import __version__
 from ixyfwd.cli.app import build_app, run
 from ixyfwd.cli.output import Lines
 from tests.testing.cli_samples import FakeSupervisor
-from tests.testing.support import ROOT
+from tests.testing.support import IXYFWD, ROOT
 
 FLOW = "udp 10.0.0.1:1234 10.0.0.2:80"
 
@@ -29,7 +29,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> FakeSupervisor:
 
 def command(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
-    line = [sys.executable, "-m", "ixyfwd", *arguments]
+    line = [*IXYFWD, *arguments]
     return subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=60, check=False, **more)
 
 
@@ -97,7 +97,7 @@ def test_the_command_itself() -> None:
 def test_a_reader_that_has_gone_is_no_error_message(arguments: list[str]) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
-    line = [sys.executable, "-m", "ixyfwd", *arguments]
+    line = [*IXYFWD, *arguments]
     done = subprocess.run(line, cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     os.close(write_end)
     assert done.stderr == ""
@@ -105,7 +105,7 @@ def test_a_reader_that_has_gone_is_no_error_message(arguments: list[str]) -> Non
 
 def test_a_full_disk_is_one_sentence() -> None:
     with open("/dev/full", "w") as full:
-        line = [sys.executable, "-m", "ixyfwd", "config", "check", "config.toml"]
+        line = [*IXYFWD, "config", "check", "config.toml"]
         done = subprocess.run(line, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr == "ixyfwd: the output cannot be written (No space left on device)\n"

@@ -59,6 +59,7 @@ def play(
     return seen
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     segmented=st.booleans(),

@@ -76,6 +76,7 @@ class Fused:
         ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     batch=st.sampled_from([1, 2, 4, 7, 32, 64]),

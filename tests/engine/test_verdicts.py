@@ -65,6 +65,7 @@ def test_a_batch_passes_unless_a_program_says_otherwise(make_rig: MakeRig) -> No
     rig.check(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @given(verdicts=st.lists(VERDICTS, min_size=1, max_size=40), index=st.integers(0, 15), passed_to=st.integers(0, 2))
 def test_every_verdict_is_counted_once_and_every_frame_goes_where_it_says(

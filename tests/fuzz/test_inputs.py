@@ -42,6 +42,7 @@ def test_inputs_of_the_fuzzer_do_no_harm(replay: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wire", range(4))
 def test_steps_without_guidance_do_no_harm(replay: str, wire: int, tmp_path: Path) -> None:
     """A pseudo-random input per wire; always the same."""

@@ -310,6 +310,7 @@ def test_a_client_that_spoke_in_time_is_heard_before_its_place_is_taken(small: D
     assert small.heard(late)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"{", ECHO, ECHO * 300, b'{"do": "long"}\n', b"\xff\n"])
 def test_a_thousand_clients_do_not_keep_one_from_being_served(desk: Desk, said: bytes) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

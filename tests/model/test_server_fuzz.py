@@ -194,6 +194,7 @@ def play(path: str, files: Files, session: Sequence[Step]) -> None:
     files.cut(FILE_PAGES)
 
 
+@pytest.mark.slow
 def test_sessions_that_are_almost_right(spec: ModelSpec, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = Files(tmp_path)
     before = len(os.listdir("/proc/self/fd"))

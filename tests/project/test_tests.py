@@ -10,7 +10,6 @@ import pytest
 from tests.testing.support import ROOT, run
 
 TESTS = ROOT / "tests"
-MODULES = sorted(TESTS.rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -23,13 +22,14 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_no_module_imports_a_test_module(path: Path) -> None:
-    for name in imports(path):
-        head, *rest = name.split(".")
-        assert head != "tests" or not any(part.startswith("test_") for part in rest), f"{path} imports {name}"
+def test_no_module_imports_a_test_module() -> None:
+    for path in sorted(TESTS.rglob("*.py")):
+        for name in imports(path):
+            head, *rest = name.split(".")
+            assert head != "tests" or not any(part.startswith("test_") for part in rest), f"{path} imports {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signals", ["INT", "HUP"])
 def test_an_ignored_signal_of_the_caller_reaches_no_command(tmp_path: Path, signals: str) -> None:
     """`./scripts/test &` ignores SIGINT, `nohup` SIGHUP."""
@@ -62,6 +62,7 @@ def test_other(tmp_path): pass
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expression", "chosen"),
     [

@@ -8,20 +8,13 @@ import pytest
 
 # The pool of hugepages is one for all processes; a process that spins on a CPU is felt by every test there.
 ALONE = frozenset({"HUGEPAGES", "hugepages_free", "busy_with"})
-# A whole run, from the start of a command to its report, takes seconds.
-SLOW = frozenset(
-    {
-        "tests.testing.support.Instance",
-        "tests.testing.support.start_for_report",
-        "tests.testing.model_command.model_commands",
-        "copy_tree",
-    }
-)
+# A command is an interpreter of its own with most of ixyfwd in it, which alone takes most of a second.
+SLOW = frozenset({"IXYFWD", "copy_tree"})
 
 
 def assign_markers(items: list[pytest.Item]) -> None:
     """Mark `alone` what uses something that there is once, and what needs root, for the same reason: interfaces,
-    namespaces and mounts; mark `slow` what starts a forwarder. What measures time, or takes long for another reason,
+    namespaces and mounts; mark `slow` what runs `ixyfwd`. What measures time, or takes long for another reason,
     has its marker where it is written."""
     for item in items:
         used = names_used(item)
@@ -33,17 +26,18 @@ def assign_markers(items: list[pytest.Item]) -> None:
 
 def names_used(item: pytest.Item) -> set[str]:
     """Global names and attributes in the code of a test, of its fixtures, and of the tests' own functions that these
-    call; of the tests' own things their full names, too."""
+    call."""
     found: set[str] = set()
     if not isinstance(item, pytest.Function):
         return found
-    waiting = [_function(item.function)]
+    waiting = _functions(item.function)
     for fixtures in item._fixtureinfo.name2fixturedefs.values():
-        waiting += [_function(fixture.func) for fixture in fixtures]
+        for fixture in fixtures:
+            waiting += _functions(fixture.func)
     seen: set[FunctionType] = set()
     while waiting:
         function = waiting.pop()
-        if function is None or function in seen:
+        if function in seen:
             continue
         seen.add(function)
         names = {name for code in _codes(function.__code__) for name in code.co_names}
@@ -51,15 +45,17 @@ def names_used(item: pytest.Item) -> set[str]:
         for name in names:
             thing = function.__globals__.get(name)
             if callable(thing) and thing.__module__.startswith("tests."):
-                found.add(f"{thing.__module__}.{name}")
-                waiting.append(_function(thing))
+                waiting += _functions(thing)
     return found
 
 
-def _function(thing: Callable[..., Any]) -> FunctionType | None:
-    """What a decorator has wrapped."""
+def _functions(thing: Callable[..., Any]) -> list[FunctionType]:
+    """What a decorator has wrapped; of a class its methods."""
+    if isinstance(thing, type):
+        return [one for one in vars(thing).values() if isinstance(one, FunctionType)]
+    thing = getattr(getattr(thing, "hypothesis", None), "inner_test", thing)
     thing = getattr(thing, "__wrapped__", thing)
-    return thing if isinstance(thing, FunctionType) else None
+    return [thing] if isinstance(thing, FunctionType) else []
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

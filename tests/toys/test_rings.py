@@ -101,6 +101,7 @@ class MixedRig(Rig):
         os.close(self.bell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 @given(
     rounds=st.lists(

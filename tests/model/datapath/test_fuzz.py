@@ -5,6 +5,7 @@ import mmap
 import os
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def play(script: list[tuple[Any, ...]], mapped: bool) -> None:
         arena.memory.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(actions, max_size=40), st.booleans())
 def test_nothing_a_driver_writes_leaves_its_memory(script: list[tuple[Any, ...]], mapped: bool) -> None:

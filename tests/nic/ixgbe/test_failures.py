@@ -210,6 +210,7 @@ def test_the_number_of_reads_below_covers_a_whole_run() -> None:
     assert READS_OF_A_RUN * 0.9 < function.reads < READS_OF_A_RUN
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, READS_OF_A_RUN))
 def test_gone_at_any_read_is_one_clear_error_and_stop_is_safe(reads: int) -> None:

@@ -1,5 +1,6 @@
 """Counters that clear on reading, gathered into totals that only grow."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_every_counter_is_read_once_lower_half_first() -> None:
             assert reads.index(row.low) + 1 == reads.index(row.high)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, ALL_ONES - 1)] * 6), min_size=1, max_size=4))
 def test_totals_are_the_sums_of_all_readings(readings: list[tuple[int, ...]]) -> None:
