@@ -80,7 +80,7 @@ class LineClient:
             return peer.gone(f"{self._path}: {peer.name} belongs to another user; do this as that user, or as root")
         if isinstance(error, BlockingIOError):
             return peer.late(
-                f"{peer.name} took no connection within {self._timeout_s:g} s (at {self._path}); {peer.advice}"
+                f"{peer.name} took no connection within {self._timeout_s:.3g} s (at {self._path}); {peer.advice}"
             )
         return peer.gone(f"{peer.absent} (at {self._path}: {error.strerror or error}); {peer.advice}")
 
@@ -111,7 +111,7 @@ class LineClient:
             except TimeoutError:
                 self.close()  # no second wait of this length, and the late answer is not taken for the next one
                 raise self._peer.late(
-                    f"{self._peer.name} gave no answer to {command!r} within {self._timeout_s:g} s; {self._peer.advice}"
+                    f"{self._peer.name} gave no answer to {command!r} within {self._timeout_s:.3g} s; {self._peer.advice}"
                 ) from None
             except _BrokenError as error:
                 self._hang_up()

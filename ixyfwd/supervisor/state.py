@@ -229,9 +229,21 @@ class Forwarder:
         return None if self.model is None else self.model.client.stats()
 
     def far_ends(self) -> Mapping[str, str]:
-        """By the name of a port, that of the port its frames leave by, if no program says otherwise."""
+        """By the name of a port, that of the port its frames leave by at last, if no program says otherwise.
+
+        A frame that leaves by a cable goes on from the port at its other end.
+        """
         links = self.plan.workers[0].links if self.plan.workers else ()
-        return {self.ports[rx].name: self.ports[tx].name for rx, tx in links}
+        leaves = {self.ports[rx].name: self.ports[tx].name for rx, tx in links}
+        cables = {port.name: port.wire.leads_to for port in self.model.spec.ports} if self.model else {}
+        found: dict[str, str] = {}
+        for name, end in leaves.items():
+            seen = {name}
+            while (other := cables.get(end)) is not None and other in leaves and other not in seen:
+                seen.add(other)
+                end = leaves[other]  # noqa: PLW2901
+            found[name] = end
+        return found
 
     def feeds_done(self) -> bool:
         """Whether every finite wire of the model has fed all that it has; False without a model, and while that does

@@ -141,11 +141,11 @@ def test_one_instruction_more_per_packet_is_noticed(base: str, tmp_path: Path) -
     allows what it says and no more."""
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--shared", str(ROOT), str(clone))
-    line = "\t\ttx[i].q0 = addresses[id];\n"
+    line = "tx[i].q0 = addresses[id];\n"
     (source,) = (path for path in clone.glob("ixyfwd/**/_c/forward.[ch]") if line in path.read_text(encoding="utf-8"))
     code = source.read_text(encoding="utf-8")
     assert code.count(line) == 1
-    source.write_text(code.replace(line, line + '\t\t__asm__ volatile("nop");\n'), encoding="utf-8")
+    source.write_text(code.replace(line, line + '__asm__ volatile("nop");\n'), encoding="utf-8")
     git(clone, "commit", "--quiet", "--all", "--message", "Wait a little")
     case = Case("native", "fused", "touch", 32, 512)
     counts = counted("HEAD~1", "HEAD", [case], clone)

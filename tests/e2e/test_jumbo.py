@@ -209,7 +209,7 @@ def test_a_text_report_says_why_no_frame_arrived(tmp_path: Path, instance: Insta
     assert done.returncode == 0 and "  refused by ports 10" in done.stdout
     assert "    too long       10 (longer than max_frame in [forward])" in done.stdout
     assert "the port refuses frames of" in done.stdout
-    done = run(*IXYFWD, "capture", "sim:p0", "--wire", f"pcap:replay={tmp_path}/in.pcap")
+    done = run(*IXYFWD, "capture", "sim:p0", "--wire", f"pcap:replay={tmp_path}/in.pcap", "--duration", "1")
     assert "refused by the port: 10, 10 of them longer than 1518 bytes" in done.stdout.splitlines()
 
 

@@ -21,6 +21,7 @@ from ixyfwd.roles.contract import PortLimits, RoleOrder
 @dataclass(frozen=True)
 class Order(RoleOrder[dict[str, int]]):
     role: ClassVar = "tally"
+    command: ClassVar = "tally"
 
     up_to: int
     count: int

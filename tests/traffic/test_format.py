@@ -17,7 +17,7 @@ from ixyfwd.traffic import schedule
 from tests.testing.support import ROOT, run
 
 HEADER = ROOT / "ixyfwd" / "traffic" / "format.h"
-NUMBER = re.compile(r"^\t([A-Z_]+) = (\w+),", re.MULTILINE)
+NUMBER = re.compile(r"^\s+([A-Z_]+) = (\w+),", re.MULTILINE)
 # Functions of the header, made callable; the last two move `*due_ps` and return how far it went, too.
 LIBRARY = """
 #include "traffic/format.h"
