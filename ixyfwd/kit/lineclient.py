@@ -79,9 +79,8 @@ class LineClient:
         if isinstance(error, PermissionError):
             return peer.gone(f"{self._path}: {peer.name} belongs to another user; do this as that user, or as root")
         if isinstance(error, BlockingIOError):
-            return peer.late(
-                f"{peer.name} took no connection within {self._timeout_s:.3g} s (at {self._path}); {peer.advice}"
-            )
+            within = f"within {round(self._timeout_s, 1):g} s"
+            return peer.late(f"{peer.name} took no connection {within} (at {self._path}); {peer.advice}")
         return peer.gone(f"{peer.absent} (at {self._path}: {error.strerror or error}); {peer.advice}")
 
     def request(self, command: str, **more: object) -> dict[str, Any]:
@@ -110,8 +109,9 @@ class LineClient:
                 answer = self._ask(sock, line, deadline)
             except TimeoutError:
                 self.close()  # no second wait of this length, and the late answer is not taken for the next one
+                within = f"within {round(self._timeout_s, 1):g} s"
                 raise self._peer.late(
-                    f"{self._peer.name} gave no answer to {command!r} within {self._timeout_s:.3g} s; {self._peer.advice}"
+                    f"{self._peer.name} gave no answer to {command!r} {within}; {self._peer.advice}"
                 ) from None
             except _BrokenError as error:
                 self._hang_up()

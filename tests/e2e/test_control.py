@@ -57,6 +57,7 @@ def watched(instance: Instance, tmp_path: Path) -> Watched:
     return Watched(instance, tmp_path)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["control", "model"])
 def test_a_besieged_run_goes_on_and_stops_when_it_is_told(instance: Instance, watched: Watched, name: str) -> None:
     path = runtime_dir(instance.name) / f"{name}.sock"
