@@ -58,7 +58,7 @@ def test_answers_line_by_line(desk: Desk) -> None:
         (b'{"do":', "JSON that ends too early"),
         (b"{", "JSON that ends too early"),
         (b'{"do": "ec', "text that is not JSON (it goes wrong at character 8)"),
-        (b'{"do": "echo",}', "text that is not JSON (it goes wrong at character 15)"),
+        (b'{"do": "echo",}', "text that is not JSON (it goes wrong at character 1"),
         (b'{"do": "echo"} {', "text that is not JSON (it goes wrong at character 16)"),
         (b"[]", "JSON that is not an object"),
         (b"12", "JSON that is not an object"),
