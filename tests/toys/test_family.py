@@ -13,6 +13,9 @@ from tests.testing.support import ROOT, assert_sums, report_of
 from tests.testing.toys import copy_tree, ixyfwd, run_in
 
 TOY = ROOT / "tests" / "toys" / "family"
+# naive needs a CPU to itself to drain its rings in time
+pytestmark = pytest.mark.alone
+
 FRAMES = 1500  # that arrive at each toy port
 
 LINKED = """[instance]

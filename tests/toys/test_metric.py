@@ -17,6 +17,7 @@ ROWS = {  # behind the last row of a block
 COUNTED = {  # beside what counts the same
     "page[WORD_POLLS] += rounds;": "page[WORD_TOY_ROUNDS] += rounds;",
     "rx[PORT_RX_PACKETS] += n;": "rx[PORT_TOY_FRAMES] += n;",
+    "queue->counters[PORT_RX_PACKETS] += frames;": "queue->counters[PORT_TOY_FRAMES] += frames;",
     "block[PROGRAM_IN] += frames;": "block[PROGRAM_TOY_VERDICTS] += frames;",
 }
 CONFIG = """[instance]
@@ -50,8 +51,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         insert(top / "ixyfwd" / "telemetry" / "counters.py", before, text)
     sources = sorted((top / "ixyfwd").rglob("_c/[!_]*.[ch]"))
     for beside, counts in COUNTED.items():
-        (source,) = [path for path in sources if beside in path.read_text()]
-        insert(source, beside, counts + "\n\t")
+        for source in [path for path in sources if beside in path.read_text()]:
+            insert(source, beside, counts + "\n\t")
     for script in ("build_inplace.py", "describe.py"):
         toys.run_script(top, script)
     return top
