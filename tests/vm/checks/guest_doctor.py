@@ -1,5 +1,6 @@
 """`ixyfwd doctor` in the guest: every row held against what the shell reads there, and its advice taken."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -206,7 +207,7 @@ def hugepages(lab: Lab) -> str:
     if missing != ["hugepages", "hugetlbfs"]:  # ports without an IOMMU need a file in a hugetlbfs
         raise CheckError(f"missing: {missing}")
     for label in missing:
-        lab.must(rows[label]["fix"])
+        lab.must(f"chroot /host sh -c {shlex.quote(rows[label]['fix'])}")  # where ixyfwd runs, and looks for mounts
     rows = _ask(lab, 0, "-c", CONFIG)
     _hold(lab, rows)
     return f"{compared} rows agree with the shell; exit code 1, then 0 with {rows['hugepages']['found']}"
