@@ -126,13 +126,13 @@ class LineServer:
         return len(self._clients)
 
     def _accept(self) -> None:
-        for accepted in range(_ACCEPTED_A_ROUND):
-            if len(self._clients) >= self._limits.clients:
-                if accepted:
-                    return  # the next round shows whether one more waits
-                if not self._evict():
-                    self._pause(True)
-                    return
+        """Take clients that wait to be connected, each in the place of another if all are taken."""
+        for _ in range(_ACCEPTED_A_ROUND):
+            is_full = len(self._clients) >= self._limits.clients
+            leaves = self._least_active() if is_full else None
+            if is_full and leaves is None:
+                self._pause(True)
+                return
             try:
                 sock = self._listener.accept_one()
             except OSError:  # no descriptor is left
@@ -140,23 +140,22 @@ class LineServer:
                 return
             if sock is None:
                 return
+            if leaves is not None:
+                self._drop(leaves)
             client = _Client(sock, self._loop.clock())
             self._clients[sock.fileno()] = client
             self._loop.watch(sock.fileno(), partial(self._serve, client))
             self._sweep_later()
 
-    def _evict(self) -> bool:
-        """Hang up on a client that never sent a whole line, else on the one that has been silent for longest."""
+    def _least_active(self) -> _Client | None:
+        """The client that never sent a whole line, else the one silent for longest; None if each is new or waits."""
         now = self._loop.clock()
         settled = [
             client
             for client in self._clients.values()
             if not client.waits and now - client.accepted_s >= self._limits.settle_s and not client.is_unheard()
         ]
-        if not settled:
-            return False
-        self._drop(min(settled, key=lambda client: (client.requests > 0, client.moved_s)))
-        return True
+        return min(settled, key=lambda client: (client.requests > 0, client.moved_s), default=None)
 
     def _pause(self, on: bool) -> None:
         """Accept no clients for now, or again; those that connect meanwhile wait in the kernel's queue."""

@@ -7,11 +7,13 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from ixyfwd.supervisor.places import runtime_dir
+from ixyfwd.supervisor.serve import STATUS_KEPT_S
 from tests.testing.siege import Siege, connected
 from tests.testing.support import Instance, assert_exact, config_text, eventually, report_of, write_config
 
@@ -102,6 +104,23 @@ def test_a_socket_that_is_full_of_one_kind_has_a_place_for_stop(
     finally:
         for client in crowd:
             client.close()
+
+
+def test_a_crowd_that_asks_for_the_status_shares_one_for_a_tenth_of_a_second(
+    instance: Instance, watched: Watched
+) -> None:
+    with connected(str(runtime_dir(instance.name) / "control.sock")) as client:
+        client.settimeout(60)
+        answers = client.makefile("rb")
+        begun = time.monotonic()
+        client.sendall(b'{"do": "status"}\n' * 100)
+        told = {answers.readline() for _ in range(100)}
+        assert len(told) <= (time.monotonic() - begun) / STATUS_KEPT_S + 2
+        client.sendall(b'{"do": "status"}\n{"do": "inject", "port": "?", "kind": "?"}\n{"do": "status"}\n')
+        before, _, after = (answers.readline() for _ in range(3))
+        assert before != after, "an injection shows in the next status"
+    instance.command("stop")
+    watched.end()
 
 
 def test_a_stopped_reader_of_stop_does_not_hold_the_end_up(instance: Instance, watched: Watched) -> None:

@@ -285,6 +285,16 @@ def test_a_new_client_gets_the_place_of_the_one_that_has_said_least(small: Desk)
     assert all(small.heard(client) for client in (*newcomers, again))
 
 
+def test_clients_that_wait_are_taken_together_while_requests_take_long(small: Desk) -> None:
+    """One a round would let the last of a queue wait for as many long requests as there are clients before it."""
+    first = [small.connected() for _ in range(small.limits.clients)]
+    small.wait(small.limits.settle_s)
+    late = [small.connect() for _ in first]
+    small.turn(1)
+    assert [small.heard(client) for client in first] == [None] * len(first)
+    assert [small.heard(client) for client in late] == [b""] * len(late)
+
+
 def test_a_new_client_keeps_its_place_for_a_moment(small: Desk) -> None:
     """Or a crowd that comes without end would take each place before its holder could speak."""
     first = [small.connected() for _ in range(4)]
