@@ -1,5 +1,6 @@
 """What the options of `ixyfwd bench` mean, and where its results go."""
 
+import errno
 import json
 import os
 import sys
@@ -119,16 +120,16 @@ def show(
     svg: Path | None = None,
     draw: Callable[[Mapping[str, Any], Path], None] | None = None,
 ) -> None:
-    """Print the result, then write the files: a full disk does not cost what was measured. Ends with exit code 1 if
-    something was not measured, and says what on standard error, too, where the output is for a program."""
+    """Print the result, then write the files: a full disk does not cost what was measured, nor does a reader that goes
+    (`| head`). Ends with exit code 1 if something was not measured, and says what on standard error, too, where the
+    output is for a program."""
     rows_only = csv == STANDARD_OUTPUT and not as_json
     if as_json:
-        print(json.dumps(found))
+        _put(json.dumps(found) + "\n")
     elif rows_only:
-        print(as_csv(found), end="")
+        _put(as_csv(found))
     else:
-        print(as_table(found, columns))
-    sys.stdout.flush()
+        _put(as_table(found, columns) + "\n")
     if as_json or rows_only:
         for problem in found["problems"]:
             say(f"ixyfwd: {problem}")
@@ -138,6 +139,16 @@ def show(
         draw(found, svg)
     if found["problems"]:
         raise typer.Exit(1)
+
+
+def _put(text: str) -> None:
+    """Onto standard output. Raises OSError if that cannot be written, but for a reader that has gone."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
-    count,
+    account_line,
     incomplete_lines,
     ports_grid,
     status_grids,
@@ -17,7 +17,7 @@ from ixyfwd.cli.render import (
 from ixyfwd.config.schema import NAME, NAME_EXPECTED
 from ixyfwd.errors import UsageError
 from ixyfwd.telemetry.plain import from_plain
-from ixyfwd.telemetry.snapshot import Report, Snapshot
+from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
 
 View = Literal["status", "stats", "ports", "workers"]
 
@@ -61,10 +61,12 @@ def stopped_line(instance: str, answer: Mapping[str, Any]) -> str:
         complain(str(answer["error"]))
     if "schema" not in answer:
         return f"{instance}: stopped; served for {answer['uptime_s']:.1f} s"
-    report = from_plain(Report, answer)
-    received, sent = count(report.rx_packets), count(report.tx_packets)
-    rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
-    return "\n".join([f"{instance}: stopped; received {received}, sent {sent}, {rest}", *incomplete_lines(report)])
+    kinds: dict[str, type[Report | GenerateReport | CaptureReport]] = {
+        "generate": GenerateReport,
+        "capture": CaptureReport,
+    }
+    report = from_plain(kinds.get(str(answer.get("command")), Report), answer)
+    return "\n".join([f"{instance}: stopped; {account_line(report)}", *incomplete_lines(report)])
 
 
 def schema_command() -> None:

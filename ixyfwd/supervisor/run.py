@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from ixyfwd.config.schema import Config
@@ -34,13 +35,15 @@ def run_forwarder(
     observer: Observer,
     begun_ns: int | None = None,
     traffic: Order | None = None,
+    as_told: Callable[[Report], object] | None = None,
 ) -> Report:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
     `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
     `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time; with `traffic` the worker
-    of the only port generates or captures instead (see `supervisor.single`). SIGINT and SIGTERM stop
-    in order. Raises IxyfwdError if it does not come up; then nothing is left behind.
+    of the only port generates or captures instead (see `supervisor.single`), and `as_told` makes of the report what
+    `ixyfwd stop` gets. SIGINT and SIGTERM stop in order. Raises IxyfwdError if it does not come up; then nothing is
+    left behind.
     """
     begun_ns = begun_ns or time.monotonic_ns()
     allowed = sorted(os.sched_getaffinity(0))
@@ -63,7 +66,7 @@ def run_forwarder(
             server.watch_only_clients()
             report = stop_in_order(forwarder, reason)
         waiting = server.waiting()  # also those who asked while everything was taken down
-    waiting.answer(to_plain(report))
+    waiting.answer(to_plain(report if as_told is None else as_told(report)))
     observer.stopped(report)
     return report
 

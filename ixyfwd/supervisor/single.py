@@ -112,8 +112,17 @@ def _head(traffic: Traffic, flow: int, frame_bytes: int) -> bytes:
 def run_generate(config: Config, traffic: Traffic, duration_s: float | None, observer: Observer) -> GenerateReport:
     """Send until told to stop; returns the final report."""
     report = run_forwarder(
-        config, duration_s=duration_s, until_done=True, observer=observer, traffic=generate_order(traffic)
+        config,
+        duration_s=duration_s,
+        until_done=True,
+        observer=observer,
+        traffic=generate_order(traffic),
+        as_told=lambda report: _generated(report, traffic),
     )
+    return _generated(report, traffic)
+
+
+def _generated(report: Report, traffic: Traffic) -> GenerateReport:
     words = _words(report)
     return GenerateReport(
         **_head_of(report),
@@ -174,7 +183,18 @@ def run_capture(
     config: Config, order: CaptureOrder, name: str, duration_s: float | None, observer: Observer
 ) -> CaptureReport:
     """Record until told to stop; returns the final report. `name` is the file's, for messages."""
-    report = run_forwarder(config, duration_s=duration_s, until_done=True, observer=observer, traffic=order)
+    report = run_forwarder(
+        config,
+        duration_s=duration_s,
+        until_done=True,
+        observer=observer,
+        traffic=order,
+        as_told=lambda report: _captured(report, name),
+    )
+    return _captured(report, name)
+
+
+def _captured(report: Report, name: str) -> CaptureReport:
     words = _words(report)
     drops = {
         **{cause: report.drops[cause] for cause in ("rx_no_descriptor", "rx_missed", "rx_error")},
