@@ -4,12 +4,14 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fake_nic import KINDS, MakeRig
+from tests.running import Make, Running
 from tests.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
@@ -38,6 +40,19 @@ def instance(request: pytest.FixtureRequest) -> Iterator[Instance]:
     found = Instance(f"t{os.getpid()}-{abs(hash(request.node.name)) % 10**6}")
     yield found
     found.clean_up()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes commands that run for a while; what is left of them is killed."""
+    with ExitStack() as stack:
+
+        def one(command: str) -> Running:
+            running = Running(command, tmp_path, f"s{os.getpid()}-{command}")
+            stack.enter_context(running.stack)
+            return running
+
+        yield one
 
 
 @pytest.fixture(params=KINDS)
