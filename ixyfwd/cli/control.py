@@ -59,7 +59,7 @@ def stopped_line(instance: str, answer: Mapping[str, Any]) -> str:
         return f"{instance}: has ended, before it heard of this `ixyfwd stop`"
     if answer.get("error"):
         complain(str(answer["error"]))
-    if "schema" not in answer:
+    if "engine" not in answer:  # of an `ixyfwd model`
         return f"{instance}: stopped; served for {answer['uptime_s']:.1f} s"
     kinds: dict[str, type[Report | GenerateReport | CaptureReport]] = {
         "generate": GenerateReport,
