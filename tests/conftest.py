@@ -4,6 +4,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from ixyfwd.supervisor.places import Place
 from tests.testing.fake_nic import KINDS, MakeRig
 from tests.testing.phases import assign_markers
+from tests.testing.running import Make, Running
 from tests.testing.support import HUGEPAGES, Instance
 
 # Hypothesis measures time in two places; on a machine that is busy with something else both fail for no fault here.
@@ -54,6 +56,19 @@ def folder() -> Iterator[Path]:
     """A private directory with a short name: Unix sockets live in it."""
     with tempfile.TemporaryDirectory(dir="/tmp") as found:
         yield Path(found)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes commands that run for a while; what is left of them is killed."""
+    with ExitStack() as stack:
+
+        def one(command: str) -> Running:
+            running = Running(command, tmp_path, f"s{os.getpid()}-{command}")
+            stack.enter_context(running.stack)
+            return running
+
+        yield one
 
 
 @pytest.fixture(params=KINDS)

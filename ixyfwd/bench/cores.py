@@ -67,10 +67,15 @@ def run_measured(
         run = run_forwarder(config, duration_s=duration_s, until_done=until_done, observer=observer)
         report: Report = to_plain(run)
         report[ENDS] = (before_ns, worst_round_trip_ns(config))
-        interrupted = report["reason"].endswith(" received")
-        if patience.left_s <= 0 or interrupted or distance_kind([report]) in {"near", None}:
+        if patience.left_s <= 0 or was_interrupted(report) or distance_kind([report]) in {"near", None}:
             return report
         patience.spend(time.monotonic() - begun)
+
+
+def was_interrupted(report: Report) -> bool:
+    """Whether a signal or `ixyfwd stop` ended a run before its time."""
+    reason: str = report["reason"]
+    return reason == "stop command" or reason.endswith(" received")
 
 
 def _await_near(config: Config, patience: Patience) -> float | None:

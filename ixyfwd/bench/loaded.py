@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ixyfwd.bench.cores import Patience, run_measured
+from ixyfwd.bench.cores import Patience, run_measured, was_interrupted
 from ixyfwd.bench.throughput import DAMAGE, Trial, check_account, config_for, wire_for
 from ixyfwd.config.schema import Config, Idle
 from ixyfwd.errors import IxyfwdError
@@ -55,7 +55,7 @@ def run_load(
         observer=observer or Silent(),
         patience=patience,
     )
-    if report["reason"].endswith(" received"):
+    if was_interrupted(report):
         raise Interrupted(report["reason"])
     if report["error"]:
         raise IxyfwdError(f"{load.trial}: {report['error']}")

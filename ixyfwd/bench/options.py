@@ -1,5 +1,6 @@
 """The options of `ixyfwd bench`: their parsing, and the output of results."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ def show(
     svg: Path | None = None,
     draw: Callable[[Mapping[str, Any], Path], None] | None = None,
 ) -> None:
-    """Print the result, then write the files, so that a full disk does not lose the measurement.
+    """Print the result, then write the files: neither a full disk nor a reader that goes (`| head`) loses it.
 
     Raises typer.Exit with code 1 if the result has problems; where the output is for a
     program, they are on standard error too. Raises IxyfwdError if a file cannot be
@@ -134,12 +135,11 @@ def show(
     """
     rows_only = csv == STANDARD_OUTPUT and not as_json
     if as_json:
-        print(json.dumps(found))
+        _put(json.dumps(found) + "\n")
     elif rows_only:
-        print(as_csv(found), end="")
+        _put(as_csv(found))
     else:
-        print(as_table(found, columns))
-    sys.stdout.flush()
+        _put(as_table(found, columns) + "\n")
     if as_json or rows_only:
         for problem in found["problems"]:
             say(f"ixyfwd: {problem}")
@@ -149,6 +149,16 @@ def show(
         draw(found, svg)
     if found["problems"]:
         raise typer.Exit(1)
+
+
+def _put(text: str) -> None:
+    """Onto standard output. Raises OSError if that cannot be written, but for a reader that has gone."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
 
 
 def _write(path: Path, text: str) -> None:

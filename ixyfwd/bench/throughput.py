@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from ixyfwd.bench.cores import NEAR_PATIENCE_S, Patience, by_distance, core_columns, run_measured
+from ixyfwd.bench.cores import NEAR_PATIENCE_S, Patience, by_distance, core_columns, run_measured, was_interrupted
 from ixyfwd.bench.cost import has_loop
 from ixyfwd.bench.environment import tsc_mhz
 from ixyfwd.bench.result import Row, result, spread
@@ -141,7 +141,7 @@ def measure(trial: Trial, duration_s: float, instance: str, patience: Patience |
     damage = [key for key in DAMAGE if sink.get(key)]
     if damage:
         raise IxyfwdError(f"{trial}: the sinks report {', '.join(f'{key} {sink[key]}' for key in damage)}")
-    if not report["rx_packets"] and not report["reason"].endswith(" received"):
+    if not report["rx_packets"] and not was_interrupted(report):
         raise IxyfwdError(f"{trial}: no frame came in {duration_s:g} s; use a longer --duration")
     check_account(report, trial)
     return report
@@ -182,7 +182,7 @@ def run_plan(
             continue
         except KeyboardInterrupt as error:  # before the run took signals over, or after it gave them back
             report = {"reason": f"{str(error) or 'SIGINT'} received"}
-        if report["reason"].endswith(" received"):
+        if was_interrupted(report):
             problems.append(f"run {number}: {trial}: {report['reason']}")
             interrupted = True
             break

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from ixyfwd.cli.output import Lines, complain
 from ixyfwd.cli.render import (
     Grid,
-    count,
+    account_line,
     incomplete_lines,
     ports_grid,
     status_grids,
@@ -17,8 +17,13 @@ from ixyfwd.cli.render import (
 from ixyfwd.config.schema import NAME, NAME_EXPECTED
 from ixyfwd.errors import UsageError
 from ixyfwd.telemetry.plain import from_plain
-from ixyfwd.telemetry.snapshot import Report, Snapshot
+from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
 
+_REPORTS: Final[Mapping[str, type[Report | GenerateReport | CaptureReport]]] = {
+    "start": Report,
+    "generate": GenerateReport,
+    "capture": CaptureReport,
+}
 View = Literal["status", "stats", "ports", "workers"]
 
 _HEAD: Final = ("instance", "state", "device", "engine", "program", "uptime_s")
@@ -59,12 +64,11 @@ def stopped_line(instance: str, answer: Mapping[str, Any]) -> str:
         return f"{instance}: has ended, before it heard of this `ixyfwd stop`"
     if answer.get("error"):
         complain(str(answer["error"]))
-    if "engine" not in answer:  # of an `ixyfwd model`
-        return f"{instance}: stopped; served for {answer['uptime_s']:.1f} s"
-    report = from_plain(Report, answer)
-    received, sent = count(report.rx_packets), count(report.tx_packets)
-    rest = f"dropped {count(report.dropped)}, in flight {count(report.in_flight)}"
-    return "\n".join([f"{instance}: stopped; received {received}, sent {sent}, {rest}", *incomplete_lines(report)])
+    kind = _REPORTS.get(str(answer.get("command", "start"))) if "engine" in answer else None
+    if kind is None:  # of an `ixyfwd model`, or of a role that a package brought with it
+        return f"{instance}: stopped" + (f" after {answer['uptime_s']:.1f} s" if "uptime_s" in answer else "")
+    report = from_plain(kind, answer)
+    return "\n".join([f"{instance}: stopped; {account_line(report)}", *incomplete_lines(report)])
 
 
 def schema_command() -> None:

@@ -31,8 +31,9 @@ def guarded(call: Callable[[], object], argv: Sequence[str]) -> int:
     except SystemExit as end:
         code = end.code
     except OutputError as error:  # out of `print`
-        code = FAILED
-        if error.errno != errno.EPIPE:
+        code = 0
+        if error.errno != errno.EPIPE:  # a reader that has gone (`| head`) has what it wants
+            code = FAILED
             complain(unwritable(error))
     except IxyfwdError as error:
         code = _report(str(error), error.exit_code, argv, **_details(error))

@@ -55,10 +55,17 @@ def stop_all_command(timeout_s: float, json: bool) -> int:
         if "failure" in answer:
             complain(str(answer["failure"]))
         else:
-            out.write(stopped_line(one.name, answer))
+            out.write(_line(one, answer))
     if not found:
         out.write("no instances run")
     return int(failed)
+
+
+def _line(one: Running, answer: Mapping[str, Any]) -> str:
+    try:
+        return stopped_line(one.name, answer)
+    except IxyfwdError as error:  # the other instances have lines, too
+        return f"{one.name}: stopped; in its report, {error}"
 
 
 def _stop(one: Running, timeout_s: float) -> Mapping[str, Any]:

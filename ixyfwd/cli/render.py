@@ -10,7 +10,15 @@ from typing import Final
 
 from ixyfwd.cli.loss import loss_rows
 from ixyfwd.telemetry.counters import ProgramWord
-from ixyfwd.telemetry.snapshot import LinkRow, Report, SingleReport, Snapshot, WorkerRow
+from ixyfwd.telemetry.snapshot import (
+    CaptureReport,
+    GenerateReport,
+    LinkRow,
+    Report,
+    SingleReport,
+    Snapshot,
+    WorkerRow,
+)
 
 WIDTH: Final = 80
 TOTALS_WIDTH: Final = 56  # of the second column of the totals
@@ -100,6 +108,18 @@ def tick_line(status: Snapshot) -> str:
     faults = f", faults {status.faults:,}" if status.faults else ""
     refused = f", refused {count(number)}" if (number := sum(port.rx_errors for port in status.ports)) else ""
     return f"{status.uptime_s:.1f} s: {rate_text(status)}, dropped {count(status.dropped)}{refused}{lost}{faults}"
+
+
+def account_line(report: Report | GenerateReport | CaptureReport) -> str:
+    """Where every frame is."""
+    rest = f"dropped {count(sum(report.drops.values()))}", f"in flight {count(report.in_flight)}"
+    if isinstance(report, GenerateReport):
+        found = " + ".join((f"sent {count(report.sent)}", *rest))
+        return f"asked {count(report.asked)} = {found}; shortfall {count(report.shortfall)}"
+    if isinstance(report, CaptureReport):
+        found = " + ".join((f"written {count(report.written)}", f"filtered {count(report.filtered)}", *rest))
+        return f"received {count(report.received)} = {found}"
+    return ", ".join((f"received {count(report.rx_packets)}", f"sent {count(report.tx_packets)}", *rest))
 
 
 def incomplete_lines(report: Report | SingleReport) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Final, TextIO
 from ixyfwd.cli.live import PlainWatcher
 from ixyfwd.cli.loss import HINT, rounded
 from ixyfwd.cli.output import holding_nothing_up, write_report
-from ixyfwd.cli.render import count, figure, incomplete_lines
+from ixyfwd.cli.render import account_line, count, figure, incomplete_lines
 from ixyfwd.cli.start import check_duration, replay_bindings
 from ixyfwd.config.machine import this_machine
 from ixyfwd.config.schema import Config
@@ -65,10 +65,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
     watcher = _Watcher(sys.stderr if json else sys.stdout, "sent")
     with holding_nothing_up():
         report = run_role(config, order, duration_s, watcher)
-    lines = [
-        f"asked {count(report.asked)} = sent {count(report.sent)} + dropped {count(sum(report.drops.values()))}"
-        f" + in flight {count(report.in_flight)}; shortfall {count(report.shortfall)}"
-    ]
+    lines = [account_line(report)]
     if report.sink:
         lines.append("sink: " + ", ".join(f"{name} {number:,}" for name, number in to_plain(report.sink).items()))
     return _end(report, lines, sys.stdout, json)
@@ -102,10 +99,7 @@ def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: flo
     watcher = _Watcher(sys.stderr if json or to_stdout else sys.stdout, "received")
     with holding_nothing_up():
         report = _capture(config, options, duration_s, watcher)
-    lines = [
-        f"received {count(report.received)} = written {count(report.written)} + filtered "
-        f"{count(report.filtered)} + dropped {count(sum(report.drops.values()))} + in flight {count(report.in_flight)}"
-    ]
+    lines = [account_line(report)]
     if report.refused:
         long = f", {count(report.refused_too_long)} of them longer than 1518 bytes" if report.refused_too_long else ""
         lines.append(f"refused by the port: {count(report.refused)}{long}")

@@ -98,7 +98,7 @@ def _run(  # noqa: PLR0917
                 if text != report.error:
                     observer.notice(text)
         waiting = server.waiting()  # also those who asked while everything was taken down
-    waiting.answer(to_plain(report))
+    waiting.answer(to_plain(report_of(order, report)))
     observer.stopped(report)
     return report
 

@@ -46,6 +46,18 @@ def test_rows_as_csv_on_standard_output() -> None:
     ]
 
 
+def test_a_reader_that_has_gone_costs_no_file(tmp_path: Path) -> None:
+    """`| head` of the table, and the rows in a file."""
+    rows = tmp_path / "rows.csv"
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "ixyfwd", *SHORT_COST, "--csv", str(rows)]
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writing)
+    assert done.returncode == 0, done.stderr
+    assert len(rows.read_text().splitlines()) == 3
+
+
 def test_files_are_the_owners_own(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     rows, plot = tmp_path / "rows.csv", tmp_path / "plot.svg"

@@ -1,6 +1,7 @@
 """Signals and standard streams of the real commands: how they are started, stopped and read in the field.
 
-Every row ends in bounded time, says so with its exit code, keeps its account and leaves nothing behind.
+Every row ends in bounded time, says so with its exit code, keeps its account and leaves nothing behind. How the
+commands do below other programs (`nohup`, `tee`, `su`, ...) is in `tests/e2e/test_matrix.py`.
 """
 
 import fcntl
@@ -11,127 +12,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psutil
 import pytest
 
-from ixyfwd.model.client import ModelClient
-from ixyfwd.supervisor.places import runtime_dir
-from tests.testing.support import (
-    IXYFWD,
-    Instance,
-    assert_captured_sum,
-    assert_forwarded_sum,
-    assert_generated_sum,
-    descendants,
-    environment,
-    eventually,
-    report_of,
-    run,
-)
+from tests.testing.running import END_S, RUNS, Make, assert_account, kill
+from tests.testing.support import IXYFWD, descendants, environment, eventually, report_of, run
 
 pytestmark = pytest.mark.slow
 
-END_S = 60.0  # generous: a hang is the fault, not a slow machine
 F_SETPIPE_SZ = 1031
 FLOW = "udp 10.0.0.1:1234 10.0.0.2:80"
-RUNS = ("start", "generate", "capture", "model")
 REPORT_READ = "its reader does not read"
-
-
-@dataclass
-class Running:
-    """A command under test. `words` are its arguments without a duration."""
-
-    command: str
-    folder: Path
-    instance: str
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    def words(self) -> list[str]:
-        match self.command:
-            case "start":
-                return ["start", "--instance", self.instance]
-            case "generate":
-                return ["generate", "sim:p0", "--rate", "1000", "--instance", self.instance]
-            case "capture":
-                return ["capture", "sim:p0", "--instance", self.instance]
-            case "model":
-                return ["model", "--port", f"p0={self.folder}/p0.sock", "--wire", "generator", "--verbose"]
-        return ["bench", "soak", "--duration", "60s", "--rate", "1e4"]
-
-    def launch(self, *more: str, before: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
-        """In the background, in a session of its own, by the command `before`; killed with everything below it when
-        the test ends."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True, **options}
-        process = subprocess.Popen([*before, *IXYFWD, *self.words(), *more], text=True, **options)
-        self.stack.callback(kill, process)
-        if self.command == "bench":
-            self.instance = f"bench-{process.pid}"  # the name that it takes: it has no option for one
-        return process
-
-    def wait_for_the_run(self, process: "subprocess.Popen[str]") -> list[psutil.Process]:
-        """Until its children forward; returns them."""
-
-        def children() -> list[psutil.Process]:
-            assert process.poll() is None, process.communicate()
-            return descendants(process.pid)
-
-        wanted = 1 if self.command == "model" else 2
-        eventually(lambda: len(children()) >= wanted, "its children run", END_S)
-        if self.command == "model":
-            eventually((self.folder / "p0.sock.control").exists, "the model listens", END_S)
-            ModelClient(str(self.folder / "p0.sock.control")).close()
-        else:
-            eventually(Instance(self.instance).running, "the instance runs", END_S)
-        return children()
-
-    def assert_nothing_left(self, children: Sequence[psutil.Process]) -> None:
-        eventually(lambda: not any(child.is_running() for child in children), "its children are gone")
-        assert not list(self.folder.glob("*.sock*"))
-        assert not list(runtime_dir(self.instance).glob("*.sock"))
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    if process.poll() is None:
-        for child in descendants(process.pid):
-            child.kill()
-        process.kill()
-    process.wait()
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-
-
-Make = Callable[[str], Running]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    with ExitStack() as stack:
-
-        def one(command: str) -> Running:
-            running = Running(command, tmp_path, f"s{os.getpid()}-{command}")
-            stack.enter_context(running.stack)
-            return running
-
-        yield one
-
-
-def assert_account(report: dict[str, Any]) -> None:
-    """Every frame is in one place."""
-    assert report["error"] is None
-    if "received" in report:
-        assert_captured_sum(report)
-    elif "asked" in report:
-        assert_generated_sum(report)
-    elif "rx_packets" in report:
-        assert_forwarded_sum(report)
 
 
 @pytest.fixture
@@ -167,29 +61,6 @@ def test_a_sigterm_to_the_whole_group_stops_in_order(make: Make, command: str) -
     report = report_of(out)
     assert report["reason"] == "SIGTERM received"
     assert_account(report)
-    running.assert_nothing_left(children)
-
-
-def test_a_signal_to_the_group_of_a_bench_ends_it_with_what_it_has(make: Make) -> None:
-    running = make("bench")
-    process = running.launch("--json")
-    children = running.wait_for_the_run(process)
-    os.killpg(process.pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=END_S)
-    assert process.returncode == 1
-    assert "SIGTERM received" in report_of(out)["problems"][-1], err
-    running.assert_nothing_left(children)
-
-
-def test_timeout_of_coreutils_sees_an_orderly_end(make: Make) -> None:
-    """It passes a signal on to the command, then to the group, as at the end of its time."""
-    running = make("start")
-    process = running.launch("--json", before=["timeout", "--preserve-status", "1000"])
-    children = running.wait_for_the_run(process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=END_S)
-    assert process.returncode == 0, err
-    assert_account(report_of(out))
     running.assert_nothing_left(children)
 
 
@@ -329,23 +200,6 @@ def test_a_terminal_that_was_stopped_holds_up_no_run(make: Make) -> None:
         os.close(master)
 
 
-def test_a_terminal_that_is_gone_ends_no_run_of_another_session(make: Make) -> None:
-    """`setsid` from an ssh session that dies: no SIGHUP, and every write fails."""
-    running = make("start")
-    master, slave = pty.openpty()
-    process = running.launch(stdin=slave, stdout=slave, env=environment(TERM="xterm"))
-    os.close(slave)
-    children = running.wait_for_the_run(process)
-    os.close(master)
-    time.sleep(2.5)
-    assert process.poll() is None
-    answer = run(*IXYFWD, "stop", "--json", "--instance", running.instance)
-    assert answer.returncode == 0, answer.stderr
-    assert_account(report_of(answer.stdout))
-    process.communicate(timeout=END_S)
-    running.assert_nothing_left(children)
-
-
 # Closed streams, full disks, readers that go
 
 
@@ -398,38 +252,11 @@ def test_a_report_that_has_nowhere_to_go_is_a_failure_after_an_orderly_run(make:
         running.assert_nothing_left([])
 
 
-@pytest.mark.parametrize("command", RUNS)
-def test_a_full_disk_costs_the_output_and_not_the_run(make: Make, command: str) -> None:
-    running = make(command)
-    done = shell(">/dev/full", [*running.words(), "--duration", "2.3"])
-    assert done.returncode == 1
-    sentence = "ixyfwd: the output cannot be written (No space left on device)"
-    assert done.stderr.splitlines() == [f"{sentence}; the run goes on without it", sentence]
-    both = shell(">/dev/full 2>&1", [*running.words(), "--duration", "1.2"])
-    assert both.returncode == 1
-    running.assert_nothing_left([])
-
-
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["doctor"], ["rss", FLOW]], ids=" ".join)
 def test_a_full_disk_is_one_sentence_of_every_command(words: list[str]) -> None:
     done = shell(">/dev/full", words)
     assert done.returncode == 1
     assert done.stderr == "ixyfwd: the output cannot be written (No space left on device)\n"
-
-
-@pytest.mark.parametrize("command", RUNS)
-def test_a_reader_that_goes_stops_a_run_in_order(make: Make, command: str) -> None:
-    """`| head -1`."""
-    running = make(command)
-    process = running.launch()
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    process.stdout.close()
-    children = descendants(process.pid)
-    _, err = process.communicate(timeout=END_S)
-    assert process.returncode == 0, err
-    assert err == ""
-    running.assert_nothing_left(children)
 
 
 # Escape sequences
