@@ -48,24 +48,30 @@ def write_words(package: Path = PACKAGE) -> None:
 
 
 def extensions(package: Path = PACKAGE) -> list[Any]:
-    """The extension modules below `package`, by the name that Python imports them under."""
-    return [_extension(folder, package.parent) for folder in sorted(package.rglob("_c")) if folder.is_dir()]
+    """The extension modules below `package`, by the name that Python imports them under.
+
+    A folder in which only generated files are left, of a module that moved or is gone, makes none.
+    """
+    return [_extension(folder, package.parent) for folder in sorted(package.rglob("_c")) if _written(folder)]
 
 
 def _extension(folder: Path, top: Path) -> Extension:
     stem = _stem(folder)
     generated = {folder / f"_{stem}.c", *_frame_ops(folder)} if _is_cffi(folder, stem) else set()
-    # What begins with "_" is generated, perhaps of a program that is there no more.
-    written = {path for path in folder.rglob("*.c") if not path.name.startswith("_")}
     return Extension(
         ".".join((*folder.parent.relative_to(top).parts, f"_{stem}")),
-        [os.path.relpath(source) for source in sorted(generated | written)],
+        [os.path.relpath(source) for source in sorted(generated | _written(folder))],
         include_dirs=[str(folder), str(PACKAGE)],
         depends=[str(header) for header in _headers(folder, top)],
         define_macros=[] if generated else [ABI3_MACRO],  # cffi's code defines it by itself
         extra_compile_args=list(FLAGS),
         py_limited_api=True,
     )
+
+
+def _written(folder: Path) -> set[Path]:
+    """The sources in a `_c` folder. What begins with "_" is generated, perhaps of a program that is there no more."""
+    return {path for path in folder.rglob("*.c") if not path.name.startswith("_")}
 
 
 def _headers(folder: Path, top: Path) -> list[Path]:

@@ -21,7 +21,6 @@ PACKAGE = ROOT / "ixyfwd"
 LADDER = PACKAGE / "model" / "_c"
 RUNGS = ("base", "dma", "classify", "rx", "wire", "tx", "wires", "device")  # from the lowest to the highest
 MEMBERS = {"wires"}  # whose files have nothing in common that is not in a lower rung: no header of that name
-FOLDERS = sorted(path for path in PACKAGE.rglob("_c") if path.is_dir())
 INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 
 Edges = dict[str, set[str]]  # file -> the files that it needs
@@ -30,6 +29,9 @@ Edges = dict[str, set[str]]  # file -> the files that it needs
 def written(folder: Path, pattern: str) -> list[Path]:
     """The sources of a `_c` folder that are not generated."""
     return sorted(path for path in folder.rglob(pattern) if not path.name.startswith("_"))
+
+
+FOLDERS = [folder for folder in sorted(PACKAGE.rglob("_c")) if written(folder, "*.c")]
 
 
 def includes(folder: Path) -> Edges:
