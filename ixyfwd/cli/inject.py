@@ -7,7 +7,7 @@ from typing import Any
 from ixyfwd.cli.output import Lines
 from ixyfwd.config.schema import NAME, NAME_EXPECTED
 from ixyfwd.errors import UsageError
-from ixyfwd.model.inject import KINDS, Parameter, find_kind, read_parameters, split_words
+from ixyfwd.model.inject.kinds import KINDS, Parameter, find_kind, read_parameters, split_words
 
 _EXPECTED = "PORT KIND [KEY=VALUE...], PORT KIND off, PORT clear or list"
 

@@ -5,8 +5,8 @@ from typing import Any, TypedDict
 
 from ixyfwd.errors import DeviceGoneError, DeviceTimeoutError
 from ixyfwd.kit.lineclient import LineClient, Peer
-from ixyfwd.model.faults import Faults
-from ixyfwd.model.injector import Injected
+from ixyfwd.model.chip.faults import Faults
+from ixyfwd.model.inject.injector import Injected
 
 TIMEOUT_S = 2.0
 
@@ -76,7 +76,7 @@ class ModelClient:
         self._line.request("link", port=port, up=up)
 
     def inject(self, port: str, kind: str, parameters: Mapping[str, object]) -> dict[str, Injected]:
-        """Begin to misbehave (model/inject.py); returns all that is or was injected into the port."""
+        """Begin to misbehave (model/inject/kinds.py); returns all that is or was injected into the port."""
         answer = self._line.request("inject", port=port, kind=kind, parameters=dict(parameters))
         found: dict[str, Injected] = answer["injected"]
         return found

@@ -6,29 +6,29 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.director import FlowDirector
-from ixyfwd.model.dma import DmaMappings
-from ixyfwd.model.faults import Faults, MisuseLog, merge
-from ixyfwd.model.host_interface import HostInterface
-from ixyfwd.model.injector import Injector
-from ixyfwd.model.interrupts import RX_MISS, Interrupts
-from ixyfwd.model.link import Link
-from ixyfwd.model.msix import IrqLines, Messages, MsixTable
-from ixyfwd.model.nvm import mac_words
-from ixyfwd.model.nvm_access import NvmAccess
-from ixyfwd.model.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES, PciConfig
-from ixyfwd.model.phy import Phy
-from ixyfwd.model.pins import Pins
-from ixyfwd.model.profiles import profile_of
-from ixyfwd.model.queues import Queues
-from ixyfwd.model.regfile import RegisterFile
-from ixyfwd.model.registers import RegisterMap
+from ixyfwd.model.chip.director import FlowDirector
+from ixyfwd.model.chip.faults import Faults, MisuseLog, merge
+from ixyfwd.model.chip.host_interface import HostInterface
+from ixyfwd.model.chip.interrupts import RX_MISS, Interrupts
+from ixyfwd.model.chip.link import Link
+from ixyfwd.model.chip.msix import IrqLines, Messages, MsixTable
+from ixyfwd.model.chip.nvm import mac_words
+from ixyfwd.model.chip.nvm_access import NvmAccess
+from ixyfwd.model.chip.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES, PciConfig
+from ixyfwd.model.chip.phy import Phy
+from ixyfwd.model.chip.pins import Pins
+from ixyfwd.model.chip.profiles import profile_of
+from ixyfwd.model.chip.queues import Queues
+from ixyfwd.model.chip.regfile import RegisterFile
+from ixyfwd.model.chip.registers import RegisterMap
+from ixyfwd.model.chip.statistics import Statistics
+from ixyfwd.model.datapath.dma import DmaMappings
+from ixyfwd.model.inject.injector import Injector
 from ixyfwd.model.spec import PortSpec
-from ixyfwd.model.statistics import Statistics
 from ixyfwd.vfiouser.protocol import DmaMapping, IrqInfo, IrqSet, Region, RegionFlag, RegionInfo, RequestError
 
 if TYPE_CHECKING:
-    from ixyfwd.model.datapath import DatapathPort
+    from ixyfwd.model.datapath.binding import DatapathPort
 
 RXCTRL_RXEN = 1 << 0
 CTRL_GIO_DIS = 1 << 2

@@ -19,16 +19,16 @@ from ixyfwd.kit.jsonlines import required
 from ixyfwd.kit.lineserver import LineServer
 from ixyfwd.kit.loop import Loop
 from ixyfwd.kit.process import Words, freeze_gc, ignore_stop_signals, read_order, run_child, settle, tie_to_parent
+from ixyfwd.model.chip.profiles import build_register_map, profile_of
+from ixyfwd.model.chip.registers import RegisterMap
+from ixyfwd.model.fronts.server import PortServer
 from ixyfwd.model.port import Port
-from ixyfwd.model.profiles import build_register_map, profile_of
-from ixyfwd.model.registers import RegisterMap
-from ixyfwd.model.server import PortServer
 from ixyfwd.model.spec import ModelSpec, PortSpec
 
 if TYPE_CHECKING:
     from ixyfwd.model.client import ModelStats
-    from ixyfwd.model.datapath import Datapath, DatapathPort
-    from ixyfwd.model.polled.front import PolledFront
+    from ixyfwd.model.datapath.binding import Datapath, DatapathPort
+    from ixyfwd.model.fronts.polled.front import PolledFront
 
 BUDGET_NS = 1_000_000  # signals and link timers are looked at at least this often
 
@@ -198,7 +198,7 @@ def _say_failure(text: str) -> None:
 def _polled_front(
     port: Port, datapath: "DatapathPort", spec: PortSpec, registers: RegisterMap, loop: Loop
 ) -> "PolledFront":
-    from ixyfwd.model.polled.front import PolledFront  # noqa: PLC0415 - numpy costs 20 MiB that others need not pay
+    from ixyfwd.model.fronts.polled.front import PolledFront  # noqa: PLC0415 - numpy costs 20 MiB that others need not pay
 
     return PolledFront(port, datapath, spec, registers, loop=loop)
 
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(spec: ModelSpec, words: Words) -> None:
-    from ixyfwd.model.datapath import Datapath  # noqa: PLC0415 - memory is touched only when the CPU is chosen
+    from ixyfwd.model.datapath.binding import Datapath  # noqa: PLC0415 - memory is touched only when the CPU is chosen
 
     datapath = Datapath([port.name for port in spec.ports])
     try:

@@ -14,8 +14,8 @@ from typing import Any
 
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.kit.syscalls import CLOEXEC, HUGETLB, memfd_create
-from ixyfwd.model._datapath import ffi, lib
-from ixyfwd.model.datapath import Datapath, DatapathPort
+from ixyfwd.model.datapath._datapath import ffi, lib
+from ixyfwd.model.datapath.binding import Datapath, DatapathPort
 from ixyfwd.model.wires.generator import GeneratorWire
 
 IOVA = 1 << 32

@@ -21,7 +21,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> str:
     assert compiler, "the project needs a C compiler"
     folder = tmp_path_factory.mktemp("fuzz")
     program = str(folder / "replay")
-    model = ROOT / "ixyfwd" / "model" / "_c"
+    model = ROOT / "ixyfwd" / "model" / "datapath" / "_c"
     (folder / "declared.h").write_text(declarations(model))
     sources = [str(path) for path in model.rglob("*.c") if not path.name.startswith("_")]
     sources += [str(FUZZ / name) for name in ("datapath.c", "world.c", "replay.c")]

@@ -126,8 +126,24 @@ NARROW = {
     ("nic control", "pci"): {"ixyfwd.pci.function"},
     ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
-    ("cli", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.inject", "ixyfwd.model.client"},
+    ("cli", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.inject.kinds", "ixyfwd.model.client"},
     ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
+}
+
+# The layers inside of the model, from the lowest to the highest: its folders, and the modules on top. The chip knows
+# the data path by the type of its port alone, which is all that a fake needs to be.
+MODEL_MAY_IMPORT: dict[str, set[str]] = {
+    "wires": set(),
+    "spec": {"wires"},
+    "datapath": {"wires"},
+    "chip": {"datapath"},
+    "inject": {"chip", "datapath"},
+    "client": {"inject", "chip"},
+    "port": {"inject", "chip", "datapath", "spec"},
+    "fronts": {"port", "chip", "datapath", "spec"},
+    "process": {"fronts", "port", "client", "chip", "datapath", "spec"},
+    "turn": {"datapath", "wires"},
+    "__main__": {"process"},
 }
 
 
@@ -183,6 +199,39 @@ def test_imports_point_downwards(path: Path) -> None:
         assert target in MAY_IMPORT[layer], f"{layer} must not import {name}"
         allowed = NARROW.get((layer, target))
         assert allowed is None or name in allowed, f"{layer} may import only {allowed}, not {name}"
+
+
+def model_layer_of(name: str) -> str:
+    """The layer of a module inside of the model; "" for another's."""
+    parts = [*name.split("."), "", ""]
+    return parts[2] if parts[1] == "model" else ""
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "model").rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_imports_inside_of_the_model_point_downwards(path: Path) -> None:
+    layer = model_layer_of(name_of(path))
+    for name in imports(path):
+        target = model_layer_of(name)
+        if layer != "__init__" and target not in {"", layer}:
+            assert target in MODEL_MAY_IMPORT[layer], f"the model's {layer} must not import {name}"
+
+
+def test_the_layers_of_the_model_are_all_and_in_order() -> None:
+    found = {path.stem for path in (PACKAGE / "model").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert found - {"__init__", "__pycache__"} == set(MODEL_MAY_IMPORT)
+    lower: set[str] = set()
+    for layer, allowed in MODEL_MAY_IMPORT.items():
+        assert allowed <= lower, f"{layer} stands below {allowed - lower}"
+        lower.add(layer)
+
+
+def test_the_chip_needs_no_compiled_data_path() -> None:
+    names = [name_of(path) for path in (PACKAGE / "model" / "chip").glob("*.py")]
+    code = f"import sys, {', '.join(names)}; print(*[name for name in sys.modules if '_datapath' in name])"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert not loaded.strip()
 
 
 def test_a_kind_of_wire_is_known_to_no_other_module() -> None:

@@ -18,7 +18,7 @@ from ixyfwd._build import write_words
 from tests.testing.support import ROOT, run
 
 PACKAGE = ROOT / "ixyfwd"
-LADDER = PACKAGE / "model" / "_c"
+LADDER = PACKAGE / "model" / "datapath" / "_c"
 RUNGS = ("base", "dma", "classify", "rx", "wire", "tx", "wires", "device")  # from the lowest to the highest
 MEMBERS = {"wires"}  # whose files have nothing in common that is not in a lower rung: no header of that name
 INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)

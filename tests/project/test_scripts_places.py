@@ -14,7 +14,7 @@ import pytest
 from tests.testing.support import ROOT, environment, run
 
 SETUP_S = 300
-WHERE = "import ixyfwd, ixyfwd.model._datapath as c; print(ixyfwd.__file__, c.__file__)"
+WHERE = "import ixyfwd, ixyfwd.model.datapath._datapath as c; print(ixyfwd.__file__, c.__file__)"
 IN_PLACE = pytest.mark.skipif(
     os.path.realpath(sys.prefix) != os.path.realpath(ROOT / ".venv"), reason="not run by ./scripts/test"
 )

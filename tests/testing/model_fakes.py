@@ -10,11 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ixyfwd.model.chip.profiles import build_register_map, profile_of
+from ixyfwd.model.chip.table_counters import SOURCES
 from ixyfwd.model.port import Port
 from ixyfwd.model.process import Model
-from ixyfwd.model.profiles import build_register_map, profile_of
 from ixyfwd.model.spec import ModelSpec, PortSpec
-from ixyfwd.model.table_counters import SOURCES
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.none import NoWire
 

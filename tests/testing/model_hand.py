@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from ixyfwd.model.datapath import Datapath, DatapathPort
+from ixyfwd.model.datapath.binding import Datapath, DatapathPort
 from ixyfwd.model.wires.cable import CableWire
 
 IOVA = 1 << 32

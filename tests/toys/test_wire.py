@@ -148,7 +148,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with the mirror in it, compiled there."""
     top = toys.copy_tree(tmp_path_factory.mktemp("toy"), "ixyfwd", "scripts", stale=("_datapath*.so", "_datapath.c"))
     (top / "ixyfwd" / "model" / "wires" / "mirror.py").write_text(PYTHON)
-    (top / "ixyfwd" / "model" / "_c" / "wires" / "mirror.c").write_text(C)
+    (top / "ixyfwd" / "model" / "datapath" / "_c" / "wires" / "mirror.c").write_text(C)
     toys.run_script(top, "build_inplace.py", "model")
     return top
 

@@ -1,4 +1,4 @@
-"""The client against servers that misbehave; against one that behaves see tests/model/test_server.py and test_pci_*."""
+"""The client against servers that misbehave; against one that behaves see tests/model/fronts/test_server.py and tests/pci."""
 
 import errno
 import os

@@ -1,9 +1,9 @@
 """What a wire is: the part that a configuration and a model's spec know, and the part that is plugged into a port.
 
-A kind of wire is one module in this package with a `Wire` and its `Plug`, and one file in `model/_c/wires` with a
-`struct wire_operations` and, between `/* for Python */` and `/* end */`, the functions that the `Plug` calls. Nothing
-else knows it by name. Neither this module nor those of the kinds load the compiled data path, which a configuration
-does not need.
+A kind of wire is one module in this package with a `Wire` and its `Plug`, and one file in `model/datapath/_c/wires`
+with a `struct wire_operations` and, between `/* for Python */` and `/* end */`, the functions that the `Plug` calls.
+Nothing else knows it by name. Neither this module nor those of the kinds load the compiled data path, which a
+configuration does not need.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

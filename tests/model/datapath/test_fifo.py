@@ -2,7 +2,7 @@
 
 import pytest
 
-from ixyfwd.model.datapath import DatapathPort
+from ixyfwd.model.datapath.binding import DatapathPort
 from ixyfwd.model.wires.generator import GeneratorWire
 from tests.testing.model_fakes import Bench
 from tests.testing.model_frames import flow

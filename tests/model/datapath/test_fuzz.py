@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixyfwd.model.datapath import Datapath, DatapathPort
+from ixyfwd.model.datapath.binding import Datapath, DatapathPort
 from tests.testing.model_frames import frame
 from tests.testing.model_hand import DATA, DEXT, EOP, IFCS, IOVA, PLAIN, REGISTERS, Hand, rx_window, tx_window
 

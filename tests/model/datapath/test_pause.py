@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 
-from ixyfwd.model.datapath import DatapathPort
+from ixyfwd.model.datapath.binding import DatapathPort
 from tests.testing.model_frames import frame, frames_in
 from tests.testing.model_hand import Hand
 from tests.testing.support import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
-from ixyfwd.model.datapath import Datapath
+from ixyfwd.model.datapath.binding import Datapath
 from ixyfwd.model.wires import tap
 from ixyfwd.model.wires.cable import CableWire
 from ixyfwd.model.wires.none import NoWire

@@ -13,8 +13,8 @@ import pytest
 
 from ixyfwd.errors import DeviceGoneError
 from ixyfwd.memory.layout import ARENA_PAGE_BYTES
+from ixyfwd.model.chip.profiles import X550, build_register_map
 from ixyfwd.model.client import ModelClient
-from ixyfwd.model.profiles import X550, build_register_map
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.generator import GeneratorWire

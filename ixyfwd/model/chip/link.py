@@ -1,0 +1,153 @@
+"""The link: AUTOC, LINKS, ANLP1, and the time it takes to come up (datasheet 8.2.3.22)."""
+
+from collections.abc import Callable
+
+from ixyfwd.model.chip.interrupts import LSC
+from ixyfwd.model.chip.profiles import profile_of
+from ixyfwd.model.chip.regfile import RegisterFile
+
+UP_DELAY_NS = 10_000_000
+AUTOC_FLU = 1 << 0
+AUTOC_AN_RESTART = 1 << 12
+AUTOC_LMS_SHIFT = 13
+AUTOC_LMS_KX = (4, 6)  # modes that end in a completed KX/KX4/KR negotiation
+HLREG0_LPBK = 1 << 15
+LINKS_10G = 3 << 28
+LINKS_UP = 1 << 30
+LINKS_OLD_UP = 1 << 7
+LINKS_KX_AN_COMPLETE = 1 << 31
+ANLP1_STATE = 5 << 16
+
+# AUTOC as the NVM of such a card would load it: LMS 3 (10G serial) with SFI for SFP+, 10G parallel for CX4 and KX4.
+AUTOC_SFP = 0xC09C6004
+AUTOC_OF_DEVICE = {0x10F9: 0x2100, 0x10F7: 0x2080, 0x1514: 0x2080}
+AUTOC2_SFI = 2 << 16
+
+
+class Link:
+    """Up a moment after a reset or a restart, as long as the cable is in; forced up by FLU or loopback."""
+
+    def __init__(
+        self,
+        file: RegisterFile,
+        device_id: int,
+        clock_ns: Callable[[], int],
+        raise_cause: Callable[[int], None],
+        on_change: Callable[[bool], None],
+    ) -> None:
+        self._file = file
+        self._autoc = AUTOC_OF_DEVICE.get(device_id, AUTOC_SFP)
+        self._copper = not profile_of(device_id).cage
+        self._clock_ns = clock_ns
+        self._raise_cause = raise_cause
+        self._on_change = on_change
+        self._cable = True
+        self._held_down = False
+        self._flap_period_ns = 0
+        self._flap_left: int | None = None
+        self._flap_at_ns = 0
+        self._up_at_ns: int | None = None
+        self.up = False
+        self.ups = self.flaps = 0
+        self.flapping = self._flapped_down = False
+        self.extra_delay_ns = 0
+        file.bind(
+            {"links": self._read_links, "anlp1": lambda name, index: ANLP1_STATE},
+            {"autoc": self._write_autoc, "hlreg0": self._write_hlreg0},
+        )
+
+    def reset(self) -> None:
+        """After the registers were reset: load what the NVM holds, start over."""
+        self._file.poke("AUTOC", 0, self._autoc)
+        self._file.poke("AUTOC2", 0, AUTOC2_SFI if self._autoc == AUTOC_SFP else 0)
+        self._restart()
+
+    def set_cable(self, plugged: bool) -> None:
+        """Somebody pulls the cable or plugs it in."""
+        if plugged != self._cable:
+            self._cable = plugged
+            self._restart()
+
+    def hold_down(self, on: bool) -> None:
+        """Injected: as if the cable were out, whatever `set_cable` says."""
+        if on != self._held_down:
+            self._held_down = on
+            self._restart()
+
+    def flap(self, period_ns: int, count: int | None) -> None:
+        """Injected: out for half a period, in for the other half, `count` times or until `end_flap`."""
+        self.flaps = 0
+        self._flap_period_ns, self._flap_left = period_ns, count
+        self._flap_at_ns = self._clock_ns()
+        self.flapping = True
+        self._flap_tick()
+
+    def end_flap(self) -> None:
+        """The cable is in again, if it was only a flap that it was out."""
+        self.flapping = False
+        if self._flapped_down:
+            self._flapped_down = False
+            self._restart()
+
+    def clear_delay(self) -> None:
+        """Links come up as fast as usual again, from the next time on."""
+        self.extra_delay_ns = 0
+
+    def _flap_tick(self) -> None:
+        if not self.flapping or self._clock_ns() < self._flap_at_ns:
+            return
+        self._flap_at_ns += self._flap_period_ns // 2
+        if not self._flapped_down and self._flap_left is not None and self.flaps >= self._flap_left:
+            self.flapping = False
+            return
+        self._flapped_down = not self._flapped_down
+        self.flaps += self._flapped_down
+        self._restart()
+
+    def tick(self) -> None:
+        """Bring the link up when its time has come."""
+        self._flap_tick()
+        if self._up_at_ns is not None and self._clock_ns() >= self._up_at_ns:
+            self._set(True)
+
+    def _forced(self) -> bool:
+        flu = self._file.peek("AUTOC") & AUTOC_FLU
+        return bool(flu or self._file.peek("HLREG0") & HLREG0_LPBK)
+
+    def _restart(self) -> None:
+        if self._forced():
+            self._set(True)
+            return
+        self._set(False)
+        if self._cable and not self._held_down and not self._flapped_down:
+            self._up_at_ns = self._clock_ns() + UP_DELAY_NS + self.extra_delay_ns
+
+    def _set(self, up: bool) -> None:
+        self._up_at_ns = None
+        if up != self.up:
+            self.up = up
+            self.ups += up
+            self._raise_cause(LSC)
+            self._on_change(up)
+
+    def _read_links(self, name: str, index: int) -> int:
+        self.tick()  # a client that polls must not wait for the loop's next round
+        if not self.up:
+            return LINKS_10G
+        lms = self._file.peek("AUTOC") >> AUTOC_LMS_SHIFT & 7
+        complete = LINKS_KX_AN_COMPLETE if lms in AUTOC_LMS_KX else 0
+        return LINKS_UP | LINKS_10G | LINKS_OLD_UP | complete
+
+    def _write_autoc(self, name: str, index: int, value: int) -> None:
+        was_forced = self._forced()
+        self._file.poke(name, index, value & ~AUTOC_AN_RESTART)
+        if self._copper:  # the PHY negotiates, whatever is written here
+            return
+        if value & AUTOC_AN_RESTART or self._forced() != was_forced:
+            self._restart()
+
+    def _write_hlreg0(self, name: str, index: int, value: int) -> None:
+        was_forced = self._forced()
+        self._file.poke(name, index, value)
+        if self._forced() != was_forced:
+            self._restart()

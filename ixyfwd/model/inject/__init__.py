@@ -1,0 +1,1 @@
+"""Misbehaviour on demand: what there is, and what is injected into a port."""
