@@ -148,9 +148,11 @@ def measure(trial: Trial, duration_s: float, instance: str, patience: Patience |
 
 
 def check_account(report: dict[str, Any], trial: Trial) -> None:
-    """Check a final report: rx = tx + drops + in flight. Raises IxyfwdError if frames are missing."""
+    """Check a final report: rx = tx + drops + in flight, and no worker died. Raises IxyfwdError if not."""
     if report["incomplete"]:
         raise IxyfwdError(f"{trial}: the account is incomplete: {report['incomplete']}")
+    if deaths := [worker["last_death"] for worker in report["workers"] if worker["last_death"]]:
+        raise IxyfwdError(f"{trial}: {deaths[0]}, so it is no measurement")
     left = report["rx_packets"] - report["tx_packets"] - sum(report["drops"].values()) - report["in_flight"]
     if left:
         raise IxyfwdError(f"{trial}: {left} frames are missing from the account")

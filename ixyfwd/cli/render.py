@@ -148,11 +148,20 @@ def totals_grid(status: Snapshot) -> Grid:
         *loss_rows(status, TOTALS_WIDTH),
         ("in flight", count(status.in_flight)),
         *_refused_rows(status),
+        *_restart_rows(status),
     ]
     if status.device != "wire":
         rows.append(("faults", count(status.faults)))
     columns = (Column("", 20, right=False), Column("", TOTALS_WIDTH, right=False))
     return make_grid(title_line(status), columns, rows)
+
+
+def _restart_rows(status: Snapshot) -> Iterator[tuple[str, str]]:
+    """How often workers have been started again, if any."""
+    again = [worker for worker in status.workers if worker.restarts]
+    if again:
+        whose = f"worker {again[0].index}" if len(again) == 1 else f"{len(again)} workers"
+        yield "restarts", f"{count(sum(worker.restarts for worker in again))} of {whose}"
 
 
 def _refused_rows(status: Snapshot) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ from ixyfwd.config.schema import (
     ForwardConfig,
     MemoryConfig,
     PortConfig,
+    RecoveryConfig,
     RssConfig,
     RssField,
     StartConfig,
@@ -130,10 +131,20 @@ def _read(root: Table, source: Source, folder: Path) -> Config | None:
     start = root.table("start")
     timeout_s = start.number("link_timeout_s", 10.0, 0.1, 300, "seconds")
     start.finish()
+    recovery = _read_recovery(root.table("recovery"))
     root.finish()
     if ports is None or links is None:
         return None
-    return Config(ports, links, name, cpu, forward, rss, MemoryConfig(backing), StartConfig(timeout_s), source)
+    timing = StartConfig(timeout_s)
+    return Config(ports, links, name, cpu, forward, rss, MemoryConfig(backing), timing, recovery, source)
+
+
+def _read_recovery(table: Table) -> RecoveryConfig:
+    restarts = table.integer("restarts", 5, 0, 1000)
+    window_s = table.number("window_s", 60.0, 1, 86_400, "seconds")
+    held_s = table.number("held_s", 10.0, 0, 3600, "seconds")
+    table.finish()
+    return RecoveryConfig(restarts, window_s, held_s)
 
 
 def _read_topology(

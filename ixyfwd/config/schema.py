@@ -144,6 +144,20 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
+class RecoveryConfig:
+    """What happens to workers that die or hang.
+
+    `restarts`: of one worker within `window_s` seconds, until it is given up; 0: its
+    death ends the run. `held_s`: seconds after which a worker that does nothing is
+    killed; 0: never.
+    """
+
+    restarts: int = 5
+    window_s: float = 60.0
+    held_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole configuration. `links` are pairs of port names; each carries frames both ways."""
 
@@ -155,6 +169,7 @@ class Config:
     rss: RssConfig = field(default_factory=RssConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     start: StartConfig = field(default_factory=StartConfig)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     source: Source = field(default_factory=Source, compare=False, repr=False)
 
     def port_index(self) -> Mapping[str, int]:

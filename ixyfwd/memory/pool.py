@@ -15,13 +15,14 @@ def reset_worker(arena: memoryview, layout: WorkerLayout) -> None:
     are left alone.
     """
     for ring in (*layout.rx, *layout.tx):
-        _empty_ring(arena, ring)
+        empty_ring(arena, ring)
     ids = array("I", range(layout.buffers)).tobytes()
     stack = layout.pool + POOL_STATE_BYTES
     arena[layout.pool : stack] = struct.pack("I", layout.buffers).ljust(POOL_STATE_BYTES, b"\0")
     arena[stack : stack + len(ids)] = ids
 
 
-def _empty_ring(arena: memoryview, ring: RingLayout) -> None:
+def empty_ring(arena: memoryview, ring: RingLayout) -> None:
+    """Zero the state of a ring and mark every slot empty. `arena`: uint8[size], the whole arena, writable."""
     arena[ring.state : ring.state + RING_STATE_BYTES] = bytes(RING_STATE_BYTES)
     arena[ring.ids : ring.ids + 4 * ring.entries] = struct.pack("I", NO_BUFFER) * ring.entries

@@ -121,6 +121,12 @@ class Statistics(Protocol):
     def no_descriptor(self, queue: int) -> int:
         """Frames dropped because the ring of one queue had no free descriptor."""
 
+    def delivered(self, queue: int) -> int:
+        """Frames written to the ring of one queue."""
+
+    def transmitted(self, queue: int) -> int:
+        """Frames sent from the ring of one queue."""
+
     @property
     def rx_missed(self) -> int:
         """Frames dropped because the device had no room of its own."""

@@ -62,6 +62,7 @@ def make_plan(config: Config, machine: MachineCpus, order: RoleOrder[Any] | None
         backing=config.memory.backing,
         interrupt_interval_us=forward.interrupt_interval_us if forward.idle == "interrupt" else None,
         link_timeout_s=config.start.link_timeout_s,
+        recovery=config.recovery,
     )
 
 

@@ -8,7 +8,7 @@ no descriptor, no path, no address of memory.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ixyfwd.config.schema import EngineName, Idle, RssConfig
+from ixyfwd.config.schema import EngineName, Idle, RecoveryConfig, RssConfig
 from ixyfwd.memory.layout import ArenaLayout, WorkerLayout
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.nic.options import PortOptions
@@ -105,6 +105,7 @@ class Plan:
     backing: str
     interrupt_interval_us: int | None
     link_timeout_s: float
+    recovery: RecoveryConfig
 
     @property
     def ring_entries(self) -> int:

@@ -38,20 +38,32 @@ class StolenWatch:
         self._cpus = dict(cpus)
         self._proc = proc
         self._since_ns = time.monotonic_ns()
-        self._delays = {pid: run_delay_ns(pid, proc) for pid in cpus}
+        self._delays: dict[int, tuple[int, int | None]] = {}  # run delay at a time in ns
         self._steal = steal_ns(proc)
+        for pid, cpu in cpus.items():
+            self.add(pid, cpu)
+
+    def add(self, pid: int, cpu: int | None) -> None:
+        """Watch one more process from now on."""
+        self._cpus[pid] = cpu
+        self._delays[pid] = (time.monotonic_ns(), run_delay_ns(pid, self._proc))
 
     def shares(self) -> dict[int, Shares]:
-        """The shares by process id, from the construction to now."""
-        elapsed_ns = max(1, time.monotonic_ns() - self._since_ns)
+        """The shares by process id, of steal from the construction to now."""
+        now_ns = time.monotonic_ns()
+        elapsed_ns = max(1, now_ns - self._since_ns)
         stolen = steal_ns(self._proc)
         return {
             pid: Shares(
-                _share(self._delays[pid], run_delay_ns(pid, self._proc), elapsed_ns),
+                self._run_delay_share(pid, now_ns),
                 None if cpu is None else _share(self._steal.get(cpu), stolen.get(cpu), elapsed_ns),
             )
             for pid, cpu in self._cpus.items()
         }
+
+    def _run_delay_share(self, pid: int, now_ns: int) -> float | None:
+        since_ns, delay_ns = self._delays[pid]
+        return _share(delay_ns, run_delay_ns(pid, self._proc), max(1, now_ns - since_ns))
 
 
 def run_delay_ns(pid: int, proc: Path = _PROC) -> int | None:

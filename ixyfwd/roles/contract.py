@@ -74,6 +74,9 @@ class RoleOrder(Generic[Account]):
     traffic_words: ClassVar[bool] = True
     """Whether the worker counts in the words of `Scope.TRAFFIC` and its row in reports shows them."""
 
+    restarts: ClassVar[bool] = False
+    """Whether a new process can go on for a worker that died: all that it knows is in its order and the arena."""
+
     @property
     def threaded(self) -> bool:
         """Whether another thread runs beside the poll loop."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ixyfwd.errors import DeviceGoneError, UsageError
 from ixyfwd.memory.arena import Arena
-from ixyfwd.memory.layout import ArenaLayout, RingFormat, RingLayout
+from ixyfwd.memory.layout import ArenaLayout, RingFormat, RingLayout, WorkerLayout
 from ixyfwd.nic.check import check_limits
 from ixyfwd.nic.contract import Attachment, CallDoorbell, Doorbell, NicPort
 from ixyfwd.nic.registry import open_port
@@ -97,11 +97,27 @@ def bring_up(port: Port, layout: ArenaLayout, dma: DmaMap, arena: Arena) -> None
     driver = port.driver
     driver.reset_and_init(port.plan.options)
     for worker in layout.workers:
-        rx, tx = worker.rx[port.index], worker.tx[port.index]
-        for ring in (rx, tx):
-            driver.poison(ring_memory(arena, ring, driver.limits.ring))
-        driver.setup_rx_queue(worker.index, dma.address(rx.descriptors), rx.entries)
-        driver.setup_tx_queue(worker.index, dma.address(tx.descriptors), tx.entries)
+        set_up_queues(port, worker, dma, arena)
+
+
+def set_up_queues(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -> None:
+    """Enable a worker's queue pair at a port, which is disabled, with rings that are poisoned and empty."""
+    set_up_rx_queue(port, worker, dma, arena)
+    set_up_tx_queue(port, worker, dma, arena)
+
+
+def set_up_rx_queue(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -> None:
+    """The receive half."""
+    ring = worker.rx[port.index]
+    port.driver.poison(ring_memory(arena, ring, port.driver.limits.ring))
+    port.driver.setup_rx_queue(worker.index, dma.address(ring.descriptors), ring.entries)
+
+
+def set_up_tx_queue(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -> None:
+    """The transmit half."""
+    ring = worker.tx[port.index]
+    port.driver.poison(ring_memory(arena, ring, port.driver.limits.ring))
+    port.driver.setup_tx_queue(worker.index, dma.address(ring.descriptors), ring.entries)
 
 
 def ring_memory(arena: Arena, ring: RingLayout, format_: RingFormat) -> memoryview:

@@ -64,8 +64,8 @@ def drops_by_cause(ports: Sequence[Port], workers: Sequence[Worker], programs: S
         "rx_error": sum(total.rx_errors for total in totals),
         "tx_full": sum(total.tx_full for total in totals),
     }
-    # A dead worker's page tells what it had in its hands.
-    died = sum(
+    # Until its rings are rebuilt, a dead worker's page tells what it had in its hands.
+    died = sum(worker.lost for worker in workers) + sum(
         total.in_hand for worker, total in zip(workers, totals, strict=True) if worker.pid and not worker.alive()
     )
     return {**drops, **program_drops(programs), "worker_died": died}
@@ -138,6 +138,9 @@ def _worker_row(worker: Worker, stolen: Shares, seconds: float) -> WorkerRow:
         cpu=worker.spec.cpu,
         pid=worker.pid,
         state=worker.said,
+        restarts=worker.restarts,
+        lost=worker.lost,
+        last_death=worker.last_death,
         ports=ports,
         words=words,
         pauses=_words(worker, Scope.PAUSES) if worker.spec.watches_pauses else None,

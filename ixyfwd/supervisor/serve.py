@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from ixyfwd.kit.loop import Loop
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.recovery import Recovery
 from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import Worker
@@ -46,11 +48,12 @@ class Server:
         self._made: tuple[float, dict[str, Any]] | None = None  # the last status: when, and what it says
         self._loop = Loop()
         self._watched: list[int] = []
+        self._recovery = Recovery(forwarder, self._untold.append, self._watch_worker, self._forget)
         commands = {"status": self._status, "stop": self._stop_command, "inject": self._inject}
-        self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._command_failed)
+        self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._notice)
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
         for worker in forwarder.workers:
-            self._watch(worker.pidfd, self._died(worker))
+            self._watch_worker(worker)
         for port in forwarder.ports:
             if port.function.removal_fd >= 0:
                 self._watch(port.function.removal_fd, self._wanted_back(port))
@@ -62,11 +65,26 @@ class Server:
         self._watched.append(fd)
         self._loop.watch(fd, call)
 
+    def _watch_worker(self, worker: Worker) -> None:
+        self._watch(worker.pidfd, partial(self._died, worker))
+
+    def _forget(self, fd: int) -> None:
+        self._watched.remove(fd)
+        self._loop.forget(fd)
+
     def _stop(self, why: str, error: str | None = None) -> None:
         self._reason = self._reason or Reason(why, error)
 
-    def _died(self, worker: Worker) -> Callable[[], None]:
-        return lambda: None if self._reason else self._fail(self._cause_of_death(worker))
+    def _died(self, worker: Worker) -> None:
+        if self._reason is not None:
+            return
+        if self._recovery.is_on and self._forwarder.state == "running" and not self._port_is_gone(worker):
+            self._recovery.died(worker)
+        else:
+            self._fail(self._cause_of_death(worker))
+
+    def _port_is_gone(self, worker: Worker) -> bool:
+        return worker.lost_memory() and self._forwarder.lost_port() is not None
 
     def _wanted_back(self, port: Port) -> Callable[[], None]:
         return lambda: self._fail(
@@ -89,7 +107,7 @@ class Server:
     def _fail(self, error: str) -> None:
         self._stop("failure", error)
 
-    def _command_failed(self, text: str) -> None:
+    def _notice(self, text: str) -> None:
         self._forwarder.notices.append(text)
         self._untold.append(text)
 
@@ -149,7 +167,8 @@ class Server:
                 if now >= next_tick:
                     self._tick(observer)
                     next_tick = max(next_tick + TICK_S, now)
-                self.dispatch(max(min(next_tick, end, next_check) - now, 0))
+                next_look = now + self._recovery.look()
+                self.dispatch(max(min(next_tick, end, next_check, next_look) - now, 0))
         except IxyfwdError as error:
             self._trouble = error
             self._look_for_a_death()
@@ -169,6 +188,8 @@ class Server:
         told = self._forwarder
         for text in (*told.held_changes(), *told.link_changes(status), *told.new_wire_notices(status.ports)):
             observer.notice(text)
+        if self._recovery.is_on:
+            self._recovery.end_held()
         self._forwarder.retry_links(status)
         while self._untold:
             observer.notice(self._untold.pop(0))

@@ -155,7 +155,8 @@ class Forwarder:
 
     def held_changes(self) -> list[str]:
         """A sentence for each process that is held since the last call, or goes on again. To be called once a tick."""
-        pulses = {f"{worker.name} (pid {worker.pid})": (worker.pulse, QUEUES_HELD) for worker in self.workers}
+        alive = [worker for worker in self.workers if worker.alive()]
+        pulses = {f"{worker.name} (pid {worker.pid})": (worker.pulse, QUEUES_HELD) for worker in alive}
         if self.model is not None:
             pulses[self.model.child.name] = (self.model.pulse, PORTS_HELD)
         told = []

@@ -11,6 +11,7 @@ from ixyfwd.errors import IxyfwdError
 from ixyfwd.kit.children import wait_until
 from ixyfwd.supervisor.account import final_account
 from ixyfwd.supervisor.ports import Port
+from ixyfwd.supervisor.recovery import bury_dead
 from ixyfwd.supervisor.report import fault_count, wire_error
 from ixyfwd.supervisor.serve import Reason
 from ixyfwd.supervisor.state import Forwarder
@@ -45,6 +46,8 @@ def stop_in_order(forwarder: Forwarder, reason: Reason) -> Report:
         attempt(port.driver.stop_receive)
     attempt(lambda: _drain(forwarder.workers))
     attempt(lambda: _wait_sent(forwarder))
+    if forwarder.plan.loop.order.restarts:
+        attempt(lambda: _bury(forwarder))
     # Before the workers are told to quit: a worker that ended by itself must not look like one that died.
     report = final_account(forwarder, running_until, attempt, reason.why)
     for port in forwarder.ports:
@@ -103,6 +106,14 @@ def _drain(workers: Sequence[Worker]) -> None:
     for worker in alive:
         if worker.alive() and worker.state != State.DRAINED:
             raise IxyfwdError(f"{worker.name} (pid {worker.pid}) did not drain its rings within {DRAIN_TIMEOUT_S:g} s")
+
+
+def _bury(forwarder: Forwarder) -> None:
+    """Workers that did not drain end here, so that what they have is counted like that of those that died before."""
+    for worker in forwarder.workers:
+        if worker.alive() and worker.state != State.DRAINED:
+            worker.end(0)
+    bury_dead(forwarder)
 
 
 def _wait_sent(forwarder: Forwarder) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ import psutil
 from ixyfwd.kit.children import Child
 from ixyfwd.memory.arena import Arena
 from ixyfwd.memory.layout import RingLayout
+from ixyfwd.memory.pool import empty_ring, reset_worker
 from ixyfwd.nic.contract import QueueView, RingView
-from ixyfwd.supervisor.ports import Port, ring_memory
+from ixyfwd.supervisor.ports import Port, ring_memory, set_up_rx_queue, set_up_tx_queue
 from ixyfwd.supervisor.pulse import Pulse
 from ixyfwd.telemetry.counters import (
     DROP_CAUSES,
@@ -31,6 +33,7 @@ from ixyfwd.worker.spec import WorkerSpec
 READY_TIMEOUT_S = 60.0  # numpy on a crowded or emulated machine takes its time
 DRAIN_TIMEOUT_S = 1.0
 QUIT_TIMEOUT_S = 0.5
+_DROPS = range(ProgramWord.DROPS, ProgramWord.DROPS + DROP_CAUSES)
 _RING_STATE = struct.Struct("<3I")  # next, tail, clean
 _MAIN = "from ixyfwd.worker.main import main; main()"
 
@@ -44,6 +47,7 @@ class Totals:
     tx_packets: int
     tx_full: int
     program_drops: int
+    lost_in_hand: int  # with processes whose rings were rebuilt
 
     @property
     def taken(self) -> int:
@@ -53,7 +57,24 @@ class Totals:
     @property
     def in_hand(self) -> int:
         """Frames taken from a ring and neither sent nor dropped; 0 unless the worker is inside a burst."""
-        return self.taken - self.tx_packets - self.tx_full - self.program_drops
+        return self.taken - self.tx_packets - self.tx_full - self.program_drops - self.lost_in_hand
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Frames that a worker's dead processes had in hand, and, by port, in rx rings and in tx rings."""
+
+    in_hand: int = 0
+    in_rx: tuple[int, ...] = ()
+    in_tx: tuple[int, ...] = ()
+
+    def untaken(self, port: int) -> int:
+        """In the rx ring of a port."""
+        return self.in_rx[port] if self.in_rx else 0
+
+    def unsent(self, port: int) -> int:
+        """In the tx ring of a port."""
+        return self.in_tx[port] if self.in_tx else 0
 
 
 class Worker:
@@ -67,6 +88,10 @@ class Worker:
         self._page = arena.view[start : start + PAGE_BYTES].cast("Q")
         self._child: Child | None = None
         self._pid = 0
+        self._losses = _Losses()
+        self.lost = 0  # frames, with processes of it that have ended and whose rings were rebuilt
+        self.restarts = 0
+        self.last_death: str | None = None
         self.pulse = Pulse(0, lambda: None)
 
     @property
@@ -85,15 +110,67 @@ class Worker:
         return -1 if self._child is None else self._child.pidfd
 
     def start(self) -> None:
-        """Start the process; `wait_ready` says when it polls."""
+        """Start the process; `wait_ready` says when it polls. After a death, on rebuilt rings: see `bury`."""
 
         def arguments(order_fd: int, words_fd: int) -> list[str]:
             return ["-c", _MAIN, str(order_fd), str(words_fd), str(os.getpid())]
 
+        self._page[Word.STATE], self._page[Word.COMMAND] = State.STARTING, Command.RUN
         self._child = Child(self.name, arguments, self.spec.as_json(), self.spec.inherited_fds())
         self._pid = self._child.pid
         # A turn of a slow engine may take long; the counts of its bursts move meanwhile.
         self.pulse = Pulse(self._pid, lambda: bytes(self._page))
+
+    def restart(self) -> None:
+        """Start a process in the place of one that has ended."""
+        self._started().end(0)
+        self.start()
+        self.restarts += 1
+
+    def empty_rx_queue(self, port: Port) -> None:
+        """Enable its receive queue at a port again with an empty ring, which drops and counts; no process of it runs.
+
+        The frames that were in it are lost; `bury` counts them.
+        """
+        port.driver.disable_rx_queue(self.index)
+        empty_ring(self._arena.view, self.spec.layout.rx[port.index])
+        set_up_rx_queue(port, self.spec.layout, self.spec.ports[port.index].dma, self._arena)
+
+    def empty_tx_queue(self, port: Port) -> None:
+        """Enable its transmit queue, which is disabled, at a port again with an empty ring; no process of it runs."""
+        set_up_tx_queue(port, self.spec.layout, self.spec.ports[port.index].dma, self._arena)
+
+    def kill(self) -> None:
+        """Kill the process, also one that is stopped; `pidfd` becomes readable."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def bury(self, ports: Sequence[Port]) -> int:
+        """Count what was lost with the process, and rebuild the free stack and the ring state; returns the number of
+        frames.
+
+        The process has ended, its receive rings are empty and its transmit queues disabled, and the ports' statistics
+        were read since. So what the ports gave it and did not get back was in its rings and in its hands.
+        """
+        totals, before = self.totals(), self.lost
+        delivered = [port.driver.statistics.delivered(self.index) for port in ports]
+        transmitted = [port.driver.statistics.transmitted(self.index) for port in ports]
+        accounted = totals.rx_errors + totals.tx_full + totals.program_drops
+        self.lost = sum(delivered) - sum(transmitted) - accounted
+        self._losses = _Losses(
+            totals.taken - totals.tx_packets - totals.tx_full - totals.program_drops,
+            tuple(n - self.port_word(i, PortWord.RX_PACKETS) for i, n in enumerate(delivered)),
+            tuple(self.port_word(i, PortWord.TX_PACKETS) - n for i, n in enumerate(transmitted)),
+        )
+        for program in range(self.spec.order.program_blocks):
+            self._close_program(program)
+        reset_worker(self._arena.view, self.spec.layout)
+        return self.lost - before
+
+    def _close_program(self, program: int) -> None:
+        """Let a program have been given what it gave verdicts on: it died in the middle of the rest."""
+        verdicts = (ProgramWord.PASSED, ProgramWord.OUT, ProgramWord.INVALID, *_DROPS)
+        settled = sum(self.program_word(program, word) for word in verdicts)
+        self._page[program_word(program, ProgramWord.IN)] = settled
 
     def wait_ready(self) -> None:
         """Wait until its rx rings are filled. Raises what `Child.wait_ready` does."""
@@ -159,11 +236,13 @@ class Worker:
             return sum(self.port_word(port, word) for port in ports)
 
         tx_packets, tx_full = total(PortWord.TX_PACKETS), total(PortWord.TX_FULL)
-        dropped = (ProgramWord.INVALID, *range(ProgramWord.DROPS, ProgramWord.DROPS + DROP_CAUSES))
+        dropped = (ProgramWord.INVALID, *_DROPS)
         drops = sum(
             self.program_word(index, word) for index in range(self.spec.order.program_blocks) for word in dropped
         )
-        return Totals(total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full, drops)
+        return Totals(
+            total(PortWord.RX_PACKETS), total(PortWord.RX_ERRORS), tx_packets, tx_full, drops, self._losses.in_hand
+        )
 
     def queue(self, port: Port) -> QueueView:
         """What it has left of its queue at a port, for the port's driver to read."""
@@ -172,8 +251,8 @@ class Worker:
         return QueueView(
             rx,
             tx,
-            rx_packets=self.port_word(port.index, PortWord.RX_PACKETS),
-            tx_packets=self.port_word(port.index, PortWord.TX_PACKETS),
+            rx_packets=self.port_word(port.index, PortWord.RX_PACKETS) + self._losses.untaken(port.index),
+            tx_packets=self.port_word(port.index, PortWord.TX_PACKETS) - self._losses.unsent(port.index),
             segmented=self.spec.segmented,
         )
 

@@ -30,7 +30,7 @@ DROPS: Final = (
     ("rx_missed", "The device had no room of its own."),
     ("rx_error", "An error flag, or a frame that spans several descriptors."),
     ("tx_full", "The tx ring was full."),
-    ("worker_died", "In the hands of a worker that died."),
+    ("worker_died", "In the rings and hands of a worker that died."),
 )
 """Causes in `Snapshot.drops`; those of programs follow, as PROGRAM.CAUSE."""
 
@@ -173,6 +173,9 @@ class WorkerHead:
 class WorkerRow(ProcessRow, WorkerHead):
     """A worker. Counts per port are summed over its ports; those of pauses are null where it has no CPU of its own."""
 
+    restarts: Annotated[int, About("Times that a new process took the place of one that had died.", "times")]
+    lost: Annotated[int, About("Frames that died with its processes: in their rings and in their hands.", "frames")]
+    last_death: Annotated[str | None, About("How the last one that died has ended; null: none did.")]
     ports: Annotated[Mapping[PortWord, int], Rows(Scope.PORT)]
     words: Annotated[Mapping[Word, int], Rows(Scope.WORKER)]
     pauses: Annotated[Mapping[Word, int] | None, Rows(Scope.PAUSES)]

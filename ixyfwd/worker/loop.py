@@ -26,6 +26,8 @@ class PollLoop:
         self._rest: Rest = idle.rest
         self._page = page
         self._idle = idle
+        # A worker that takes the place of a dead one goes on with its counters.
+        idle.sleeps, idle.yields, idle.wakeups = (page[w] for w in (Word.SLEEPS, Word.YIELDS, Word.WAKEUPS))
         self._shared_cpu = shared_cpu
         # Where the CPU is shared, wall time would charge this worker for the others' turns.
         self._clock: Callable[[], int] = time.thread_time_ns if shared_cpu else time.monotonic_ns

@@ -27,6 +27,13 @@ from ixyfwd.telemetry.snapshot import LinkRow, Report, Snapshot
 from tests.testing.cli_samples import largest_status, port, report, status, worker
 
 
+def test_totals_say_how_often_workers_were_started_again() -> None:
+    for restarts, said in (((0, 0), None), ((0, 2), "2 of worker 1"), ((3, 2), "5 of 2 workers")):
+        workers = [worker(index, restarts=number) for index, number in enumerate(restarts)]
+        found = [line.strip() for line in totals_grid(status(workers=workers)).lines() if "restarts" in line]
+        assert [line.split(maxsplit=1)[1] for line in found] == ([said] if said else [])
+
+
 def test_totals() -> None:
     assert totals_grid(status()).lines() == [
         "default: running for 12.3 s on the model",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ixyfwd.config.default import default_config
 from ixyfwd.config.load import load_config
-from ixyfwd.config.schema import RSS_FIELDS, Config
+from ixyfwd.config.schema import RSS_FIELDS, Config, RecoveryConfig
 from ixyfwd.errors import UsageError
 from ixyfwd.memory.layout import frame_buffers
 from ixyfwd.model.wires.cable import CableWire
@@ -79,6 +79,7 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
     assert (config.rss.key, config.rss.fields) == ("6d5a" * 20, ("tcp4", "ipv4"))
     assert config.memory.backing == "hugetlbfs:/dev/hugepages"
     assert config.start.link_timeout_s == 1.0
+    assert config.recovery == RecoveryConfig(0, 1.0, 0.0)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -331,6 +332,9 @@ KEYS = [
     "flow_control",
     "device_id",
     "link_timeout_s",
+    "restarts",
+    "window_s",
+    "held_s",
     "verify",
     "loop",
 ]
@@ -340,7 +344,7 @@ VALUE = st.recursive(
 )
 TABLES = st.dictionaries(st.sampled_from(KEYS), VALUE, max_size=6)
 DOCUMENT = st.dictionaries(
-    st.sampled_from(["instance", "cpu", "port", "link", "forward", "rss", "memory", "start", "bogus"]),
+    st.sampled_from(["instance", "cpu", "port", "link", "forward", "rss", "memory", "start", "recovery", "bogus"]),
     TABLES | st.lists(TABLES, max_size=3) | VALUE,
     max_size=8,
 )

@@ -46,6 +46,9 @@ def worker(index: int, **more: Any) -> dict[str, Any]:
         "run_delay_share": None,
         "steal_share": None,
         "rss_mib": 21.5,
+        "restarts": 0,
+        "lost": 0,
+        "last_death": None,
         **more,
     }
 
@@ -133,6 +136,7 @@ def largest_status() -> Snapshot:
             sleeps=huge,
             wakeups=huge,
             rss_mib=1234.5,
+            restarts=huge,
         )
         for i in range(16)
     ]

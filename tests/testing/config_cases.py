@@ -35,8 +35,8 @@ FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
 
 # Text that is put behind PORTS (whose last line is 8) and the one problem with it.
 BEHIND: list[tuple[str, str]] = [
-    ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "program", "rss", "memory" or '
-     '"start"; did you mean "forward"?'),
+    ("[foward]\n", '9: foward: found an unknown key, expected "instance", "cpu", "port", "link", "forward", "program", "rss", "memory", '
+     '"start" or "recovery"; did you mean "forward"?'),
     ('[forward]\nprogramm = "touch"\n', '10: forward.programm: found an unknown key, expected "ring_size", "max_frame", "batch", '
      '"program", "engine", "buffers", "idle", "interrupt_interval_us" or "loop"; did you mean "program"?'),
     ('[instance]\nname = "No Good"\n', f'10: instance.name: found "No Good", expected {NAMES}'),
@@ -101,6 +101,8 @@ BEHIND: list[tuple[str, str]] = [
     ('[memory]\nbacking = "hugetlbfs:dev"\n', '10: memory.backing: found "hugetlbfs:dev", expected "auto", "hugepages", "plain" or '
      '"hugetlbfs:/MOUNT"'),
     ("[start]\nlink_timeout_s = 0\n", "10: start.link_timeout_s: found 0, expected a number from 0.1 to 300 (seconds)"),
+    ("[recovery]\nrestarts = -1\n", "10: recovery.restarts: found -1, expected a whole number from 0 to 1000"),
+    ("[recovery]\nheld_s = -1\n", "10: recovery.held_s: found -1, expected a number from 0 to 3600 (seconds)"),
     ("[start]\nlink_timeout_s = inf\n", "10: start.link_timeout_s: found inf, expected a number from 0.1 to 300 (seconds)"),
     ("[[memory]]\n", "9: memory: found [a table], expected a table"),
     ('[[link]]\nports = ["p0"]\n', '10: link[1].ports: found ["p0"], expected two port names such as ["p0", "p1"]'),
@@ -258,4 +260,8 @@ fields = ["tcp4", "ipv4"]
 backing = "hugetlbfs:/dev/hugepages"
 [start]
 link_timeout_s = 1
+[recovery]
+restarts = 0
+window_s = 1
+held_s = 0
 """

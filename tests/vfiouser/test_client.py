@@ -1,4 +1,4 @@
-"""The client against servers that misbehave; against one that behaves see tests/model/fronts/test_server.py and tests/pci."""
+"""The client against servers that misbehave; for one that behaves see tests/model/fronts/test_server.py, tests/pci."""
 
 import errno
 import os

@@ -120,6 +120,9 @@ class PortStatistics:
     queues: dict[str, list[int]] = field(default_factory=dict)
     saturated: set[str] = field(default_factory=set)
 
+    def _of_queue(self, name: str, queue: int) -> int:
+        return self.queues[name][queue] if name in self.queues else 0
+
     def _queue_sum(self, name: str) -> int:
         return sum(self.queues.get(name, ()))
 
@@ -134,12 +137,16 @@ class PortStatistics:
         return self._queue_sum("QPRC")
 
     def delivered(self, queue: int) -> int:
-        """Frames written to the ring of one queue."""
-        return self.queues["QPRC"][queue]
+        """Frames written to the ring of one queue; 0 before the first reading."""
+        return self._of_queue("QPRC", queue)
+
+    def transmitted(self, queue: int) -> int:
+        """Frames sent from the ring of one queue; 0 before the first reading."""
+        return self._of_queue("QPTC", queue)
 
     def no_descriptor(self, queue: int) -> int:
         """Frames dropped because the ring of one queue had no free descriptor; 0 before the first reading."""
-        return self.queues["QPRDC"][queue] if "QPRDC" in self.queues else 0
+        return self._of_queue("QPRDC", queue)
 
     @property
     def rx_bytes(self) -> int:

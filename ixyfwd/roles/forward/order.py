@@ -18,6 +18,7 @@ class Order(RoleOrder["Report"]):
     role: ClassVar = "forward"
     command: ClassVar = "start"
     traffic_words: ClassVar = False
+    restarts: ClassVar = True
 
     links: tuple[tuple[int, int], ...] = ()
     programs: tuple[ProgramSpec, ...] = ()

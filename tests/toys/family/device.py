@@ -50,6 +50,8 @@ class Queue:
     tx_bell: int = field(default_factory=lambda: os.eventfd(0, os.EFD_NONBLOCK))
     rx: DeviceRing | None = None
     tx: DeviceRing | None = None
+    received: int = 0  # frames
+    sent: int = 0
 
 
 class Device:
@@ -72,7 +74,9 @@ class Device:
         self._over = threading.Event()
 
     def start(self) -> None:
-        """Serve the queues from now on."""
+        """Serve the queues from now on. Harmless when called twice."""
+        if self._thread is not None:
+            return
         self._over.clear()
         self._thread = threading.Thread(target=self._serve, name="toy device", daemon=True)
         self._thread.start()
@@ -102,13 +106,14 @@ class Device:
                 # What nobody told the device of it does not know of.
                 for queue in self.queues:
                     if queue.tx is not None and queue.tx_bell in heard:
-                        self.send(queue.tx)
+                        queue.sent += self.send(queue.tx)
                         heard.discard(queue.tx_bell)
                     if queue.rx is not None and queue.rx_bell in heard and self.receiving:
-                        self.receive(queue.rx)
+                        queue.received += self.receive(queue.rx)
 
-    def send(self, ring: DeviceRing) -> None:
-        """Send what is available."""
+    def send(self, ring: DeviceRing) -> int:
+        """Send what is available; the number of frames."""
+        before = self.counts["tx_packets"]
         while n := min(LOT, ring.waiting(), self.sends):
             self.sends -= n
             done: list[tuple[int, int]] = []
@@ -120,9 +125,10 @@ class Device:
                 self.counts["tx_bytes"] += length
                 done.append((slot, 0))
             ring.finish(done)
+        return self.counts["tx_packets"] - before
 
-    def receive(self, ring: DeviceRing) -> None:
-        """Let frames arrive, a lot at most and no more than there is room for."""
+    def receive(self, ring: DeviceRing) -> int:
+        """Let frames arrive, a lot at most and no more than there is room for; the number of frames."""
         done: list[tuple[int, int]] = []
         for _ in range(min(LOT, self.left, ring.waiting())):
             slot, address, _, _ = ring.take()
@@ -138,3 +144,4 @@ class Device:
             self.counts["rx_bytes"] += length
             done.append((slot, length | (BAD if self.made % 50 == 0 else 0)))
         ring.finish(done)
+        return len(done)

@@ -35,10 +35,18 @@ class ToyStatistics:
         default_factory=lambda: dict.fromkeys(("xon_received", "xoff_received", "xon_sent", "xoff_sent"), 0)
     )
 
+    queues: Sequence[tuple[int, int]] = ()  # frames received and sent, of each
+
     @property
     def rx_delivered(self) -> int:
         """All of them: see `no_descriptor`."""
         return self.rx_packets
+
+    def delivered(self, queue: int) -> int:
+        return self.queues[queue][0] if self.queues else 0
+
+    def transmitted(self, queue: int) -> int:
+        return self.queues[queue][1] if self.queues else 0
 
     def no_descriptor(self, queue: int) -> int:
         """The device makes no frame without a descriptor for it."""
@@ -169,7 +177,7 @@ class ToyPort:
         return _indices(view.tx.memory, view.tx.entries)[1] == view.tx.tail
 
     def steer(self, queues: Sequence[int]) -> None:
-        self.reta = steer(self.reta, self._options.rss.queues, queues)
+        self.reta = steer(self._options.rss.table(LIMITS.reta_sizes[0]), self._options.rss.queues, queues)
 
     def link(self) -> LinkState:
         return LinkState(True, 10_000)
@@ -179,7 +187,8 @@ class ToyPort:
 
     def read_statistics(self, views: Sequence[QueueView] = ()) -> None:
         with self.device.lock:
-            self.statistics = ToyStatistics(**self.device.counts)
+            by_queue = [(queue.received, queue.sent) for queue in self.device.queues]
+            self.statistics = ToyStatistics(**self.device.counts, queues=by_queue)
 
     def stop(self) -> None:
         """Its problems are what the device had to object to."""
