@@ -83,7 +83,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run-time directories below a temporary one with a short name, because of the sockets in them."""
     with tempfile.TemporaryDirectory(dir="/tmp") as base:
         run = Path(base) / "run"
-        for module in ("places", "instance", "instances"):
+        for module in ("places", "instance", "instances", "events"):
             monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: (Place(run),))
         yield run
 

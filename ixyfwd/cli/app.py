@@ -41,7 +41,7 @@ def build_app() -> typer.Typer:
     app.command("generate")(generate_command)
     app.command("capture")(capture_command)
     for command in (
-        *(start, stop, status, stats, ports, workers, instances),
+        *(start, stop, status, stats, ports, workers, events, instances),
         *(rss, model, inject, devices, bind, unbind, doctor),
     ):
         app.command()(command)
@@ -174,6 +174,19 @@ def workers(instance: InstanceOption = "default", json: JsonOption = False) -> N
     from ixyfwd.cli.control import show_command  # noqa: PLC0415
 
     show_command("workers", instance, json)
+
+
+def events(
+    instance: Annotated[
+        str, typer.Option("--instance", metavar="NAME", help="Name of the instance, running or not.")
+    ] = "default",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those that come, until Ctrl-C.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """What has happened to an instance: its last 512 changes of state."""
+    from ixyfwd.cli.events import events_command  # noqa: PLC0415
+
+    events_command(instance, follow, json)
 
 
 def rss(  # noqa: PLR0917 - one parameter per option is typer's way

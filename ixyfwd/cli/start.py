@@ -110,6 +110,7 @@ def _run(config: Config, options: StartOptions) -> Report:
             until_done=options.until_done,
             observer=watcher,
             begun_ns=options.begun_ns,
+            keep_events=True,
         )
 
 

@@ -14,6 +14,8 @@ from ixyfwd.supervisor.places import LOCK, is_private, places
 
 ABOUT: Final = "about.json"
 ABOUT_BYTES_MAX: Final = 64 * 1024
+EVENTS_FILE: Final = "events"
+EVENTS_KEPT_S: Final = 7 * 86_400.0
 _LEFT: Final = ("*.sock", ABOUT)
 
 
@@ -80,8 +82,18 @@ def sweep_dead(base: Path) -> list[str]:
                     remove_left(directory)
                     (directory / LOCK).unlink(missing_ok=True)
                     swept.append(directory.name)
+            _forget_events(directory)
             directory.rmdir()
     return swept
+
+
+def _forget_events(directory: Path) -> None:
+    """Remove the events of a name that has not run for EVENTS_KEPT_S seconds. Raises OSError."""
+    events = directory / EVENTS_FILE
+    with contextlib.suppress(FileNotFoundError):
+        age_s = time.time() - events.lstat().st_mtime
+        if age_s > EVENTS_KEPT_S and not (directory / LOCK).exists():
+            events.unlink()
 
 
 def remove_left(directory: Path) -> None:

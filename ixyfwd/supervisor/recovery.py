@@ -13,6 +13,7 @@ from typing import Final
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.plan.difference import Rebuild, Running, Silence, Stage, Start, Steer, Step, difference
+from ixyfwd.supervisor.events import Change
 from ixyfwd.supervisor.restarts import RestartLimit
 from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.supervisor.workers import READY_TIMEOUT_S, Worker
@@ -45,12 +46,12 @@ class _Case:
 class Recovery:
     """The executor of the steps.
 
-    `tell` is told each change in a sentence. `watch` has `died` called when the process
+    `tell` is told what the user should know. `watch` has `died` called when the process
     of a worker ends, `forget` ends that for a pidfd.
     """
 
     forwarder: Forwarder
-    tell: Callable[[str], None]
+    tell: Callable[[Change], None]
     watch: Callable[[Worker], None]
     forget: Callable[[int], None]
     _cases: list[_Case] = field(init=False)
@@ -78,7 +79,11 @@ class Recovery:
         if delay_s is None:
             self._give_up(worker)
         else:
-            self.tell(worker.last_death + (f"; it is started again in {delay_s:g} s" if delay_s else ""))
+            later = f"; it is started again in {delay_s:g} s" if delay_s else ""
+            self._tell(worker, "died", worker.last_death + later)
+
+    def _tell(self, worker: Worker, state: str, text: str) -> None:
+        self.tell(Change("worker", worker.name, state, text))
 
     def _give_up(self, worker: Worker) -> None:
         limits = self.forwarder.plan.recovery
@@ -86,7 +91,7 @@ class Recovery:
         if all(one.start_s is None for one in self._cases):
             raise IxyfwdError(f"{text}, and no other worker is left")
         self.forwarder.notices.append(text)
-        self.tell(f"{text}, and the run goes on with the others")
+        self._tell(worker, "given up", f"{text}, and the run goes on with the others")
 
     def look(self) -> float:
         """Take the steps that can be taken now; returns the time in seconds until the next look.
@@ -124,7 +129,7 @@ class Recovery:
         if worker.state == State.READY:
             case.enter(Stage.READY)
             gone_ms = round(1000 * (time.monotonic() - case.died_s))
-            self.tell(f"{worker.name} is back as pid {worker.pid}, {gone_ms} ms after its death")
+            self._tell(worker, "ready", f"{worker.name} is back as pid {worker.pid}, {gone_ms} ms after its death")
         elif case.age_s() > READY_TIMEOUT_S:
             worker.kill()
 
@@ -134,6 +139,8 @@ class Recovery:
                 for port in self.forwarder.ports:
                     port.driver.steer(sorted(queues))
                 self._owners = queues
+                names = ", ".join(f"worker {queue}" for queue in sorted(queues))
+                self._step("steer", f"hashed frames go to {names} from now on")
             case Silence(index):
                 self._silence(self._cases[index])
             case Rebuild(index):
@@ -145,13 +152,15 @@ class Recovery:
         for port in self.forwarder.ports:
             case.worker.empty_rx_queue(port)
         case.enter(Stage.LEAVING)
+        self._step("silence", f"the receive rings of {case.worker.name} are empty; what comes for them is dropped")
 
     def _rebuild(self, case: _Case) -> None:
         """As soon as its queued frames have left, or LEAVE_S later; a port without a link sends none."""
         if case.age_s() < LEAVE_S and not self._has_sent(case.worker):
             return
-        clear_away(self.forwarder, case.worker)
+        lost = clear_away(self.forwarder, case.worker)
         case.enter(Stage.EMPTY)
+        self._step("rebuild", f"the memory of {case.worker.name} is rebuilt; {lost} frames were lost with its process")
 
     def _has_sent(self, worker: Worker) -> bool:
         up = (port for port in self.forwarder.ports if port.driver.link().up)
@@ -163,6 +172,10 @@ class Recovery:
         self.forwarder.stolen.add(worker.pid, worker.spec.cpu)
         self.watch(worker)
         case.enter(Stage.STARTING)
+        self._step("start", f"{worker.name} is started as pid {worker.pid}")
+
+    def _step(self, state: str, text: str) -> None:
+        self.forwarder.events.add(Change("step", "plan", state, text))
 
     def end_held(self) -> None:
         """Once a tick: kill the workers that have done nothing for too long; their deaths follow."""
@@ -172,7 +185,8 @@ class Recovery:
             case.held_looks = case.held_looks + 1 if held else 0
             if held_s and case.held_looks > held_s:
                 worker = case.worker
-                self.tell(f"{worker.name} (pid {worker.pid}) was {held} for {held_s:g} s, so it is killed")
+                text = f"{worker.name} (pid {worker.pid}) was {held} for {held_s:g} s, so it is killed"
+                self._tell(worker, "killed", text)
                 worker.kill()
                 case.held_looks = 0
 

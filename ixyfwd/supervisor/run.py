@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from ixyfwd.config.schema import Config
@@ -16,6 +17,7 @@ from ixyfwd.roles.contract import Account, LoopPart, ProgramSpec, RoleOrder
 from ixyfwd.roles.registry import default_order
 from ixyfwd.roles.report import report_of
 from ixyfwd.supervisor.backing import make_arena, numa_notices
+from ixyfwd.supervisor.events import Change, Events
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.interrupts import Interrupts
 from ixyfwd.supervisor.modelproc import ModelProcess, model_spec
@@ -39,14 +41,18 @@ def run_forwarder(
     until_done: bool,
     observer: Observer,
     begun_ns: int | None = None,
+    keep_events: bool = False,
 ) -> Report:
     """Bring everything up, forward until told to stop, take everything down; returns the final report.
 
-    `duration_s` counts from the moment frames flow; `until_done` stops when every finite wire has fed all it has;
-    `begun_ns` (CLOCK_MONOTONIC) is when the command began, for the report's start-up time. SIGINT and SIGTERM stop
-    in order. Raises IxyfwdError if it does not come up; then nothing is left behind.
+    `duration_s` counts from the moment frames flow; `until_done` stops when every
+    finite wire has fed all it has. `begun_ns` (CLOCK_MONOTONIC) is when the command
+    began, for the report's start-up time. `keep_events` leaves the ring of events for
+    the next run of that name. SIGINT and SIGTERM stop in order. Raises IxyfwdError if
+    it does not come up; then nothing is left behind.
     """
-    return _run(config, default_order(), duration_s, until_done, observer, begun_ns or time.monotonic_ns())
+    begun_ns = begun_ns or time.monotonic_ns()
+    return _run(config, default_order(), duration_s, until_done, observer, begun_ns, keep_events=keep_events)
 
 
 def run_role(
@@ -69,6 +75,8 @@ def _run(  # noqa: PLR0917
     observer: Observer,
     begun_ns: int,
     before_frames: Callable[[], None] | None = None,
+    *,
+    keep_events: bool = False,
 ) -> Report:
     allowed = sorted(os.sched_getaffinity(0))
     plan = make_plan(config, MachineCpus(allowed), order)
@@ -81,8 +89,12 @@ def _run(  # noqa: PLR0917
         instance = Instance(plan.instance)
         outer.callback(instance.close)
         instance.describe(order.command, plan.device, [port.device for port in plan.ports])
+        events = Events(instance.dir)
+        outer.callback(events.close, keep=keep_events)
+        add_run_event(events, "starting", f"ixyfwd {order.command} as pid {os.getpid()}")
+        outer.push(partial(_add_end, events))
         with ExitStack() as stack:
-            forwarder = _build(plan, instance, begun_ns, stack)
+            forwarder = _build(plan, instance, begun_ns, events, stack)
             server = outer.enter_context(Server(forwarder, instance, signals))
             forwarder.notices[:0] = notices
             for text in forwarder.notices:
@@ -91,19 +103,32 @@ def _run(  # noqa: PLR0917
                 before_frames()
             _open_gates(forwarder, server, observer)
             reason = server.serve(observer, duration_s, until_done)
+            add_run_event(events, "stopping", reason.error or reason.why)
             told = len(forwarder.notices)
             server.watch_only_clients()
             report = stop_in_order(forwarder, reason)
             for text in forwarder.notices[told:]:
                 if text != report.error:
                     observer.notice(text)
+        add_run_event(events, "stopped", f"all is down: exit code {report.exit_code}{because(report.error)}")
         waiting = server.waiting()  # also those who asked while everything was taken down
     waiting.answer(to_plain(report_of(order, report)))
     observer.stopped(report)
     return report
 
 
-def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> Forwarder:
+def add_run_event(events: Events, state: str, text: str) -> None:
+    """Write an event of the run as a whole."""
+    events.add(Change("run", "run", state, text))
+
+
+def _add_end(events: Events, kind: object, error: BaseException | None, trace: object) -> None:
+    """A run that did not come up, or ended by a mistake."""
+    if error is not None:
+        add_run_event(events, "failed", f"{error}" or type(error).__name__)
+
+
+def _build(plan: Plan, instance: Instance, begun_ns: int, events: Events, stack: ExitStack) -> Forwarder:
     """Model, ports, memory, workers: everything but the frames. What is built is taken down by `stack`."""
     model, sockets = _start_model(plan, instance, stack)
     ports = open_ports(plan, sockets, stack)
@@ -121,7 +146,7 @@ def _build(plan: Plan, instance: Instance, begun_ns: int, stack: ExitStack) -> F
     workers = [Worker(_worker_spec(plan, worker, ports, maps, interrupts, arena), arena) for worker in plan.workers]
     _start_workers(workers, stack)
     notices = [*filter(None, (instance.notice, arena.notice)), *numa_notices(ports, plan.workers, arena)]
-    return Forwarder(plan, ports, workers, model, notices, begun_ns)
+    return Forwarder(plan, ports, workers, model, notices, begun_ns, events)
 
 
 def _start_model(plan: Plan, instance: Instance, stack: ExitStack) -> tuple[ModelProcess | None, dict[str, str]]:
@@ -179,6 +204,7 @@ def _open_gates(forwarder: Forwarder, server: Server, observer: Observer) -> Non
     forwarder.link_changes(status)  # from here on changes are told
     if forwarder.model is not None:
         forwarder.model.client.start()
+    add_run_event(forwarder.events, "running", "frames flow")
     observer.started(status)
 
 

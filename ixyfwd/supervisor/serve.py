@@ -11,6 +11,7 @@ from ixyfwd.errors import DeviceError, DeviceGoneError, IxyfwdError
 from ixyfwd.kit.lineserver import LineServer
 from ixyfwd.kit.linewaiting import Waiting
 from ixyfwd.kit.loop import Loop
+from ixyfwd.supervisor.events import Change
 from ixyfwd.supervisor.instance import Instance
 from ixyfwd.supervisor.observer import Observer
 from ixyfwd.supervisor.ports import Port
@@ -48,7 +49,7 @@ class Server:
         self._made: tuple[float, dict[str, Any]] | None = None  # the last status: when, and what it says
         self._loop = Loop()
         self._watched: list[int] = []
-        self._recovery = Recovery(forwarder, self._untold.append, self._watch_worker, self._forget)
+        self._recovery = Recovery(forwarder, self._tell, self._watch_worker, self._forget)
         commands = {"status": self._status, "stop": self._stop_command, "inject": self._inject}
         self._control = LineServer(str(instance.socket("control")), self._loop, commands, self._notice)
         self._watch(signals.fd, lambda: self._stop(f"{signals.received} received"))
@@ -64,6 +65,11 @@ class Server:
     def _watch(self, fd: int, call: Callable[[], None]) -> None:
         self._watched.append(fd)
         self._loop.watch(fd, call)
+
+    def _tell(self, change: Change) -> None:
+        """Now as an event, and at the next tick as a line."""
+        self._forwarder.events.add(change)
+        self._untold.append(change.text)
 
     def _watch_worker(self, worker: Worker) -> None:
         self._watch(worker.pidfd, partial(self._died, worker))
@@ -142,8 +148,14 @@ class Server:
         self._made = None  # who injects and then asks for the status sees what it did
         try:
             if kind is None or parameters is None:
-                return {"injected": model.client.inject_off(port, kind)}
-            return {"injected": model.client.inject(port, kind, parameters)}
+                injected = model.client.inject_off(port, kind)
+                what, state = kind or "everything", "off"
+            else:
+                injected = model.client.inject(port, kind, parameters)
+                what, state = kind, "on"
+            text = f"port {port}: {what} is {'injected' if state == 'on' else 'injected no more'}"
+            self._forwarder.events.add(Change("inject", f"port {port}", state, text))
+            return {"injected": injected}
         except DeviceError as error:  # the model does not answer
             self._trouble = error
             raise
@@ -186,8 +198,9 @@ class Server:
         status = self._forwarder.tick()
         observer.tick(status)
         told = self._forwarder
-        for text in (*told.held_changes(), *told.link_changes(status), *told.new_wire_notices(status.ports)):
-            observer.notice(text)
+        for change in (*told.held_changes(), *told.link_changes(status), *told.new_wire_notices(status.ports)):
+            told.events.add(change)
+            observer.notice(change.text)
         if self._recovery.is_on:
             self._recovery.end_held()
         self._forwarder.retry_links(status)

@@ -9,6 +9,7 @@ from ixyfwd.errors import DeviceGoneError
 from ixyfwd.model.client import ModelStats
 from ixyfwd.plan.plan import Plan
 from ixyfwd.probe.stolen import StolenWatch
+from ixyfwd.supervisor.events import Change, Events
 from ixyfwd.supervisor.loss import drops_in_pauses
 from ixyfwd.supervisor.modelproc import ModelProcess
 from ixyfwd.supervisor.ports import Port
@@ -26,7 +27,7 @@ from ixyfwd.supervisor.report import (
 from ixyfwd.supervisor.verdicts import program_rows
 from ixyfwd.supervisor.workers import Worker
 from ixyfwd.telemetry.counters import Word
-from ixyfwd.telemetry.snapshot import PortRow, RssRow, RunState, Snapshot
+from ixyfwd.telemetry.snapshot import LinkRow, PortRow, RssRow, RunState, Snapshot
 
 TURN_S = 0.1  # for the model to be seen to go on, before a tick leaves it alone
 LINK_RETRIES_S = (5.0, 15.0, 35.0, 75.0, 155.0)
@@ -52,6 +53,11 @@ def because(reason: str | None) -> str:
     return f" ({reason})" if reason else ""
 
 
+def _link_change(name: str, link: LinkRow) -> Change:
+    state = "up" if link.up else "down"
+    return Change("link", f"port {name}", state, f"port {name}: link {state}{'' if link.up else because(link.reason)}")
+
+
 @dataclass
 class Forwarder:
     """The parts of a run between its bring-up and its stop."""
@@ -62,6 +68,7 @@ class Forwarder:
     model: ModelProcess | None
     notices: list[str]
     command_begun_ns: int
+    events: Events
     state: RunState = "starting"
     begun: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
@@ -139,32 +146,32 @@ class Forwarder:
         self.last = now
         return self.status()
 
-    def link_changes(self, status: Snapshot) -> list[str]:
-        """A sentence for each port whose link came or went since the last call."""
+    def link_changes(self, status: Snapshot) -> list[Change]:
+        """The ports whose link came or went since the last call."""
         now = {port.name: port.link for port in status.ports}
         changed = [name for name, link in now.items() if self.links.get(name, link.up) != link.up]
         self.links = {name: link.up for name, link in now.items()}
-        return [f"port {name}: link {'up' if now[name].up else 'down' + because(now[name].reason)}" for name in changed]
+        return [_link_change(name, now[name]) for name in changed]
 
-    def new_wire_notices(self, ports: Sequence[PortRow]) -> list[str]:
+    def new_wire_notices(self, ports: Sequence[PortRow]) -> list[Change]:
         """What the wires say that they have not said before; from now on it is among the notices."""
         new = [text for text in wire_notices(ports) if text not in self.wire_news]
         self.wire_news += new
         self.notices += new
-        return new
+        return [Change("wire", "wires", "notice", text) for text in new]
 
-    def held_changes(self) -> list[str]:
-        """A sentence for each process that is held since the last call, or goes on again. To be called once a tick."""
+    def held_changes(self) -> list[Change]:
+        """The processes that are held since the last call, or go on again. To be called once a tick."""
         alive = [worker for worker in self.workers if worker.alive()]
-        pulses = {f"{worker.name} (pid {worker.pid})": (worker.pulse, QUEUES_HELD) for worker in alive}
+        pulses = {f"{worker.name} (pid {worker.pid})": (worker.name, worker.pulse, QUEUES_HELD) for worker in alive}
         if self.model is not None:
-            pulses[self.model.child.name] = (self.model.pulse, PORTS_HELD)
+            pulses[self.model.child.name] = ("model", self.model.pulse, PORTS_HELD)
         told = []
-        for name, (pulse, consequence) in pulses.items():
+        for name, (subject, pulse, consequence) in pulses.items():
             held = pulse.look()
             if held != self.told_held.get(name):
                 text = held_sentence(name, held, consequence)
-                told.append(text)
+                told.append(Change("model" if subject == "model" else "worker", subject, held or "goes on", text))
                 if held is not None and text not in self.notices:
                     self.notices.append(text)
             self.told_held[name] = held

@@ -2,7 +2,8 @@
 
 from typing import Final
 
+from ixyfwd.telemetry.event import Event
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
 
-DOCUMENTS: Final = (Snapshot, Report, GenerateReport, CaptureReport, ModelReport)
+DOCUMENTS: Final = (Snapshot, Report, GenerateReport, CaptureReport, ModelReport, Event)

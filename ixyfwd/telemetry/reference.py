@@ -5,6 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any, Final, get_args, get_origin
 
 from ixyfwd.telemetry.counters import MetricRow, PortWord, ProgramWord, Word
+from ixyfwd.telemetry.event import Event
 from ixyfwd.telemetry.model_report import ModelReport
 from ixyfwd.telemetry.plain import About, Item, items
 from ixyfwd.telemetry.snapshot import CaptureReport, GenerateReport, Report, Snapshot
@@ -18,6 +19,7 @@ _DOCUMENTS: Final = (
     (GenerateReport, "Generated traffic", "the last line of `ixyfwd generate --json`"),
     (CaptureReport, "Captured traffic", "the last line of `ixyfwd capture --json`"),
     (ModelReport, "The model by itself", "the last line of `ixyfwd model --json`"),
+    (Event, "A change of state", "a line of `ixyfwd events --json`"),
 )
 _HEAD: Final = """# Metrics
 

@@ -35,7 +35,7 @@ def status_schema() -> Schema:
         _define(document, parts)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What ixyfwd status, start, stop, generate, capture and model print with --json",
+        "title": "What ixyfwd status, start, stop, generate, capture, model and events print with --json",
         "oneOf": [_reference(document) for document in DOCUMENTS],
         "$defs": parts,
     }

@@ -19,6 +19,7 @@ from ixyfwd.supervisor.state import Forwarder
 from ixyfwd.telemetry.snapshot import Snapshot
 from tests.testing.driver_fake import FakeFunction
 from tests.testing.plans import plan_of, port_of
+from tests.testing.support import no_events
 
 
 class Run:
@@ -45,7 +46,7 @@ def answer(client: socket.socket) -> Any:
 def run(runtime: Path) -> Iterator[Run]:
     function = FakeFunction()
     plan = plan_of(PortConfig("a", function.address))
-    forwarder = Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0)
+    forwarder = Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0, no_events())
     with (
         closing(Instance("commands")) as instance,
         StopSignals() as signals,

@@ -6,6 +6,7 @@ from ixyfwd.config.schema import PortConfig
 from ixyfwd.supervisor.state import LINK_RETRIES_S, Forwarder
 from tests.testing.driver_fake import AUTOC, LINKS, OPTIONS, FakeClock, FakeFunction
 from tests.testing.plans import plan_of, port_of
+from tests.testing.support import no_events
 
 AN_RESTART = 1 << 12
 DAY_S = 86_400
@@ -23,13 +24,13 @@ def test_a_link_that_stays_down_is_tried_a_few_times_and_left_alone(clock: FakeC
     function = FakeFunction()
     plan = plan_of(PortConfig("a", function.address))
     port = port_of(plan.ports[0], function)
-    forwarder = Forwarder(plan, [port], [], None, [], 0)
+    forwarder = Forwarder(plan, [port], [], None, [], 0, no_events())
     port.driver.reset_and_init(OPTIONS)
 
     def tick() -> list[str]:
         status = forwarder.status()
         forwarder.retry_links(status)
-        return forwarder.link_changes(status)
+        return [change.text for change in forwarder.link_changes(status)]
 
     def tries(seconds: int) -> list[float]:
         """When the link was set up anew, after it went down."""

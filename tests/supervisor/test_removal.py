@@ -13,6 +13,7 @@ from ixyfwd.supervisor.signals import StopSignals
 from ixyfwd.supervisor.state import Forwarder
 from tests.testing.driver_fake import FakeFunction
 from tests.testing.plans import plan_of, port_of
+from tests.testing.support import no_events
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def function() -> Iterator[FakeFunction]:
 
 def forwarder_of(function: FakeFunction) -> Forwarder:
     plan = plan_of(PortConfig("a", function.address))
-    return Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0)
+    return Forwarder(plan, [port_of(plan.ports[0], function)], [], None, [], 0, no_events())
 
 
 @pytest.mark.usefixtures("runtime")

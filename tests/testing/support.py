@@ -16,6 +16,9 @@ from typing import Any
 import jsonschema
 import psutil
 
+from ixyfwd.supervisor.events import Events
+from ixyfwd.supervisor.instances import EVENTS_FILE
+from ixyfwd.supervisor.places import runtime_dir
 from ixyfwd.telemetry.schema import SCHEMA_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +93,10 @@ class Instance:
                     child.send_signal(signal.SIGKILL)
                 process.kill()
             process.communicate()
+        if self._started:
+            (runtime_dir(self.name) / EVENTS_FILE).unlink(missing_ok=True)
+            with suppress(OSError):
+                runtime_dir(self.name).rmdir()
 
 
 def last_object(output: str) -> dict[str, Any]:
@@ -261,6 +268,11 @@ def config_text(wires: Sequence[str], forward: str = "", cpu: str = "", more: st
     """A configuration of two linked `sim:` ports; `wires` are inline tables."""
     ports = "".join(f'[[port]]\nname = "p{i}"\ndevice = "sim:p{i}"\nwire = {wire}\n' for i, wire in enumerate(wires))
     return f'{ports}[[link]]\nports = ["p0", "p1"]\n[cpu]\n{cpu}\n[forward]\n{forward}\n{more}\n'
+
+
+def no_events() -> Events:
+    """A writer of events that has no place for them."""
+    return Events(Path("/nonexistent"))
 
 
 def environment(**changes: str) -> dict[str, str]:
