@@ -8,6 +8,7 @@ from ixyfwd.nic.contract import Doorbells, InFlight, LinkState, QueueView
 from ixyfwd.nic.doorbell import register_doorbell
 from ixyfwd.nic.ixgbe import bringup, filters, rx, stats, tx
 from ixyfwd.nic.ixgbe.access import Clock, Registers
+from ixyfwd.nic.ixgbe.defaults import restore_defaults
 from ixyfwd.nic.ixgbe.firmware import cage_decides_link, check_firmware, own_device
 from ixyfwd.nic.ixgbe.flow_control import set_flow_control
 from ixyfwd.nic.ixgbe.frames import queued_frames, received_frames, slots_between
@@ -126,6 +127,7 @@ class Ixgbe:
         bringup.mask_interrupts(self.regs)
         bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
+        restore_defaults(self.regs)
         own_device(self.regs, True)
         options = self._options
         set_flow_control(self.regs, options.flow_control, device.packet_buffer_kib, options.max_frame_bytes)

@@ -3,13 +3,16 @@
 import pytest
 
 from ixyfwd.errors import DeviceError, DeviceGoneError
+from ixyfwd.model.chip.resets import Resets
 from ixyfwd.nic.ixgbe.bringup import RESET_SILENCE_S
-from tests.testing.model_card import Card
+from ixyfwd.nic.ixgbe.defaults import OFF
+from tests.testing.model_card import OPTIONS, QUEUES, Card
 
 X540, X550, SFP = 0x1528, 0x1563, 0x10FB
 LINK_TIMEOUT_S = 5.0
 PHY_BITS = 0b110  # SW_FW_SYNC: SW_PHY0, SW_PHY1
 DRV_LOAD = 1 << 28
+LINK_DISABLE = 1 << 28
 
 # The PHY's power
 
@@ -167,3 +170,110 @@ def test_a_card_that_stays_silent_has_left() -> None:
     with pytest.raises(DeviceGoneError, match=r"CTRL .* and STATUS read all ones"):
         card.bring_up()
     assert RESET_SILENCE_S <= card.now() - begun < 2 * RESET_SILENCE_S + 0.5
+
+
+# What a reset keeps
+
+NOT_RESERVED = {  # the bits that a driver may have changed, of registers with bits that no driver writes
+    "GCR_EXT": 1 << 30 | 0b11,
+    "ESDP": 1 << 11 | 1 << 3,
+    "HLREG0": 1 << 28 | 1 << 27 | 0xF << 20 | 1 << 17 | 1 << 16 | 1 << 15 | 1 << 10 | 0b111,
+    "RDRXCTL": 1 << 26 | 1 << 25 | 0x1F << 17 | 0b110,
+    "RSCDBU": 1 << 7,
+    "DMATXCTL": 0xFFFF << 16 | 1 << 3 | 1,
+    "SECTXCTRL": 0b111,
+    "SECRXCTRL": 0b11,
+    "RTTDCS": 1 << 6 | 1 << 4 | 0b11,
+    "RTTPCS": 1 << 8 | 1 << 6 | 1 << 5,
+    "RTRPCS": 1 << 6 | 0b110,
+    "AUTOC2": LINK_DISABLE | 1 << 16 | 1 << 17,
+    "MACC": 1,
+}
+NOT_RESTORED = {
+    # by the board, the NVM or the firmware
+    **dict.fromkeys(("LEDCTL", "WUC", "WUFC", "GRC", "GCR", "FLA", "EEMNGCTL", "MANC"), "the NVM's and the board's"),
+    **dict.fromkeys(("HICR", "FWSTS", "FLEX_MNG"), "the firmware's"),
+    "SW_FW_SYNC": "semaphores, which whoever holds them gives back",
+    **dict.fromkeys(("PFMAILBOX", "PFMBMEM", "MSRWD"), "memory for messages"),
+    "ESDP": "the board's pins: link.py sets those that it knows",
+    "I2CCTL_X550": "pins of a bus, released by whoever uses it",
+    **dict.fromkeys(
+        ("CIAA", "CIAD", "CIAA_X550", "CIAD_X550"), "access to the configuration space of virtual functions"
+    ),
+    # without effect while a switch is off, which bring-up writes
+    **dict.fromkeys(("SAQF", "DAQF", "SDPQF", "L34T_IMIR"), "FTQF"),
+    **dict.fromkeys(("PSRTYPE", "PFVML2FLT"), "PFVTCTL: of pools beyond the first"),
+    "PFVMTXSW": "PFDTXGSWC",
+    "RQTC": "MRQC: RSS without traffic classes",
+    **dict.fromkeys(("RXSTMPL", "RXSTMPH", "SYSTIML", "SYSTIMH", "TIMINCA", "TIMADJL", "TIMADJH"), "TSYNCRXCTL"),
+    **dict.fromkeys(("TRGTTIML", "TRGTTIMH"), "TSAUXC"),
+    **dict.fromkeys(("SECTXBUFFAF", "SECTXMINIFG"), "SECTXCTRL"),
+    **dict.fromkeys(("PCS1GLCTL", "PCS1GANA"), "AUTOC: links of 1 Gb/s"),
+    # of the 82599's predecessor, or in register tests of drivers only
+    **dict.fromkeys(("DROPEN", "TIPG", "PFCTOP"), "nothing here"),
+}
+QUEUE_REGISTERS = frozenset(
+    {"RDBAL", "RDBAH", "RDLEN", "DCA_RXCTRL", "SRRCTL", "RSCCTL", "TDBAL", "TDBAH", "TDLEN", "DCA_TXCTRL"}
+    | {"TDWBAL", "TDWBAH"}
+)
+
+
+def is_restored(name: str, index: int) -> bool:
+    """Whether bring-up answers for a register: not for those above, nor for queues that stay disabled."""
+    if name in QUEUE_REGISTERS:
+        return index < QUEUES
+    return name not in NOT_RESTORED and not name.startswith("FDIR")  # FDIRCTRL is off
+
+
+def make_dirty(card: Card) -> set[tuple[str, int]]:
+    """Turn every bit of every plain register that is not reserved; returns the registers."""
+    dirty = set()
+    for (name, index), cell in card.bench.map.named.items():
+        if Resets.is_plain(cell):
+            store = card.bench.datapath.store
+            store[cell.word] ^= cell.register.mask & NOT_RESERVED.get(name, 0xFFFFFFFF)
+            dirty.add((name, index))
+    return dirty
+
+
+@pytest.mark.parametrize("device", [SFP, X540, X550])
+def test_a_dirty_card_comes_up_as_a_fresh_one(device: int) -> None:
+    fresh, card = Card(device), Card(device)
+    fresh.bring_up()
+    dirty = make_dirty(card)
+    card.inject("reset-keeps")
+    card.bring_up()
+    expected, found = fresh.values(), card.values()
+    changed = {place: (hex(expected[place]), hex(value)) for place, value in found.items() if expected[place] != value}
+    if device != SFP:
+        changed.pop(("AUTOC2", 0))  # without effect beside a PHY
+    assert {place: change for place, change in changed.items() if is_restored(*place)} == {}
+    assert len(dirty) > 2000
+    assert card.driver.wait_link(LINK_TIMEOUT_S).up
+
+
+@pytest.mark.parametrize("register", ["RTTDT1C", "RTTBCNRC"])
+def test_rate_limits_of_the_last_driver_are_off(register: str) -> None:
+    """4.6.11.3.4: a reset leaves the memory of the arbiter alone."""
+    card = Card()
+    card.inject("reset-keeps")
+    card.bench.write("RTTDQSEL", 1)
+    card.bench.write(register, 0x80000001)
+    card.bring_up()
+    card.bench.write("RTTDQSEL", 1)
+    assert card.bench.read(register) == 0
+
+
+def test_no_queue_of_the_last_driver_runs_on() -> None:
+    """All of them are switched off after the reset, before the device may reach memory again."""
+    card = Card()
+    card.driver.reset_and_init(OPTIONS)
+    for name in ("RXDCTL", "TXDCTL"):
+        assert {index for which, index, value in card.log if which == name and value == 0} == set(range(128))
+
+
+def test_the_table_of_what_is_off_agrees_with_the_model() -> None:
+    named = {(cell.register.name, cell.number): cell.word * 4 for cell in Card().bench.map.cells()}
+    for name, rule, _ in OFF:
+        offsets = [run.offset + n * run.stride for run in rule for n in range(run.count)]
+        assert offsets == sorted(at for (other, _), at in named.items() if other == name), name
