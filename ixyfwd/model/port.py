@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ixyfwd.errors import UsageError
 from ixyfwd.model.chip.director import FlowDirector
 from ixyfwd.model.chip.faults import Faults, MisuseLog, merge
+from ixyfwd.model.chip.firmware import Firmware
 from ixyfwd.model.chip.host_interface import HostInterface
 from ixyfwd.model.chip.interrupts import RX_MISS, Interrupts
 from ixyfwd.model.chip.link import Link
@@ -21,8 +22,10 @@ from ixyfwd.model.chip.profiles import profile_of
 from ixyfwd.model.chip.queues import Queues
 from ixyfwd.model.chip.regfile import RegisterFile
 from ixyfwd.model.chip.registers import RegisterMap
+from ixyfwd.model.chip.resets import Resets
 from ixyfwd.model.chip.statistics import Statistics
 from ixyfwd.model.datapath.dma import DmaMappings
+from ixyfwd.model.inject.card import Card
 from ixyfwd.model.inject.injector import Injector
 from ixyfwd.model.spec import PortSpec
 from ixyfwd.vfiouser.protocol import DmaMapping, IrqInfo, IrqSet, Region, RegionFlag, RegionInfo, RequestError
@@ -74,11 +77,21 @@ class Port:
         profile = profile_of(spec.device_id)
         self._far_end = True  # until what the wire leads to is gone
         self._has_link = spec.module or not profile.cage
-        self._phy = None if profile.phy_id is None else Phy(profile.phy_id)
-        self._link = Link(file, spec.device_id, clock_ns, self._interrupts.raise_cause, self._follow_link)
-        self._nvm = NvmAccess(file)
-        self.injector = Injector(datapath, self._link, self._nvm, self, clock_ns)
-        self._pins = Pins(file, clock_ns, spec.module and profile.cage, self._phy)
+        self._firmware = firmware = Firmware(file)
+        self._resets = Resets(clock_ns)
+        self._link = link = Link(
+            file,
+            spec.device_id,
+            clock_ns,
+            self._interrupts.raise_cause,
+            self._follow_link,
+            on_autoc=firmware.lose_link,
+        )
+        self._phy = phy = None if profile.phy_id is None else Phy(profile.phy_id, link.set_powered)
+        self._nvm = nvm = NvmAccess(file)
+        self._pins = pins = Pins(file, clock_ns, spec.module and profile.cage, phy)
+        card = Card(firmware, phy, pins, link, nvm, self._resets)
+        self.injector = Injector(datapath, link, nvm, self, clock_ns, card=card)
         if profile.host_interface:
             HostInterface(file, self._nvm)
         datapath.set_reta_entries(profile.reta_entries)
@@ -195,17 +208,21 @@ class Port:
     def _ignore_misuse(self, name: str, index: int, text: str) -> None:
         pass
 
-    def reset_registers(self) -> None:
-        """CTRL.RST or LNK_RST (datasheet 4.2, 8.2.3.1.1), all within the write that asks for it."""
+    def reset_registers(self, keep: bool = False) -> None:
+        """CTRL.RST or LNK_RST (datasheet 4.2, 8.2.3.1.1), all within the write that asks for it; `keep`: plain
+        registers keep their values."""
         self.resets += 1
         self._datapath.reset()
-        self._file.reset(KEPT_OVER_RESET)
-        self._queues.reset()
+        if keep:
+            self._file.reset_but(lambda cell: cell.register.name in KEPT_OVER_RESET or Resets.is_plain(cell))
+        else:
+            self._file.reset(KEPT_OVER_RESET)
+        self._queues.reset(keep)
         self._statistics.reset()
         self._file.poke("RAL", 0, self._mac[0])
         self._file.poke("RAH", 0, self._mac[1])
         self._pins.reset()
-        self._link.reset()
+        self._link.reset(keep)
         self._interrupts.reset()
         self._follow_bus_master()
         self._datapath.reconfigure()
@@ -217,7 +234,10 @@ class Port:
 
     def _write_ctrl(self, name: str, index: int, value: int) -> None:
         if value & (CTRL_RST | CTRL_LNK_RST):
-            self.reset_registers()
+            if value & CTRL_LNK_RST and (self._link.up or self._phy is not None):
+                self._firmware.lose_link()
+            self.reset_registers(self._resets.keeps)
+            self._resets.begin()
             if self._hangs:
                 self.hung_resets += 1
                 self._file.poke(name, index, value & (CTRL_RST | CTRL_LNK_RST))
@@ -255,14 +275,15 @@ class Port:
     def region_read(self, region: int, offset: int, count: int) -> bytes:
         try:
             space = self._space(region)
-            return b"\xff" * count if self._gone else space.read(offset, count)
+            silent = self._gone or (space is self._file and self._resets.silent)
+            return b"\xff" * count if silent else space.read(offset, count)
         except ValueError as error:
             raise RequestError(errno.EINVAL, str(error)) from None
 
     def region_write(self, region: int, offset: int, data: bytes) -> None:
         try:
             space = self._space(region)
-            if not self._gone:
+            if not self._gone and not (space is self._file and self._resets.silent):
                 space.write(offset, data)
         except ValueError as error:
             raise RequestError(errno.EINVAL, str(error)) from None

@@ -208,6 +208,10 @@ class NicPort(Protocol):
         """A sentence for each step of `stop` that failed."""
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """A sentence for each thing that an operator should know of the device, once `reset_and_init` has run."""
+
+    @property
     def mac(self) -> str:
         """The port's own address, once `reset_and_init` has run."""
 

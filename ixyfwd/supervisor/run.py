@@ -146,6 +146,7 @@ def _build(plan: Plan, instance: Instance, begun_ns: int, events: Events, stack:
     workers = [Worker(_worker_spec(plan, worker, ports, maps, interrupts, arena), arena) for worker in plan.workers]
     _start_workers(workers, stack)
     notices = [*filter(None, (instance.notice, arena.notice)), *numa_notices(ports, plan.workers, arena)]
+    notices += [text for port in ports for text in port.driver.notices]
     return Forwarder(plan, ports, workers, model, notices, begun_ns, events)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from ixyfwd.model.inject.kinds import KINDS
 from ixyfwd.supervisor.places import runtime_dir
 from tests.testing.model_command import SLOW, StartModel, forwarder_config, model_commands
 from tests.testing.support import (
@@ -193,6 +194,26 @@ def test_a_device_that_is_gone_before_the_start(start: StartModel, folder: Path,
     assert model.end()[0] == 0
 
 
+def test_cards_as_they_are_found(start: StartModel, folder: Path, instance: Instance) -> None:
+    """Silent after a reset that keeps registers, with an error of the firmware, and a BMC that uses the link."""
+    model = start("--mmap", wires=(SLOW, SLOW))
+    config = forwarder_config(folder, model)
+    control = str(folder / "0.sock.control")
+    name = model.stats()["ports"][0]["name"]
+    for kind in ("reset-silence", "reset-keeps", "firmware-error", "management"):
+        assert run(*IXYFWD, "inject", "--control", control, name, kind).returncode == 0
+    words = ("-c", config, "--instance", instance.name, "--duration", "0.3", "--json")
+    done = run(*IXYFWD, "start", *words)
+    assert done.returncode == 0, done.stderr
+    report = report_of(done.stdout)
+    assert_exact(report)
+    (notice,) = [text for text in report["notices"] if "firmware" in text]
+    assert notice.startswith("port x (vfio-user:") and "indicates error 0x23 (FWSM 0x01188044)" in notice
+    injected = model.stats()["ports"][0]["injected"]
+    assert injected["reset-silence"]["count"] == 1 and injected["management"]["count"] == 0
+    assert model.end()[0] == 0
+
+
 # The command itself
 
 
@@ -206,7 +227,7 @@ def test_the_old_name_is_an_alias_that_says_so() -> None:
 def test_the_list_names_every_kind() -> None:
     shown = run(*IXYFWD, "inject", "list")
     listed = json.loads(run(*IXYFWD, "inject", "list", "--json").stdout)["kinds"]
-    assert len(listed) == 14
+    assert [kind["name"] for kind in listed] == list(KINDS)
     assert all(f"{kind['name']}: " in shown.stdout for kind in listed)
 
 

@@ -18,9 +18,11 @@ EICR, EIMC = 0x800, 0x888
 RXCTRL, DMATXCTL, RTTDCS, MTQC = 0x3000, 0x4A80, 0x4900, 0x8120
 AUTOC, LINKS, AUTOC2 = 0x42A0, 0x42A4, 0x42A8
 EEC, FWSM, RDRXCTL = 0x10010, 0x10148, 0x2F00
+EERD, MSCA, MSRWD = 0x10014, 0x425C, 0x4260
 SECRXCTRL, SECRXSTAT = 0x8D00, 0x8D04
 RAL0, RAH0, FCTRL, MRQC = 0xA200, 0xA204, 0x5080, 0xEC80
 RST, LNK_RST, GIO_DIS, ENABLE = 1 << 26, 1 << 3, 1 << 2, 1 << 25
+MDIO_COMMAND = 1 << 30
 ADDRESS = "localhost:fake"
 
 RESET_VALUES = {
@@ -89,6 +91,7 @@ class Broken:
 
     reset: bool = False  # CTRL.RST never clears
     master: bool = False  # STATUS.19 stays
+    mdio: bool = False  # a command on MDIO never ends
     enable: set[int] = field(default_factory=set)  # offsets of RXDCTL/TXDCTL that never read ENABLE = 1
     disable: set[int] = field(default_factory=set)  # ... never read ENABLE = 0 again
     gone_after: int | None = None  # reads until everything is all ones
@@ -145,6 +148,11 @@ class FakeFunction:
             return
         if offset == AUTOC:
             value &= ~(1 << 12)
+        if offset == EERD:  # done at once; any module allowed, no crosstalk fix
+            value = value & ~1 | 2 | 0x83 << 16
+        if offset == MSCA and value & MDIO_COMMAND and not self.broken.mdio:  # no PHY answers
+            value &= ~MDIO_COMMAND
+            self.registers[MSRWD] = 0xFFFF << 16
         if self._is_queue_control(offset):
             value = self._echo(offset, value)
         self.registers[offset] = value

@@ -34,6 +34,8 @@ class Link:
         clock_ns: Callable[[], int],
         raise_cause: Callable[[int], None],
         on_change: Callable[[bool], None],
+        *,
+        on_autoc: Callable[[], None] = lambda: None,
     ) -> None:
         self._file = file
         self._autoc = AUTOC_OF_DEVICE.get(device_id, AUTOC_SFP)
@@ -41,14 +43,18 @@ class Link:
         self._clock_ns = clock_ns
         self._raise_cause = raise_cause
         self._on_change = on_change
+        self._on_autoc = on_autoc
         self._cable = True
         self._held_down = False
+        self._powered = True
+        self._crosstalk = False
+        self._glitch_ns = self._glitch_every_ns = self._glitch_at_ns = 0
         self._flap_period_ns = 0
         self._flap_left: int | None = None
         self._flap_at_ns = 0
         self._up_at_ns: int | None = None
         self.up = False
-        self.ups = self.flaps = 0
+        self.ups = self.flaps = self.glitches = 0
         self.flapping = self._flapped_down = False
         self.extra_delay_ns = 0
         file.bind(
@@ -56,10 +62,11 @@ class Link:
             {"autoc": self._write_autoc, "hlreg0": self._write_hlreg0},
         )
 
-    def reset(self) -> None:
+    def reset(self, keep_autoc2: bool = False) -> None:
         """After the registers were reset: load what the NVM holds, start over."""
         self._file.poke("AUTOC", 0, self._autoc)
-        self._file.poke("AUTOC2", 0, AUTOC2_SFI if self._autoc == AUTOC_SFP else 0)
+        if not keep_autoc2:
+            self._file.poke("AUTOC2", 0, AUTOC2_SFI if self._autoc == AUTOC_SFP else 0)
         self._restart()
 
     def set_cable(self, plugged: bool) -> None:
@@ -73,6 +80,22 @@ class Link:
         if on != self._held_down:
             self._held_down = on
             self._restart()
+
+    def set_powered(self, on: bool) -> None:
+        """The PHY goes into low power, where no link is, or out of it; a reset of the port changes nothing of that."""
+        if on != self._powered:
+            self._powered = on
+            self._restart()
+
+    def cross_talk(self, on: bool) -> None:
+        """Injected: no cable, and LINKS shows a link that its neighbour's signal makes it see."""
+        self._crosstalk = on
+        self._restart()
+
+    def glitch(self, length_ns: int, every_ns: int) -> None:
+        """Injected: LINKS shows a link that is none for `length_ns` in `every_ns`; 0: no more."""
+        self._glitch_ns, self._glitch_every_ns = length_ns, every_ns
+        self._glitch_at_ns = self._clock_ns() - every_ns
 
     def flap(self, period_ns: int, count: int | None) -> None:
         """Injected: out for half a period, in for the other half, `count` times or until `end_flap`."""
@@ -119,7 +142,8 @@ class Link:
             self._set(True)
             return
         self._set(False)
-        if self._cable and not self._held_down and not self._flapped_down:
+        held = self._held_down or self._flapped_down or self._crosstalk
+        if self._cable and self._powered and not held:
             self._up_at_ns = self._clock_ns() + UP_DELAY_NS + self.extra_delay_ns
 
     def _set(self, up: bool) -> None:
@@ -132,14 +156,25 @@ class Link:
 
     def _read_links(self, name: str, index: int) -> int:
         self.tick()  # a client that polls must not wait for the loop's next round
-        if not self.up:
+        if not self.up and not self._seems_up():
             return LINKS_10G
         lms = self._file.peek("AUTOC") >> AUTOC_LMS_SHIFT & 7
         complete = LINKS_KX_AN_COMPLETE if lms in AUTOC_LMS_KX else 0
         return LINKS_UP | LINKS_10G | LINKS_OLD_UP | complete
 
+    def _seems_up(self) -> bool:
+        """Whether LINKS shows a link that is none: from the first look at it on, for the glitch's length."""
+        if self._crosstalk or not self._glitch_ns:
+            return self._crosstalk
+        since = self._clock_ns() - self._glitch_at_ns
+        if since >= self._glitch_every_ns:
+            self._glitch_at_ns, since = self._clock_ns(), 0
+            self.glitches += 1
+        return since < self._glitch_ns
+
     def _write_autoc(self, name: str, index: int, value: int) -> None:
         was_forced = self._forced()
+        self._on_autoc()
         self._file.poke(name, index, value & ~AUTOC_AN_RESTART)
         if self._copper:  # the PHY negotiates, whatever is written here
             return

@@ -9,6 +9,9 @@ CHECKSUM_SUM = 0xBABA
 POINTER_WORDS = range(0x03, 0x0F)
 NO_SECTION = 0xFFFF
 
+DEVICE_CAPS_WORD = 0x2C
+NO_CROSSTALK_FIX = 1 << 7
+
 _SFP_DATA = 0x160
 _CONTENT = {
     **dict.fromkeys(POINTER_WORDS, NO_SECTION),
@@ -19,7 +22,7 @@ _CONTENT = {
     0x27: NO_SECTION,  # no alternate SAN MAC addresses
     0x28: NO_SECTION,
     0x2B: 0x0140,  # SFP initialisation list
-    0x2C: 0x0083,  # any SFP allowed, no FCoE, no crosstalk fix
+    DEVICE_CAPS_WORD: 0x0003 | NO_CROSSTALK_FIX,  # any SFP allowed, no FCoE, no crosstalk fix
     0x2D: 0x8000,  # etrack id
     0x2E: 0x0001,
     0x38: 0x0000,

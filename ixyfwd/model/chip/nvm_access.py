@@ -1,6 +1,6 @@
 """The registers of the NVM and its locks: EEC, EERD, EEWR, SWSM, SW_FW_SYNC (8.2.3.2, 8.2.3.4)."""
 
-from ixyfwd.model.chip.nvm import CHECKSUM_WORD, WORDS, build_image
+from ixyfwd.model.chip.nvm import CHECKSUM_WORD, DEVICE_CAPS_WORD, NO_CROSSTALK_FIX, WORDS, build_image
 from ixyfwd.model.chip.regfile import RegisterFile
 
 EEC_REQUEST = 1 << 6
@@ -18,6 +18,7 @@ class NvmAccess:
         self._file = file
         self.image = build_image()
         self.smbi_held = False
+        self._fixes = 0  # how many need the crosstalk fix
         self.turned_away = 0  # reads of SWSM while smbi_held
         self._checksum: int | None = None  # the right one, while it is broken
         file.bind(
@@ -59,6 +60,16 @@ class NvmAccess:
         value = self._file.peek(name)
         self._file.poke(name, index, value | SW_FW_SYNC_REGSMP)
         return value
+
+    def need_crosstalk_fix(self, on: bool) -> None:
+        """Whether the board's designer says that LINKS counts only while the cage is occupied (word 0x2C, bit 7 0).
+
+        It is so until all that needed it need it no more.
+        """
+        caps = self.image[DEVICE_CAPS_WORD]
+        self._fixes += 1 if on else -1
+        self.image[DEVICE_CAPS_WORD] = caps & ~NO_CROSSTALK_FIX if self._fixes else caps | NO_CROSSTALK_FIX
+        self.image[CHECKSUM_WORD] = (self.image[CHECKSUM_WORD] + caps - self.image[DEVICE_CAPS_WORD]) & 0xFFFF
 
     def break_checksum(self) -> None:
         """Word 0x3F is wrong until `restore_checksum`."""

@@ -23,12 +23,17 @@ class Pins:
     ) -> None:
         self._file = file
         self._clock_ns = clock_ns
-        self._module = I2cSlave(direct_attach_page()) if module else None
+        self._plugged = I2cSlave(direct_attach_page()) if module else None
+        self.emptied = False  # injected: as if the module were out
         self._phy = phy
         file.bind(
             {"esdp": self._read_esdp, "i2cctl": self._read_i2cctl, "frtimer": self._read_frtimer},
             {"msca": self._write_msca, "i2cctl": self._write_i2cctl},
         )
+
+    @property
+    def _module(self) -> I2cSlave | None:
+        return None if self.emptied else self._plugged
 
     def _read_esdp(self, name: str, index: int) -> int:
         """Pins that are inputs (direction bits 15:8 clear) show the pin, not what was written last."""

@@ -26,6 +26,7 @@ class Queues:
         self._file = file
         self._datapath = datapath
         self._misuse = misuse
+        self._per_queue: dict[tuple[str, int], int] = {}
         self.reset()
         file.bind(
             {"head": self._read_head, "pfqde": self._read_pfqde, "per_queue": self._read_per_queue},
@@ -41,11 +42,12 @@ class Queues:
             },
         )
 
-    def reset(self) -> None:
-        """After the data path has stopped everything."""
+    def reset(self, keep_limits: bool = False) -> None:
+        """After the data path has stopped everything; `keep_limits`: of the queues' rates."""
         self._running: set[tuple[bool, int]] = set()
         self._force_drop = bytearray(QUEUES)
-        self._per_queue: dict[tuple[str, int], int] = {}
+        if not keep_limits:
+            self._per_queue.clear()
 
     # RXDCTL, TXDCTL
 

@@ -69,6 +69,13 @@ class RegisterFile:
             self._store[self._map.named[name, 0].word] = value
         self._changed()
 
+    def reset_but(self, kept: Callable[[Cell], bool]) -> None:
+        """As `reset`, but the cells for which `kept` is true keep their values."""
+        for cell in self._map.cells():
+            if not kept(cell):
+                self._store[cell.word] = self._map.image[cell.word]
+        self._changed()
+
     def read32(self, offset: int) -> int:
         """An aligned read. What is not implemented reads 0, never all ones."""
         cell = self._map.at.get(offset)

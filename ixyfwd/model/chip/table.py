@@ -114,6 +114,7 @@ FILTERS = (  # 1.4
     R("ETQS", 0x0EC00, 8, path=True),
     R("SYNQF", 0x0EC30, path=True),
     R("RQTC", 0x0EC70, path=True),
+    R("FCRECTL", 0x0ED00),  # FCoE: frames of a filter to several queues; not modelled
     R("FDIRCTRL", 0x0EE00, write="fdirctrl"),
     R("FDIRSIPV6", 0x0EE0C, 3),
     R("FDIRIPSA", 0x0EE18),
@@ -210,7 +211,7 @@ LINK = (  # 1.7
     R("LINKS", 0x042A4, read="links", write="guarded"),
     R("AUTOC2", 0x042A8),
     R("ANLP1", 0x042B0, read="anlp1", write="ro"),
-    R("MMNGC", 0x042D0, write="ro"),
+    R("MMNGC", 0x042D0, read="mmngc", write="ro"),
     R("LINKS2", 0x04324, write="ro"),
     R("MACC", 0x04330),
     R("CORECTL", 0x14F00, read="zero"),
@@ -223,7 +224,7 @@ NVM = (  # 1.8
     R("FLA", 0x1001C),
     R("EEMNGCTL", 0x10110),
     R("SWSM", 0x10140, mask=0x3, read="swsm"),
-    R("FWSM", 0x10148, reset=0x8040, write="guarded"),
+    R("FWSM", 0x10148, reset=0x8040, read="fwsm", write="guarded"),
     R("SW_FW_SYNC", 0x10160, mask=0xFFFFFC1F),  # 9:5 belong to the firmware, which never takes them
     R("HICR", 0x15F00, mask=0xFFFFFFFE),  # EN stays 0: no host interface
     R("FWSTS", 0x15F0C),

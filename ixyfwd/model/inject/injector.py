@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.inject.kinds import QUEUES, Kind, Value, find_kind, read_parameters
+from ixyfwd.model.inject.begun import Begun
+from ixyfwd.model.inject.kinds import OF_CARD, QUEUES, Kind, Value, find_kind, read_parameters
 
 if TYPE_CHECKING:
     from ixyfwd.model.chip.link import Link
     from ixyfwd.model.chip.nvm_access import NvmAccess
     from ixyfwd.model.datapath.binding import DatapathPort
+    from ixyfwd.model.inject.card import Card
 
 WORD = 2**64 - 1
 ALL = 2**QUEUES - 1
@@ -53,15 +55,6 @@ class _Running:
     last_count: int = 0
 
 
-@dataclass
-class _Begun:
-    """What a kind's begin gives back: its counter, how it is taken back, whether it has ended by itself."""
-
-    count: Callable[[], int]
-    end: Callable[[], None]
-    exhausted: Callable[[], bool] = lambda: False
-
-
 class Injector:
     """One per port. Kinds are independent of each other; one that is begun again is taken back first."""
 
@@ -72,12 +65,15 @@ class Injector:
         nvm: "NvmAccess",
         presence: Presence,
         clock_ns: Callable[[], int],
+        *,
+        card: "Card",
     ) -> None:
         self._datapath = datapath
         self._link = link
         self._nvm = nvm
         self._presence = presence
         self._clock_ns = clock_ns
+        self._card = card
         self._running: dict[str, _Running] = {}
 
     def begin(self, name: str, given: Mapping[str, object]) -> None:
@@ -132,14 +128,16 @@ class Injector:
 
     # What each kind does
 
-    def _begin(self, kind: Kind, parameters: Mapping[str, Any]) -> _Begun:
+    def _begin(self, kind: Kind, parameters: Mapping[str, Any]) -> Begun:
+        if kind in OF_CARD:
+            return self._card.begin(kind.name, parameters)
         match kind.name:
             case "link-down" | "link-flap" | "slow-link":
                 return self._begin_link(kind.name, parameters)
             case "rx-stall" | "tx-stall":
                 field = f"stall_{kind.name[:2]}"
                 self._set_queues([field], parameters["queue"])
-                return _Begun(lambda: 1, lambda: self._store_queues([field], 0))
+                return Begun(lambda: 1, lambda: self._store_queues([field], 0))
             case "corrupt":
                 return self._begin_corrupt(parameters)
             case "device-gone" | "reset-hang" | "smbi-held" | "eeprom-checksum":
@@ -147,38 +145,38 @@ class Injector:
             case _:
                 return self._begin_queues(kind.name, parameters)
 
-    def _begin_device(self, name: str) -> _Begun:
+    def _begin_device(self, name: str) -> Begun:
         nvm = self._nvm
         if name == "device-gone":
             self._presence.leave()
-            return _Begun(lambda: 1, self._presence.come_back)
+            return Begun(lambda: 1, self._presence.come_back)
         if name == "eeprom-checksum":
             nvm.break_checksum()
-            return _Begun(lambda: 1, nvm.restore_checksum)
+            return Begun(lambda: 1, nvm.restore_checksum)
         if name == "reset-hang":
             hung = self._presence.hung_resets
             self._presence.hang_in_reset(True)
-            return _Begun(lambda: self._presence.hung_resets - hung, lambda: self._presence.hang_in_reset(False))
+            return Begun(lambda: self._presence.hung_resets - hung, lambda: self._presence.hang_in_reset(False))
         before = nvm.turned_away
         nvm.smbi_held = True
-        return _Begun(lambda: nvm.turned_away - before, self._release_smbi)
+        return Begun(lambda: nvm.turned_away - before, self._release_smbi)
 
     def _release_smbi(self) -> None:
         self._nvm.smbi_held = False
 
-    def _begin_link(self, name: str, parameters: Mapping[str, Any]) -> _Begun:
+    def _begin_link(self, name: str, parameters: Mapping[str, Any]) -> Begun:
         link = self._link
         if name == "slow-link":
             before = link.ups
             link.extra_delay_ns = parameters["delay-ms"] * 1_000_000
-            return _Begun(lambda: link.ups - before, link.clear_delay)
+            return Begun(lambda: link.ups - before, link.clear_delay)
         if name == "link-down":
             link.hold_down(True)
-            return _Begun(lambda: 1, lambda: link.hold_down(False))
+            return Begun(lambda: 1, lambda: link.hold_down(False))
         link.flap(parameters["period-ms"] * 1_000_000, parameters["count"])
-        return _Begun(lambda: link.flaps, link.end_flap, lambda: not link.flapping)
+        return Begun(lambda: link.flaps, link.end_flap, lambda: not link.flapping)
 
-    def _begin_queues(self, name: str, parameters: Mapping[str, Any]) -> _Begun:
+    def _begin_queues(self, name: str, parameters: Mapping[str, Any]) -> Begun:
         state = self._datapath.injected
         counter = "doorbells_lost" if name == "lost-doorbell" else "held"
         if name == "lost-doorbell":
@@ -195,7 +193,7 @@ class Injector:
             directions = ("rx", "tx") if parameters["direction"] == "both" else (parameters["direction"],)
             fields = [f"{DD_FIELDS[name]}_{direction}" for direction in directions]
         self._set_queues(fields, parameters["queue"])
-        return _Begun(lambda: int(getattr(state, counter)) - before, lambda: self._store_queues(fields, 0))
+        return Begun(lambda: int(getattr(state, counter)) - before, lambda: self._store_queues(fields, 0))
 
     def _set_queues(self, fields: Sequence[str], queue: int | None) -> None:
         self._store_queues(fields, ALL if queue is None else 1 << queue)
@@ -206,7 +204,7 @@ class Injector:
             words[0], words[1] = bits & WORD, bits >> 64
         self._datapath.inject_changed()
 
-    def _begin_corrupt(self, parameters: Mapping[str, Any]) -> _Begun:
+    def _begin_corrupt(self, parameters: Mapping[str, Any]) -> Begun:
         state = self._datapath.injected
         chosen = {"rx": (state.damage_rx,), "tx": (state.damage_tx,), "both": (state.damage_rx, state.damage_tx)}
         damages = chosen[parameters["direction"]]
@@ -223,7 +221,7 @@ class Injector:
                 damage.on = False
             self._datapath.inject_changed()
 
-        return _Begun(
+        return Begun(
             lambda: sum(int(damage.count) for damage in damages),
             end,
             lambda: not any(damage.left for damage in damages),

@@ -67,6 +67,44 @@ _DIRECTION: Final = Parameter(
     "direction", "both", "rx (towards the driver), tx (towards the wire) or both", choices=("rx", "tx", "both")
 )
 _MOST: Final = 1 << 48
+_NO_YES: Final = ("no", "yes")
+
+OF_CARD: Final = (
+    Kind(
+        "phy-low-power",
+        "X540, X550: the PHY is in low power, as Linux leaves it when an interface is closed: no link",
+        ends="when a driver clears the bit (MDIO device 0x1E, register 0)",
+    ),
+    Kind(
+        "firmware-error",
+        "FWSM shows an error of the firmware; everything works all the same",
+        (
+            Parameter("indication", 0x23, "FWSM.EXT_ERR_IND", 1, 63),
+            Parameter("recovery", "no", "X550: also its recovery mode, in which a card does not work", choices=_NO_YES),
+        ),
+    ),
+    Kind(
+        "management",
+        "a management controller (BMC) shares the port: MMNGC vetoes changes of the link; counts the times that "
+        "software changed it nevertheless, by AUTOC or a reset that includes the link, and cut the controller off",
+    ),
+    Kind("crosstalk", "82599: the cage is empty (SDP2 0), the NVM asks to look at it, and LINKS shows a link"),
+    Kind(
+        "link-glitch",
+        "while there is no link, LINKS shows one for a moment when it is read; counts the moments",
+        (
+            Parameter("ms", 2, "how long the moment lasts", 1, 60_000),
+            Parameter("every-ms", 500, "from one to the next", 1, 3_600_000),
+        ),
+    ),
+    Kind("reset-keeps", "a reset by CTRL leaves every plain register as it is; counts the resets"),
+    Kind(
+        "reset-silence",
+        "after a reset by CTRL all reads are all ones for a while, and writes are lost; counts the resets",
+        (Parameter("ms", 5, "for so long", 1, 10_000),),
+    ),
+)
+"""Ways of a card that are not those of its data path (`card.py`)."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -132,6 +170,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             (Parameter("every", 2, "every so manieth write", 1, _MOST), _QUEUE, _DIRECTION),
         ),
         Kind("eeprom-checksum", "NVM word 0x3F is wrong; restored when it is off"),
+        *OF_CARD,
     )
 }
 

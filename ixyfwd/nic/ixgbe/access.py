@@ -75,18 +75,30 @@ class Registers:
         word = self.read(where)
         return all(setting.holds_in(word) for setting in settings)
 
-    def settles(self, where: Where, *settings: Setting, timeout_s: float) -> bool:
-        """Wait until the fields have these values; returns False if they have not within `timeout_s` seconds."""
-        return self._poll(where, settings, self.clock.now() + timeout_s) is None
+    def settles(self, where: Where, *settings: Setting, timeout_s: float, silent_s: float = 0) -> bool:
+        """Wait until the fields have these values; returns False if they have not within `timeout_s` seconds.
 
-    def wait(self, where: Where, *settings: Setting, timeout_s: float, doing: str, begun: float | None = None) -> None:
+        `silent_s`: see `wait`.
+        """
+        return self._poll(where, settings, self.clock.now() + timeout_s, silent_s) is None
+
+    def wait(
+        self,
+        where: Where,
+        *settings: Setting,
+        timeout_s: float,
+        doing: str,
+        begun: float | None = None,
+        silent_s: float = 0,
+    ) -> None:
         """Wait until the fields have these values, for `timeout_s` seconds at most.
 
         Raises DeviceTimeoutError, which says what was waited for while `doing`.
         `begun`: the clock's time at which this wait and others at the same time began;
-        None: now.
+        None: now. `silent_s`: for so many seconds all ones mean a device that does not
+        answer yet, as during a reset, and not one that has left the bus.
         """
-        last = self._poll(where, settings, (self.clock.now() if begun is None else begun) + timeout_s)
+        last = self._poll(where, settings, (self.clock.now() if begun is None else begun) + timeout_s, silent_s)
         if last is None:
             return
         location = locate(where)
@@ -98,13 +110,15 @@ class Registers:
             "nothing else drives the device, then start again"
         )
 
-    def _poll(self, where: Where, settings: tuple[Setting, ...], deadline: float) -> int | None:
+    def _poll(self, where: Where, settings: tuple[Setting, ...], deadline: float, silent_s: float = 0) -> int | None:
         """None once the fields have their values, or the last word read. The last look comes after the deadline, so
         that a process that was not scheduled in between judges by the device and not by the clock."""
         pause = _FIRST_PAUSE_S
+        answers_by = self.clock.now() + silent_s
         while True:
-            late = self.clock.now() >= deadline
-            word = self.read(where)
+            now = self.clock.now()
+            late = now >= deadline
+            word = self.read(where) if now >= answers_by else self._function.read32(locate(where).offset)
             if all(setting.holds_in(word) for setting in settings):
                 return None
             if late:

@@ -7,15 +7,16 @@ from ixyfwd.errors import DeviceError, DeviceTimeoutError
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.ids import DeviceId, Media
 from ixyfwd.nic.ixgbe.mac import read_address
+from ixyfwd.nic.ixgbe.register import Setting
 from ixyfwd.nic.ixgbe.registers import (
     CTRL,
     EEC,
     EICR,
     EIMC,
     EIMC_EX,
-    FWSM,
     GCR_EXT,
     HLREG0,
+    LINKS,
     RDRXCTL,
     RXCTRL,
     STATUS,
@@ -26,6 +27,7 @@ from ixyfwd.pci.function import Function
 
 MASTER_DISABLE_TIMEOUT_S: Final = 0.1
 RESET_TIMEOUT_S: Final = 1.0
+RESET_SILENCE_S: Final = 0.5  # a card may read all ones for as long after a reset
 RESET_ATTEMPTS: Final = 3
 EEPROM_TIMEOUT_S: Final = 1.0
 DMA_INIT_TIMEOUT_S: Final = 1.0
@@ -35,7 +37,6 @@ _COMMAND_MEMORY: Final = 1 << 1
 _COMMAND_INTX_DISABLE: Final = 1 << 10
 _BEFORE_RESET_POLL_S: Final = 1e-3  # 8.2.3.1.1: wait about 1 ms before any other access
 _FLUSH_S: Final = 20e-6  # 5.2.5.3.2
-_BETWEEN_RESETS_S: Final = 10e-6  # 5.2.5.3.2: more than 1 us
 
 
 def enable_memory_access(function: Function) -> None:
@@ -69,18 +70,36 @@ def reset(regs: Registers, device: DeviceId) -> None:
 
 
 def _reset_once(regs: Registers, device: DeviceId) -> None:
-    """One reset (4.2.1.6.1, 4.6.3.2): master disable, software and link reset, time to recover."""
+    """One reset (4.2.1.6.1, 4.6.3.2): master disable, software or link reset, time to recover."""
+    kind = _kind_of_reset(regs, device)
+    done = CTRL.RST(0), CTRL.LNK_RST(0)
     regs.update(RXCTRL, RXCTRL.RXEN(0))
     if not disable_master(regs):
         _flush_data_path(regs)
         with _held_phy(regs, device):
-            regs.update(CTRL, CTRL.RST(1))
-            regs.clock.sleep(_BETWEEN_RESETS_S)
+            _request_reset(regs, kind)
+            regs.settles(CTRL, *done, timeout_s=RESET_TIMEOUT_S, silent_s=RESET_SILENCE_S)  # 5.2.5.3.2: another follows
     with _held_phy(regs, device):
-        regs.update(CTRL, CTRL.RST(1), CTRL.LNK_RST(1))
-        regs.clock.sleep(_BEFORE_RESET_POLL_S)
-    regs.wait(CTRL, CTRL.RST(0), CTRL.LNK_RST(0), timeout_s=RESET_TIMEOUT_S, doing="resetting the device")
+        _request_reset(regs, kind)
+        doing = "resetting the device"
+        regs.wait(CTRL, *done, timeout_s=RESET_TIMEOUT_S, doing=doing, silent_s=RESET_SILENCE_S)
     regs.clock.sleep(device.after_reset_s)
+
+
+def _kind_of_reset(regs: Registers, device: DeviceId) -> Setting:
+    """The bit of CTRL that resets the port and cuts no management controller off.
+
+    LNK_RST resets what RST does, and the MAC and the PHY too, which a controller may be
+    using while the link is up. An X540's or X550's PHY is never reset in this way
+    (ixgbe_reset_hw_82599, ixgbe_reset_hw_X540 in Linux and DPDK).
+    """
+    software_only = device.media is Media.COPPER or regs.holds(LINKS, LINKS.UP(1))
+    return CTRL.RST(1) if software_only else CTRL.LNK_RST(1)
+
+
+def _request_reset(regs: Registers, kind: Setting) -> None:
+    regs.update(CTRL, kind)
+    regs.clock.sleep(_BEFORE_RESET_POLL_S)
 
 
 def _held_phy(regs: Registers, device: DeviceId) -> AbstractContextManager[None]:
@@ -107,12 +126,6 @@ def wait_eeprom(regs: Registers) -> None:
     if not regs.holds(EEC, EEC.EE_PRES(1)):
         raise DeviceError(
             f"{regs.label}: EEC.EE_PRES is 0: the device finds no valid EEPROM and has no address and link settings; "
-            "its NVM must be restored with the vendor's tool"
-        )
-    error = FWSM.EXT_ERR_IND.of(regs.read(FWSM))
-    if error:
-        raise DeviceError(
-            f"{regs.label}: FWSM.EXT_ERR_IND is {error:#x}, expected 0: the device's firmware reports a damaged NVM; "
             "its NVM must be restored with the vendor's tool"
         )
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ixyfwd.errors import UsageError
+from ixyfwd.errors import DeviceTimeoutError, UsageError
 from ixyfwd.nic.contract import Doorbells, InFlight, LinkState, QueueView
 from ixyfwd.nic.doorbell import register_doorbell
 from ixyfwd.nic.ixgbe import bringup, filters, rx, stats, tx
 from ixyfwd.nic.ixgbe.access import Clock, Registers
+from ixyfwd.nic.ixgbe.defaults import restore_defaults
+from ixyfwd.nic.ixgbe.firmware import cage_decides_link, check_firmware, own_device
 from ixyfwd.nic.ixgbe.flow_control import set_flow_control
 from ixyfwd.nic.ixgbe.frames import queued_frames, received_frames, slots_between
 from ixyfwd.nic.ixgbe.ids import DeviceId, Media, identify
 from ixyfwd.nic.ixgbe.interrupts import enable_interrupts
 from ixyfwd.nic.ixgbe.limits import LIMITS
-from ixyfwd.nic.ixgbe.link import link_state, setup_link, wait_link
-from ixyfwd.nic.ixgbe.registers import RDH, RDT, TDH, TDT
+from ixyfwd.nic.ixgbe.link import LINK_PROOF_S, link_state, setup_link
+from ixyfwd.nic.ixgbe.phy import power_up
+from ixyfwd.nic.ixgbe.registers import LINKS, RDH, RDT, TDH, TDT
 from ixyfwd.nic.ixgbe.semaphore import software_semaphore
 from ixyfwd.nic.ixgbe.stats import PortStatistics
 from ixyfwd.nic.ixgbe.stop import stop_device
@@ -42,6 +45,7 @@ class Ixgbe:
         self.regs = Registers(function, name, clock)
         self.statistics = PortStatistics()
         self.stop_problems: tuple[str, ...] = ()
+        self.notices: tuple[str, ...] = ()
         self._function = function
         self._options = PortOptions()
         self._device = DeviceId(0, "not identified", Media.OTHER)  # until `reset_and_init` has looked
@@ -50,6 +54,8 @@ class Ixgbe:
         self._rx_queues: set[int] = set()
         self._tx_queues: set[int] = set()
         self._touched = False
+        self._cage_decides = False  # whether an empty cage has no link, even if LINKS shows one
+        self._link_was_up = False
 
     @property
     def attachment(self) -> Function:
@@ -95,6 +101,8 @@ class Ixgbe:
         self._device = device
         self._touched = True
         self.stop_problems = ()
+        self.notices = ()
+        self._link_was_up = False
         self._rx_queues.clear()
         self._tx_queues.clear()
         self._reset(device)
@@ -119,12 +127,28 @@ class Ixgbe:
         bringup.mask_interrupts(self.regs)
         bringup.reset(self.regs, device)
         bringup.mask_interrupts(self.regs)  # 4.6.3.1: reset undoes the first time
+        restore_defaults(self.regs)
+        own_device(self.regs, True)
         options = self._options
         set_flow_control(self.regs, options.flow_control, device.packet_buffer_kib, options.max_frame_bytes)
         bringup.wait_eeprom(self.regs)
+        self._note(check_firmware(self.regs, device))
         bringup.wait_dma_init(self.regs)
+        self._cage_decides = cage_decides_link(self.regs, device)
+        if device.media is Media.COPPER:
+            try:
+                power_up(self.regs)
+            except DeviceTimeoutError as error:  # the PHY may be on all the same: LINKS will tell
+                self._note(str(error))
+        self._set_link_up()
+
+    def _set_link_up(self) -> None:
         with software_semaphore(self.regs, "setting the link up"):
-            setup_link(self.regs, device.media)
+            setup_link(self.regs, self._device.media)
+
+    def _note(self, text: str | None) -> None:
+        if text is not None and text not in self.notices:
+            self.notices += (text,)
 
     def _init_receive(self, others: Sequence[bytes]) -> None:
         filters.clear_filters(self.regs)
@@ -250,19 +274,30 @@ class Ixgbe:
         rx.write_reta(self.regs, self._reta)
 
     def link(self) -> LinkState:
-        """The state of the link now."""
-        return link_state(self.regs, self._device)
+        """The state of the link now. One that has just come up is looked at twice where it may be crosstalk."""
+        state = link_state(self.regs, self._device, cage_decides=self._cage_decides)
+        if state.up and self._cage_decides and not self._link_was_up:
+            self.regs.clock.sleep(LINK_PROOF_S)
+            state = link_state(self.regs, self._device, cage_decides=True)
+        self._link_was_up = state.up
+        return state
 
     def wait_link(self, timeout_s: float) -> LinkState:
         """The state of the link as soon as it is up, or after `timeout_s` seconds."""
-        return wait_link(self.regs, self._device, timeout_s)
+        deadline = self.regs.clock.now() + timeout_s
+        while True:
+            left_s = deadline - self.regs.clock.now()
+            self.regs.settles(LINKS, LINKS.UP(1), timeout_s=max(0.0, left_s))
+            state = self.link()
+            if state.up or left_s <= 0:
+                return state
+            self.regs.clock.sleep(LINK_PROOF_S)
 
     def retry_link(self) -> None:
         """Set a link that is down up again (4.6.4), as after an exchange of modules. Harmless where it is up."""
         if self.link().up:
             return
-        with software_semaphore(self.regs, "setting the link up"):
-            setup_link(self.regs, self._device.media)
+        self._set_link_up()
 
     def set_promiscuous(self, on: bool) -> None:
         """Take every frame, or only broadcast, the port's own address and those of the MAC filters."""

@@ -27,6 +27,7 @@ from ixyfwd.nic.ixgbe.registers import (
 )
 from ixyfwd.nic.ixgbe.rx import set_receive
 
+_TPID: Final = 0x8100  # IEEE 802.1Q
 MAX_MAC_FILTERS: Final = RAH.count - 1  # filter 0 is the port's own address
 
 
@@ -41,8 +42,8 @@ def clear_filters(regs: Registers) -> None:
             regs.write(table[n], 0)
     regs.write(SYNQF, 0)
     regs.write(PFVTCTL, 0)
-    regs.update(VLNCTRL, VLNCTRL.VFE(0))
-    regs.update(MCSTCTRL, MCSTCTRL.MFE(0))
+    regs.write(VLNCTRL, VLNCTRL.VET(_TPID), VLNCTRL.VFE(0))
+    regs.write(MCSTCTRL, MCSTCTRL.MFE(0))
 
 
 def set_addresses(regs: Registers, own: bytes, others: Sequence[bytes]) -> None:
@@ -65,7 +66,7 @@ def set_addresses(regs: Registers, own: bytes, others: Sequence[bytes]) -> None:
 
 def set_promiscuous(regs: Registers, on: bool) -> None:
     """Take all unicast and multicast frames, or only those of a filter; broadcast always (8.2.3.7.1)."""
-    regs.update(FCTRL, FCTRL.SBP(0), FCTRL.MPE(on), FCTRL.UPE(on), FCTRL.BAM(1))
+    regs.write(FCTRL, FCTRL.SBP(0), FCTRL.MPE(on), FCTRL.UPE(on), FCTRL.BAM(1))
 
 
 @contextmanager

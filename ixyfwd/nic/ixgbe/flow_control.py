@@ -68,4 +68,4 @@ def set_flow_control(regs: Registers, wanted: FlowControl, packet_buffer_kib: in
     regs.write(FCCFG, FCCFG.TFCE(_LINK_PAUSE if wanted.asks else 0))
     # DPF: a pause frame that is heeded ends in the MAC. It is for this link alone and must never be forwarded; one that
     # is not heeded (RFCE 0) is to the reserved address 01:80:c2:00:00:01 and the filters decide.
-    regs.update(MFLCN, MFLCN.RFCE(wanted.heeds), MFLCN.RPFCE(0), MFLCN.DPF(1))
+    regs.write(MFLCN, MFLCN.RFCE(wanted.heeds), MFLCN.RPFCE(0), MFLCN.DPF(1))

@@ -22,7 +22,8 @@ class Media(Enum):
 
 @dataclass(frozen=True)
 class DeviceId:
-    """An accepted device. `reta_entries`: of the RSS redirection table. `multi_gigabit`: links of 2.5 and 5 Gb/s."""
+    """An accepted device. `reta_entries`: of the RSS redirection table. `multi_gigabit`: links of 2.5 and 5 Gb/s.
+    `recovery_mode`: its firmware has one, and FWSM says so."""
 
     device: int
     name: str
@@ -31,6 +32,7 @@ class DeviceId:
     packet_buffer_kib: int = 512
     after_reset_s: float = 10e-3  # 4.6.3.2; X540 and X550: the 100 ms of Linux's ixgbe
     multi_gigabit: bool = False
+    recovery_mode: bool = False
 
 
 ACCEPTED: Final = (
@@ -49,8 +51,8 @@ ACCEPTED: Final = (
     DeviceId(0x152A, "82599 backplane (FCoE)", Media.OTHER),
     DeviceId(0x1528, "X540-AT2", Media.COPPER, 128, 384, 100e-3),
     DeviceId(0x1560, "X540-AT1", Media.COPPER, 128, 384, 100e-3),
-    DeviceId(0x1563, "X550-T2", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True),
-    DeviceId(0x15D1, "X550-T1", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True),
+    DeviceId(0x1563, "X550-T2", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True, recovery_mode=True),
+    DeviceId(0x15D1, "X550-T1", Media.COPPER, 512, 384, 100e-3, multi_gigabit=True, recovery_mode=True),
 )
 
 _VIRTUAL: Final = (

@@ -5,11 +5,13 @@ from typing import Final
 from ixyfwd.nic.contract import LinkState
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.ids import DeviceId, Media
-from ixyfwd.nic.ixgbe.registers import AUTOC, AUTOC2, ESDP, LINKS
+from ixyfwd.nic.ixgbe.registers import AUTOC, AUTOC2, ESDP, LINKS, MMNGC
 
 LMS_10G_SERIAL: Final = 3
 PMA_10G_SERIAL_SFI: Final = 2
 NO_MODULE: Final = "no SFP+ module in the cage"
+VETOED: Final = "a management controller (BMC) uses the link and forbids to set it up: MMNGC.MNG_VETO is 1"
+LINK_PROOF_S: Final = 5e-3  # a link that is gone after so long was none (DPDK c377d4151b)
 _SPEEDS_MBPS: Final = (0, 100, 1000, 10000)  # LINKS.SPEED; 0 is reserved
 _NON_STANDARD: Final = 1 << 27  # X550: "100 Mb/s" is 5 Gb/s then, "10 Gb/s" is 2.5 Gb/s
 _NON_STANDARD_MBPS: Final = {100: 5000, 10000: 2500}
@@ -27,8 +29,15 @@ def setup_link(regs: Registers, media: Media) -> None:
     # Linux's ixgbe leaves the laser off when it lets go of a port (SDP3, an output, high).
     if regs.holds(ESDP, *_LASER_OFF):
         regs.update(ESDP, ESDP.SDP3_DATA(0))
-    regs.update(AUTOC2, AUTOC2.PMA_PMD_10G_SERIAL(PMA_10G_SERIAL_SFI))
+    if link_is_vetoed(regs):
+        return
+    regs.update(AUTOC2, AUTOC2.LINK_DISABLE(0), AUTOC2.PMA_PMD_10G_SERIAL(PMA_10G_SERIAL_SFI))
     regs.update(AUTOC, AUTOC.LMS(LMS_10G_SERIAL), AUTOC.AN_RESTART(1))
+
+
+def link_is_vetoed(regs: Registers) -> bool:
+    """Whether a management controller forbids to change the link, as its own sessions use it."""
+    return regs.holds(MMNGC, MMNGC.MNG_VETO(1))
 
 
 def cage_is_empty(regs: Registers, media: Media) -> bool:
@@ -36,18 +45,20 @@ def cage_is_empty(regs: Registers, media: Media) -> bool:
     return media is Media.SFP and regs.holds(ESDP, ESDP.SDP2_DATA(0))
 
 
-def link_state(regs: Registers, device: DeviceId) -> LinkState:
-    """The state of the link by LINKS (8.2.3.22.20)."""
+def link_state(regs: Registers, device: DeviceId, *, cage_decides: bool = False) -> LinkState:
+    """The state of the link by LINKS (8.2.3.22.20); with `cage_decides` an empty cage has none."""
+    if cage_decides and cage_is_empty(regs, device.media):
+        return LinkState(False, 0, NO_MODULE)
     links = regs.read(LINKS)
     if not LINKS.UP.of(links):
-        return LinkState(False, 0, NO_MODULE if cage_is_empty(regs, device.media) else "")
+        return LinkState(False, 0, _reason_of(regs, device))
     speed_mbps = _SPEEDS_MBPS[LINKS.SPEED.of(links)]
     if device.multi_gigabit and links & _NON_STANDARD:
         speed_mbps = _NON_STANDARD_MBPS.get(speed_mbps, speed_mbps)
     return LinkState(True, speed_mbps)
 
 
-def wait_link(regs: Registers, device: DeviceId, timeout_s: float) -> LinkState:
-    """Wait until the link is up, for `timeout_s` seconds at most. A link that stays down is a state, not an error."""
-    regs.settles(LINKS, LINKS.UP(1), timeout_s=timeout_s)
-    return link_state(regs, device)
+def _reason_of(regs: Registers, device: DeviceId) -> str:
+    if cage_is_empty(regs, device.media):
+        return NO_MODULE
+    return VETOED if device.media is Media.SFP and link_is_vetoed(regs) else ""

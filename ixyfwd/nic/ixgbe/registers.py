@@ -43,6 +43,7 @@ class EEC(Register, at=one(0x10010), mode=Mode.RO, section="8.2.3.2.1"):
 
 class FWSM(Register, at=one(0x10148), mode=Mode.RO, section="8.2.3.4.10"):
     MODE = Field(3, 1)
+    RECOVERY = Field(5)  # X550 (Linux: IXGBE_FWSM_FW_NVM_RECOVERY_MODE)
     EXT_ERR_IND = Field(24, 19)
 
 
@@ -195,6 +196,7 @@ class SRRCTL(Register, at=rx_queue(0x14), section="8.2.3.8.7"):
 
 class RDRXCTL(Register, at=one(0x02F00), section="8.2.3.8.8"):
     CRCSTRIP = Field(1)
+    PSP = Field(2)
     DMAIDONE = Field(3)
     RSCFRSTSIZE = Field(21, 17)
     RSCACKC = Field(25)
@@ -223,6 +225,7 @@ class DTXMXSZRQ(Register, at=one(0x08100), section="8.2.3.9.1"):
 class DMATXCTL(Register, at=one(0x04A80), section="8.2.3.9.2"):
     TE = Field(0)
     GDV = Field(3)
+    VT = Field(31, 16)  # EtherType of the tags that the device inserts
 
 
 class TDBAL(Register, at=tx_queue(0x00), section="8.2.3.9.5"):
@@ -282,6 +285,9 @@ class RTRUP2TC(Register, at=one(0x03020), section="8.2.3.10.4"):
 
 
 class RTTDCS(Register, at=one(0x04900), section="8.2.3.10.2"):
+    TDPAC = Field(0)
+    VMPAC = Field(1)
+    TDRM = Field(4)
     ARBDIS = Field(6)
 
 
@@ -298,11 +304,16 @@ class RTTBCNRC(Register, at=one(0x04984), section="8.2.3.10.16"):
 
 
 class DCA_RXCTRL(Register, at=rx_queue(0x0C), section="8.2.3.11.1"):
+    DESC_RO_EN = Field(9)
     MUST_BE_ZERO = Field(12)  # reserved, 1 after reset, and "must be set to 0"
+    DATA_RO_EN = Field(13)
+    HEADER_RO_EN = Field(15)
 
 
 class DCA_TXCTRL(Register, at=tx_queue(0x0C), section="8.2.3.11.2"):
+    DESC_RO_EN = Field(9)
     DESC_WB_RO_EN = Field(11)
+    DATA_RO_EN = Field(13)
 
 
 class SECRXCTRL(Register, at=one(0x08D00), section="8.2.3.12.5"):
@@ -323,6 +334,11 @@ class HLREG0(Register, at=one(0x04240), section="8.2.3.22.8"):
     JUMBOEN = Field(2)
     TXPADEN = Field(10)
     LPBK = Field(15)
+    MDCSPD = Field(16)
+    CONTMDC = Field(17)
+    PREPEND = Field(23, 20)
+    RXLNGTHERREN = Field(27)
+    RXPADSTRIPEN = Field(28)
 
 
 class MAXFRS(Register, at=one(0x04268), section="8.2.3.22.13"):
@@ -342,6 +358,11 @@ class LINKS(Register, at=one(0x042A4), mode=Mode.RO, section="8.2.3.22.20"):
 
 class AUTOC2(Register, at=one(0x042A8), section="8.2.3.22.22"):
     PMA_PMD_10G_SERIAL = Field(17, 16)
+    LINK_DISABLE = Field(30, 28)
+
+
+class MMNGC(Register, at=one(0x042D0), mode=Mode.RO, section="8.2.3.22"):
+    MNG_VETO = Field(0)  # a management controller uses the link: software must not change it
 
 
 # 8.2.3.23 Statistics mapping (the counters themselves are in stats.py), 8.2.3.27 virtualisation

@@ -73,14 +73,14 @@ def init_receive(regs: Registers, packet_buffer_kib: int, max_frame_bytes: int) 
     for n in range(1, RXPBSIZE.count):
         regs.write(RXPBSIZE[n], 0)
     regs.write(RTRUP2TC, 0)
-    regs.update(RFCTL, RFCTL.RSC_DIS(1))
+    regs.write(RFCTL, RFCTL.RSC_DIS(1))
     regs.write(PSRTYPE[0], 0)
     regs.update(CTRL_EXT, CTRL_EXT.NS_DIS(1))
 
 
 def init_rss(regs: Registers, options: RssOptions, table: Sequence[int]) -> None:
     """Initialise RSS (7.1.2.8): key and table first, the switch last. With PCSD the descriptor carries the hash."""
-    regs.update(RXCSUM, RXCSUM.PCSD(1))
+    regs.write(RXCSUM, RXCSUM.PCSD(1))
     for n, word in enumerate(key_words(key_bytes(options.key))):
         regs.write(RSSRK[n], word)
     write_reta(regs, table)
@@ -112,8 +112,12 @@ def setup_rx_queue(regs: Registers, queue: int, address: int, entries: int, *, d
     regs.write(RDLEN[queue], entries * DESCRIPTOR_BYTES)
     regs.write(RDH[queue], 0)
     regs.write(RDT[queue], 0)
-    regs.update(RSCCTL[queue], RSCCTL.RSCEN(0))
-    regs.update(DCA_RXCTRL[queue], DCA_RXCTRL.MUST_BE_ZERO(0))
+    regs.write(RSCCTL[queue], RSCCTL.RSCEN(0))
+    # 8.2.3.11.1: as after power-on, relaxed ordering and no DCA, but for the bit that must be 0.
+    regs.write(
+        DCA_RXCTRL[queue],
+        *(DCA_RXCTRL.DESC_RO_EN(1), DCA_RXCTRL.DATA_RO_EN(1), DCA_RXCTRL.HEADER_RO_EN(1), DCA_RXCTRL.MUST_BE_ZERO(0)),
+    )
     regs.update(RXDCTL[queue], RXDCTL.VME(0), RXDCTL.ENABLE(1))
     doing = f"enabling receive queue {queue}"
     regs.wait(RXDCTL[queue], RXDCTL.ENABLE(1), timeout_s=QUEUE_TIMEOUT_S, doing=doing)

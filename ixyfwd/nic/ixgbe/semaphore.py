@@ -54,15 +54,15 @@ def software_semaphore(regs: Registers, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def phy_semaphore(regs: Registers, doing: str) -> Iterator[None]:
+def phy_semaphore(regs: Registers, doing: str, timeout_s: float = PHY_TIMEOUT_S) -> Iterator[None]:
     """Hold this port's PHY (X540, X550) while `doing` what firmware and other software must not disturb.
 
-    A reset is such a thing. A holder that keeps the PHY for longer than PHY_TIMEOUT_S
+    A reset is such a thing. A holder that keeps the PHY for longer than `timeout_s`
     is taken to be dead, as in Linux, and the PHY is taken over. Raises
     DeviceTimeoutError if the semaphore register itself cannot be taken.
     """
     ours, firmware = _PHYS[STATUS.LAN_ID.of(regs.read(STATUS)) & 1]
-    deadline = regs.clock.now() + PHY_TIMEOUT_S
+    deadline = regs.clock.now() + timeout_s
     late = False
 
     def may_take(word: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ixyfwd.errors import DeviceError, DeviceGoneError, DeviceTimeoutError
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.bringup import MASTER_DISABLE_TIMEOUT_S, disable_master, mask_interrupts
+from ixyfwd.nic.ixgbe.firmware import own_device
 from ixyfwd.nic.ixgbe.registers import STATUS
 from ixyfwd.nic.ixgbe.rx import disable_rx_queues, set_receive
 from ixyfwd.nic.ixgbe.tx import DRAIN_TIMEOUT_S, disable_transmit, disable_tx_queues, drain_tx_queues
@@ -27,6 +28,7 @@ def stop_device(
         lambda: disable_transmit(regs),
         lambda: mask_interrupts(regs),
         lambda: _disable_master(regs),
+        lambda: own_device(regs, False),
     )
     problems: list[DeviceError] = []
     try:

@@ -79,7 +79,7 @@ def setup_tx_queue(regs: Registers, queue: int, address: int, entries: int) -> N
     regs.write(TDWBAL[queue], 0)
     regs.write(TDWBAH[queue], 0)
     # 8.2.3.11.2: a write-back must not overtake the ones before it.
-    regs.update(DCA_TXCTRL[queue], DCA_TXCTRL.DESC_WB_RO_EN(0))
+    regs.write(DCA_TXCTRL[queue], DCA_TXCTRL.DESC_RO_EN(1), DCA_TXCTRL.DATA_RO_EN(1), DCA_TXCTRL.DESC_WB_RO_EN(0))
     regs.update(
         TXDCTL[queue],
         TXDCTL.PTHRESH(_PTHRESH),

@@ -24,7 +24,7 @@ class Unused:
 
 def injector(hand: Hand, number: int, clock: Clock | None = None) -> Injector:
     unused = Unused()
-    return Injector(hand.ports[number], unused, unused, unused, clock or Clock())  # type: ignore[arg-type]
+    return Injector(hand.ports[number], unused, unused, unused, clock or Clock(), card=unused)  # type: ignore[arg-type]
 
 
 def counted(found: Injector, kind: str) -> int:

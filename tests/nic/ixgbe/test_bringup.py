@@ -17,6 +17,7 @@ from tests.testing.driver_fake import (
     ENABLE,
     ESDP,
     GIO_DIS,
+    LINKS,
     LNK_RST,
     MRQC,
     MTQC,
@@ -37,6 +38,7 @@ from tests.testing.driver_fake import (
 )
 
 VLNCTRL = 0x5088
+UP = 1 << 30
 
 # Which devices
 
@@ -88,11 +90,17 @@ def test_nothing_is_configured_before_the_reset() -> None:
     assert not any(kind == "master" for kind, _, _ in function.log[:reset])
 
 
-def test_master_is_disabled_before_the_reset_and_both_parts_are_reset() -> None:
-    _, function = brought_up()
-    assert function.first_write(CTRL, GIO_DIS) < function.first_write(CTRL, RST)
-    resets = [value for offset, value in function.writes() if offset == CTRL and value & RST]
-    assert resets == [GIO_DIS | RST | LNK_RST]
+@pytest.mark.parametrize(
+    ("device", "links", "bit"), [(0x10FB, UP, RST), (0x10FB, 0, LNK_RST), (0x1528, UP, RST), (0x1528, 0, RST)]
+)
+def test_the_reset_follows_the_master_disable_and_spares_a_link_that_is_up(device: int, links: int, bit: int) -> None:
+    """RST and LNK_RST together may reset the PHY under a management controller; an X540's LNK_RST always does."""
+    driver, function, _ = port(FakeFunction(device))
+    function.registers[LINKS] = links
+    bring_up(driver)
+    assert function.first_write(CTRL, GIO_DIS) < function.first_write(CTRL, bit)
+    resets = [value for offset, value in function.writes() if offset == CTRL and value & (RST | LNK_RST)]
+    assert resets == [GIO_DIS | bit]
 
 
 def test_interrupts_are_masked_before_and_after_the_reset_and_never_unmasked() -> None:
@@ -163,7 +171,7 @@ def test_a_ring_is_programmed_before_its_queue_is_enabled_and_tails_stay_zero() 
 def test_the_security_block_holds_the_data_back_while_reception_is_switched() -> None:
     _, function = brought_up()
     rxen = function.first_write(RXCTRL, 1)
-    halts = [i for i, entry in enumerate(function.log) if entry[:2] == ("write", SECRXCTRL)]
+    halts = [i for i, entry in enumerate(function.log) if entry[:2] == ("write", SECRXCTRL)][-2:]
     assert halts[0] < rxen < halts[1]
     assert [function.log[i][2] & 2 for i in halts] == [2, 0]
     assert any(entry == ("read", SECRXSTAT, 1) for entry in function.log[halts[0] : rxen])

@@ -102,6 +102,7 @@ class ToyPort:
         self.attachment = ToyAttachment(address, self.device)
         self.statistics = ToyStatistics()
         self.stop_problems: tuple[str, ...] = ()
+        self.notices: tuple[str, ...] = ()
         self.mac, self.chip = "02:00:00:00:00:70", "toy"
         self.reta: tuple[int, ...] = ()
         self.frames_wait = False
