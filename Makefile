@@ -1,7 +1,7 @@
 # What one types most; `make` alone lists it. Everything else is in scripts/ and `ixyfwd --help`.
 .PHONY: help run quick test lint format bench cover
 PYTHON := .venv/bin/python
-C_FILES = $(shell git ls-files '*.[ch]')
+C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.[ch]')
 QUICK = $(shell grep -qe --quick scripts/test && echo --quick || echo '-m "not slow"')
 
 help:

@@ -21,6 +21,7 @@ from ixyfwd.bench.plots import latency_plot
 from ixyfwd.bench.result import as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError, UsageError
+from ixyfwd.programs.registry import programs
 from tests.testing.bench_cases import GOOD_REPORT, SPREAD, bench, check_schema
 from tests.testing.support import IXYFWD, ROOT, descendants, run
 
@@ -120,7 +121,7 @@ def test_a_turn_is_as_long_as_it_is_told_to_be() -> None:
         (["throughput", "--ring", "100"], "--ring: 100 is not a power of two from 64 to 4096"),
         (["throughput", "--frame", "63"], "--frame: '63' is not a whole number from 64 to 9728"),
         (["throughput", "--workers", "17"], "--workers: '17' is not a whole number from 1 to 16"),
-        (["scaling", "--program", "nat"], "--program: 'nat' is not one of drop, touch, xconnect"),
+        (["scaling", "--program", "nat"], f"--program: 'nat' is not one of {', '.join(programs())}"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments: list[str], sentence: str) -> None:

@@ -2,7 +2,11 @@
 # ruff: noqa: E501
 # fmt: off
 
+from collections.abc import Iterable
+
 from ixyfwd.config.load import MAX_FILE_BYTES
+from ixyfwd.model.wires.registry import kinds
+from ixyfwd.programs.registry import programs
 
 PORTS = """\
 [[port]]
@@ -17,6 +21,16 @@ ports = ["p0", "p1"]
 DEVICES = '"sim:NAME", "vfio-user:/PATH" or a PCI address such as "0000:03:00.0"'
 DEVICE_IDS = '"10fb", "10f9", "10f7", "1528" or "1563", or the same as a number such as 0x10fb'
 NAMES = "1 to 32 of the characters a-z, 0-9, _ and -"
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The names as a sentence offers them. A case that lists the members of an axis takes them from the tree."""
+    *first, last = (f'"{name}"' for name in sorted(names))
+    return f"{', '.join(first)} or {last}"
+
+
+PROGRAMS = one_of(programs())
+WIRE_KINDS = one_of(kinds())
 
 FILE_PROBLEMS: list[tuple[str | bytes, str]] = [
     ("[cpu\n", "c.toml:1: found broken TOML in column 5: expected ']' at the end of a table declaration"),
@@ -59,16 +73,16 @@ BEHIND: list[tuple[str, str]] = [
     ('[cpu]\nworkers = "1-3"\nmain = 2\n', "11: cpu.main: found CPU 2, which workers (line 10) has too, expected a CPU of its own (or share = true)"),
     ('[cpu]\nmodel = 1\nworkers = "1-3"\n', "10: cpu.model: found CPU 1, which workers (line 11) has too, expected a CPU of its own (or share = true)"),
     ("[cpu]\nmain = 1\nmodel = 1\n", "11: cpu.model: found CPU 1, which main (line 10) has too, expected a CPU of its own (or share = true)"),
-    ('[forward]\nprogram = "xconect"\n', '10: forward.program: found "xconect", expected "drop", "touch" or "xconnect"; did you mean "xconnect"?'),
+    ('[forward]\nprogram = "xconect"\n', f'10: forward.program: found "xconect", expected {PROGRAMS}; did you mean "xconnect"?'),
     ('[forward]\nprogram = ["touch", "touch"]\n', '10: forward.program[1]: found "touch" again, expected each program once'),
-    ('[forward]\nprogram = ["touch", 3]\n', '10: forward.program[1]: found 3, expected "drop", "touch" or "xconnect"'),
+    ('[forward]\nprogram = ["touch", 3]\n', f'10: forward.program[1]: found 3, expected {PROGRAMS}'),
     ("[forward]\nprogram = []\n", "10: forward.program: found an empty list, expected 1 to 16 programs"),
     ("[program.drop]\nevery = -1\n", "10: program.drop.every: found -1, expected a whole number from 0 to 4294967295"),
     ("[program.drop]\nevrey = 1\n", '10: program.drop.evrey: found an unknown key, expected "every", "shorter_than" or '),
-    ("[program.dorp]\nevery = 1\n", '9: program.dorp: found an unknown key, expected "drop", "touch" or "xconnect"; did you'),
+    ("[program.dorp]\nevery = 1\n", f'9: program.dorp: found an unknown key, expected {PROGRAMS}; did you'),
     ("[program.touch]\nat = 1\n", "10: program.touch.at: found an unknown key"),
     ('[forward]\nprogram = "drop"\nloop = "fused"\n', '11: forward.loop: found "fused", expected "auto" or "python" with '),
-    ("[forward]\nprogram = 1\n", '10: forward.program: found 1, expected "drop", "touch" or "xconnect", or a list of them'),
+    ("[forward]\nprogram = 1\n", f'10: forward.program: found 1, expected {PROGRAMS}, or a list of them'),
     ('[forward]\nengine = "gpu"\n', '10: forward.engine: found "gpu", expected "native", "vector" or "naive"'),
     ('[forward]\nidle = "lazy"\n', '10: forward.idle: found "lazy", expected "spin", "adaptive", "sleep" or "interrupt"'),
     ('[forward]\ninterrupt_interval_us = 51\n',
@@ -114,8 +128,8 @@ BEHIND: list[tuple[str, str]] = [
 # A wire of port p0 on line 4.
 WIRES: list[tuple[str, str]] = [
     ('"generator"', 'port[0].wire: found "generator", expected a table'),
-    ('{ kind = "tab" }', 'port[0].wire.kind: found "tab", expected "cable", "generator", "none", "pcap" or "tap"; did you mean "tap"?'),
-    ("{ kind = 1 }", 'port[0].wire.kind: found 1, expected "cable", "generator", "none", "pcap" or "tap"'),
+    ('{ kind = "tab" }', f'port[0].wire.kind: found "tab", expected {WIRE_KINDS}; did you mean "tap"?'),
+    ("{ kind = 1 }", f'port[0].wire.kind: found 1, expected {WIRE_KINDS}'),
     ("{ flows = 0 }", "port[0].wire.flows: found 0, expected a whole number from 1 to 65536"),
     ("{ frame = 63 }", 'port[0].wire.frame: found 63, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),
     ("{ frame = 9729 }", 'port[0].wire.frame: found 9729, expected bytes with CRC from 64 to 9728, a list of them, or "imix"'),

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 RIDDLES: Final = re.compile(
-    r"\b(?:somebody|someone|nobody|anybody|everybody|whatever|whoever|whomever|who wants|so-manieth|from nothing to)\b",
+    r"\b(?:somebody|someone|nobody|anybody|everybody|whatever|whoever|whomever|who wants|so[- ]manieth|"
+    r"from nothing to)\b",
     re.IGNORECASE,
 )
 POINTING: Final = re.compile(

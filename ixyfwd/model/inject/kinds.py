@@ -152,7 +152,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             "bits of frames flip; counts the frames",
             (
                 _DIRECTION,
-                Parameter("every", 100, "every so manieth frame", 1, _MOST),
+                Parameter("every", 100, "every n-th frame", 1, _MOST),
                 Parameter("probability", None, "of each frame, instead of `every`", 1e-9, 1, False),
                 Parameter("seed", 1, "for `probability`", 1, _MOST),
                 Parameter("offset", 50, "byte of the frame; of a shorter frame its last one", 0, 16383),
@@ -167,7 +167,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind(
             "lost-doorbell",
             "a tail that was written is not seen until the next write; counts them",
-            (Parameter("every", 2, "every so manieth write", 1, _MOST), _QUEUE, _DIRECTION),
+            (Parameter("every", 2, "every n-th write", 1, _MOST), _QUEUE, _DIRECTION),
         ),
         Kind("eeprom-checksum", "NVM word 0x3F is wrong; restored when it is off"),
         *OF_CARD,
