@@ -13,7 +13,7 @@ from ixyfwd.nic.registry import open_port
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
-from ixyfwd.worker.spec import BellSpec, CallSpec, PortSpec, RegisterSpec
+from ixyfwd.worker.spec import BellSpec, CallSpec, RegisterSpec, WorkerPortSpec
 
 
 class Port:
@@ -30,10 +30,10 @@ class Port:
         """How the port reaches memory and gives messages."""
         return self.driver.attachment
 
-    def spec(self, queue: int, dma: DmaMap) -> PortSpec:
+    def spec(self, queue: int, dma: DmaMap) -> WorkerPortSpec:
         """The port as worker `queue` needs it. Raises DeviceError if workers cannot reach its doorbells."""
         bells = self.driver.doorbells(queue)
-        return PortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
+        return WorkerPortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
 
 
 def _spec_of(bell: Doorbell) -> BellSpec:
