@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ixyfwd.supervisor.places import Place
+from ixyfwd.supervisor.places import InstancePlace
 from tests.testing.fake_nic import KINDS, MakeRig
 from tests.testing.phases import assign_markers
 from tests.testing.running import Make, Running
@@ -84,7 +84,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as base:
         run = Path(base) / "run"
         for module in ("places", "instance", "instances", "events"):
-            monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: (Place(run),))
+            monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: (InstancePlace(run),))
         yield run
 
 

@@ -16,7 +16,7 @@ from ixyfwd.host.steps import NO_DRIVER, Step, Write
 def bind_command(  # noqa: PLR0917
     names: Sequence[str], target: str | None, force: bool, dry_run: bool, json: bool, kernel: Kernel | None = None
 ) -> None:
-    """Take devices from their drivers, or show what that would do."""
+    """Take devices from their drivers, or show what that would do. Raises UsageError for an unknown `target`."""
     if target is not None and target not in TARGETS:
         raise UsageError(f"--driver: found {target!r}, expected {' or '.join(TARGETS)}")
     act = plan if dry_run else bind
@@ -37,7 +37,7 @@ def unbind_command(  # noqa: PLR0917
     json: bool,
     kernel: Kernel | None = None,
 ) -> None:
-    """Give devices back, or show what that would do."""
+    """Give devices back, or show what that would do. Raises UsageError for options that exclude each other."""
     if sum((bool(names), everything, restore_only)) != 1:
         raise UsageError("unbind: name devices, or give --all, or --restore")
     if dry_run and restore_only:

@@ -61,7 +61,7 @@ def port_grids(status: Snapshot) -> list[Grid]:
 
 
 def sink_detail_grid(status: Snapshot) -> Grid | None:
-    """Everything that the sinks counted; None without a generator."""
+    """The table of all that the sinks counted; None without a generator."""
     if not status.sink:
         return None
     return make_grid(

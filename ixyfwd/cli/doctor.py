@@ -11,17 +11,22 @@ from ixyfwd.cli.output import Lines
 from ixyfwd.cli.start import ready_config
 from ixyfwd.config.machine import this_machine
 from ixyfwd.errors import IxyfwdError, UsageError
-from ixyfwd.host.doctor import SCHEMA, Row, counts, examine, exit_code, need_of
-from ixyfwd.host.doctor_machine import Machine, Need, State
+from ixyfwd.host.doctor import SCHEMA, DoctorRow, counts, examine, exit_code, need_of
+from ixyfwd.host.doctor_machine import FindingState, MachineFiles, Need
 from ixyfwd.host.doctor_measure import measured_rows, unmeasured_row
 from ixyfwd.host.doctor_watch import Seen, as_json, watch_machine
 from ixyfwd.kit.outlet import check_open, has_colours
 from ixyfwd.nic.registry import chips
 
-_COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.MISSING: "red", State.UNKNOWN: "magenta"}
+_COLOURS: Final = {
+    FindingState.OK: "green",
+    FindingState.WARN: "yellow",
+    FindingState.MISSING: "red",
+    FindingState.UNKNOWN: "magenta",
+}
 LONGEST_WATCH_S: Final = 600
 Watch = Callable[[Need, float], Seen]
-_STATE_WIDTH: Final = max(len(state) for state in State)
+_STATE_WIDTH: Final = max(len(state) for state in FindingState)
 
 
 def doctor_command(
@@ -32,8 +37,11 @@ def doctor_command(
     measure_s: float | None = None,
     watch: Watch = watch_machine,
 ) -> int:
-    """Print a row per requirement; 1 if something required is missing. With `measure_s` the CPUs are watched for so
-    long, by `watch`. Raises ConfigErrors for a wrong file, UsageError for a wrong time."""
+    """Print a row per requirement; returns the exit code, 1 if something required is missing.
+
+    With `measure_s` the CPUs are watched for that many seconds, by `watch`. Raises ConfigErrors for a wrong file,
+    UsageError for a wrong time.
+    """
     if measure_s is not None and not 0 < measure_s <= LONGEST_WATCH_S:
         raise UsageError(f"--seconds: found {measure_s:g}, expected more than 0 and at most {LONGEST_WATCH_S}")
     check_open(sys.stdout)
@@ -41,7 +49,7 @@ def doctor_command(
     chosen = ready_config(config, cpus)
     names = {f"{chip.vendor:04x}:{chip.device:04x}": chip.name for chip in chips()}
     tap = any(port.wire is not None and "tap" in port.wire.needs for port in chosen.ports)
-    machine, need = Machine(root), need_of(chosen, cpus.allowed, names, tap=tap)
+    machine, need = MachineFiles(root), need_of(chosen, cpus.allowed, names, tap=tap)
     rows = examine(machine, need)
     measured: dict[str, Any] | None = None
     if measure_s is not None:
@@ -68,7 +76,9 @@ def doctor_command(
     return code
 
 
-def _measure(machine: Machine, need: Need, seconds: float, watch: Watch) -> tuple[list[Row], dict[str, Any] | None]:
+def _measure(
+    machine: MachineFiles, need: Need, seconds: float, watch: Watch
+) -> tuple[list[DoctorRow], dict[str, Any] | None]:
     try:
         seen = watch(need, seconds)
     except (IxyfwdError, OSError) as error:
@@ -76,7 +86,7 @@ def _measure(machine: Machine, need: Need, seconds: float, watch: Watch) -> tupl
     return measured_rows(machine, need, seen), as_json(seen, need.ring_fill_us)
 
 
-def _lines(rows: Sequence[Row], *, coloured: bool) -> Iterator[str]:
+def _lines(rows: Sequence[DoctorRow], *, coloured: bool) -> Iterator[str]:
     """A line per row; under those that are not ok what is wanted and what to do."""
     width = max((len(row.label) for row in rows), default=0)
     topic = ""
@@ -88,7 +98,7 @@ def _lines(rows: Sequence[Row], *, coloured: bool) -> Iterator[str]:
         if coloured:
             state = typer.style(state, fg=_COLOURS[row.state])
         yield f"  {state} {row.label.ljust(width)}  {row.found}"
-        if row.state in {State.WARN, State.MISSING}:
+        if row.state in {FindingState.WARN, FindingState.MISSING}:
             indent = " " * (_STATE_WIDTH + 4)
             yield f"{indent}wanted: {row.wanted}"
             yield f"{indent}fix: {row.fix}"

@@ -57,9 +57,12 @@ class _Interrupts:
 
 
 def open_standard_streams() -> None:
-    """Streams that do not wait for ever, and /dev/null where one is closed, so that no file that is opened later gets
-    its number."""
-    # Reading from standard output says "closed" to whoever writes: EBADF, where /dev/null would swallow a result.
+    """Set the standard streams up: none waits for ever, and a closed one becomes /dev/null.
+
+    So no file that is opened later gets the number of a standard stream.
+    """
+    # Standard output is opened for reading: a write fails with EBADF as on a closed one, where /dev/null would swallow
+    # a result.
     for fd, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(fd)

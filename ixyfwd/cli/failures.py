@@ -23,7 +23,7 @@ _TYPER_ERROR: Final = next(kind for kind in typer.BadParameter.__mro__ if kind._
 
 
 def guarded(call: Callable[[], object], argv: Sequence[str]) -> int:
-    """Run a command; returns its exit code. Nothing is raised, whatever happens inside."""
+    """Run a command; returns its exit code. Any exception inside becomes a message and a code."""
     try:
         code = call()
     except (KeyboardInterrupt, typer.Abort):

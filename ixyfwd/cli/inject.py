@@ -13,7 +13,10 @@ _EXPECTED = "PORT KIND [KEY=VALUE...], PORT KIND off, PORT clear or list"
 
 
 def inject_command(words: Sequence[str], instance: str, control: str | None, json: bool) -> None:
-    """Check what can be checked here, ask for it, show what is injected into the port now."""
+    """Inject into a port of a running model, or list the kinds; then show what is injected into the port now.
+
+    Raises UsageError for words that are no such request, before anything is asked of the model.
+    """
     out = Lines(sys.stdout)
     if list(words) == ["list"]:
         if json:
@@ -89,7 +92,7 @@ def _default(parameter: Parameter) -> str:
 
 
 def kinds_data() -> list[dict[str, Any]]:
-    """The same as plain data."""
+    """The kinds that can be injected, as plain data for `--json`."""
     return [
         {
             "name": kind.name,

@@ -1,4 +1,4 @@
-"""Who watches a run: plain lines for pipes and `--json`, a live table for terminals."""
+"""Watchers of a run: plain lines for pipes and `--json`, a live table for terminals."""
 
 import signal
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
 def stop_this_run() -> None:
-    """Nobody reads what we write (`| head`): stop in order, as the supervisor does on SIGTERM."""
+    """Stop this run in order, as on SIGTERM: the reader of our output has gone (`| head`)."""
     signal.raise_signal(signal.SIGTERM)
 
 
@@ -52,7 +52,7 @@ class PlainWatcher:
         self._say(tick_line(status))
 
     def stopped(self, report: Report) -> None:
-        """The run is over: its signal handlers are gone, so nobody is to be told any more."""
+        """The run is over: its signal handlers are gone, so a lost reader stops it no more."""
         self._lines.leave_open()
 
     def __enter__(self) -> Self:
@@ -156,8 +156,10 @@ def _rich_table(grid: Grid) -> Any:
 
 
 def watcher_for(stream: TextIO, *, json: bool, quiet: bool, progress: TextIO) -> Watcher:
-    """Live tables on a terminal that can show them; lines otherwise. With `json`, standard output is left to the one
-    object, and lines go to `progress`."""
+    """The watcher that suits `stream`: live tables on a terminal that can show them, otherwise lines.
+
+    With `json`, standard output is left to the one object, and lines go to `progress`.
+    """
     if json or quiet:
         return PlainWatcher(progress, quiet=quiet)
     if can_draw(stream):

@@ -7,16 +7,18 @@ from typing import Final
 from ixyfwd.telemetry.counters import Word
 from ixyfwd.telemetry.snapshot import Snapshot, WorkerRow
 
-Row = tuple[str, str]
+LabelledText = tuple[str, str]
 ALWAYS_BUSY: Final = 0.95  # of the time; the rest are the moments before the first frame and after the last
 HINT: Final = "`ixyfwd doctor --measure` shows who takes the CPU"
 MOST: Final = 0.5  # of the drops
 
 
-def loss_rows(status: Snapshot, width: int) -> list[Row]:
-    """Rows to stand under the causes of drops, of a label and a text of up to `width` characters. None where nothing
-    was dropped, or nothing is known about it."""
-    rows: list[Row] = []
+def loss_rows(status: Snapshot, width: int) -> list[LabelledText]:
+    """Rows that explain drops, for the place under their causes: a label and a text of up to `width` characters.
+
+    There are none where no frame was dropped, or no explanation is known.
+    """
+    rows: list[LabelledText] = []
     in_pauses = status.drops_in_pauses or 0
     if in_pauses:
         rows += _wrapped("  in pauses", _pauses_text(status, in_pauses), width)
@@ -59,6 +61,6 @@ def _busy_text(always: Sequence[WorkerRow]) -> str:
     return f"{who} busy {least:.0f} % of the time{'' if len(always) == 1 else ' or more'}"
 
 
-def _wrapped(label: str, text: str, width: int) -> list[Row]:
+def _wrapped(label: str, text: str, width: int) -> list[LabelledText]:
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     return [(label if i == 0 else "", line) for i, line in enumerate(lines)]

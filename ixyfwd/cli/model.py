@@ -35,7 +35,7 @@ def model_command(options: StandaloneOptions, duration_s: float | None, json: bo
 
 
 class _Watcher:
-    """A line for each port, then one a second if somebody looks."""
+    """A line for each port, then one a second if `ticks`."""
 
     def __init__(self, stream: TextIO, *, ticks: bool) -> None:
         self._lines = Progress(stream, stop_this_run)
@@ -72,7 +72,7 @@ class _Watcher:
                 self._lines.write(f"note: port {name}: {text}")
 
     def leave_open(self) -> None:
-        """The signal handlers are gone: nobody is to be told any more."""
+        """The signal handlers are gone: a lost reader stops the model no more."""
         self._lines.leave_open()
 
 

@@ -28,8 +28,10 @@ class Lines:
         self._closed = False
 
     def write(self, *lines: str) -> None:
-        """Write and flush. Raises IxyfwdError if the stream cannot be written (a full disk), LostOutputError if the
-        reader does not read."""
+        """Write lines and flush.
+
+        Raises IxyfwdError if the stream cannot be written (a full disk), LostOutputError if the reader does not read.
+        """
         if self._closed or not lines:
             return
         try:

@@ -1,6 +1,6 @@
 """A status as tables: plain data here, text for pipes and reports in `lines`, a live view in `live.py`.
 
-Everything fits 80 columns. Whatever shows a rate says on the same line whether it was on the model or on the wire.
+Tables fit 80 columns. A line with a rate says whether it was measured on the model or on a real wire.
 """
 
 import textwrap
@@ -46,7 +46,7 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
 
     def lines(self) -> list[str]:
-        """As text: the title, the headers, a line per row; columns as wide as they need to be."""
+        """The table as text: title, headers and a line per row; columns as wide as their content."""
         headers = tuple(column.header for column in self.columns)
         cells = [headers, *self.rows] if any(headers) else list(self.rows)
         widths = [max((len(row[i]) for row in cells), default=0) for i in range(len(self.columns))]
@@ -98,7 +98,7 @@ def rate_text(status: Snapshot) -> str:
 
 
 def title_line(status: Snapshot) -> str:
-    """Who, where, since when."""
+    """The title of a status: the instance, its state and uptime, and the kind of its devices."""
     return f"{status.instance}: {status.state} for {figure(status.uptime_s)} s on the {device(status)}"
 
 

@@ -62,13 +62,13 @@ def ready_config(path: Path | None, machine: Machine) -> Config:
 
 
 def check_duration(seconds: float | None) -> None:
-    """Raises UsageError for what is no time to run."""
+    """Check the seconds of `--duration`. Raises UsageError unless they are above 0 and finite."""
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"--duration: found {seconds:g}, expected a number of seconds above 0")
 
 
 def check_instance_name(name: str) -> None:
-    """Raises UsageError for what cannot be an instance's name."""
+    """Check the name of `--instance`. Raises UsageError if an instance cannot have it."""
     if not NAME.fullmatch(name):
         raise UsageError(f"--instance: found {name!r}, expected {NAME_EXPECTED}")
 

@@ -83,7 +83,7 @@ class CaptureOptions:
 
 
 def capture_command(choice: PortChoice, options: CaptureOptions, duration_s: float | None, json: bool) -> int:
-    """Record until told to stop; returns the exit code."""
+    """Record until told to stop; returns the exit code. Raises UsageError for options that exclude each other."""
     check_duration(duration_s)
     _check_count(options.count)
     if options.verbose and options.write is not None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.config.schema import MAX_MAX_FRAME_BYTES, Config
-from ixyfwd.settings.problems import Path
+from ixyfwd.settings.problems import KeyPath
 from ixyfwd.settings.reader import Notes, one_of, shown
 
 
@@ -23,8 +23,8 @@ def check_ports(config: Config, notes: Notes) -> None:
     _check_wires(config, notes)
 
 
-def _note_repeated(notes: Notes, what: str, places: Iterable[tuple[Path, str | None]]) -> None:
-    first: dict[str, Path] = {}
+def _note_repeated(notes: Notes, what: str, places: Iterable[tuple[KeyPath, str | None]]) -> None:
+    first: dict[str, KeyPath] = {}
     for path, value in places:
         if value in first:
             place = notes.source.place(first[value])
@@ -43,7 +43,7 @@ def _check_unique(config: Config, notes: Notes) -> None:
     _note_repeated(notes, "a name", ((("port", i, "name"), port.name) for i, port in ports))
     _note_repeated(notes, "a device", ((("port", i, "device"), port.device) for i, port in ports))
     _note_repeated(notes, "an address", ((("port", i, "mac"), port.mac) for i, port in ports))
-    owned: dict[str, list[tuple[Path, str]]] = {}
+    owned: dict[str, list[tuple[KeyPath, str]]] = {}
     for i, port in ports:
         for key, what, value in port.wire.own() if port.wire is not None else ():
             owned.setdefault(what, []).append((("port", i, "wire", key), value))
@@ -64,7 +64,7 @@ def _check_links(config: Config, notes: Notes) -> None:
     first: dict[str, int] = {}
     for i, names in enumerate(config.links):
         for j, name in enumerate(names):
-            path: Path = ("link", i, "ports", j)
+            path: KeyPath = ("link", i, "ports", j)
             if not name:
                 continue  # blamed already
             if name not in known:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ixyfwd.config.schema import Config
-from ixyfwd.settings.problems import ConfigErrors, Path
+from ixyfwd.settings.problems import ConfigErrors, KeyPath
 
 _FILES: Final = 24  # the interpreter, streams, lock, arena, event loop, control socket; what starting a child takes
 _FILES_PER_PORT: Final = 6  # the device's descriptors and lock; in the model two sockets, BAR0 and those of a wire
@@ -15,8 +15,11 @@ _THREADS: Final = 2  # that write on standard output and standard error
 
 @dataclass(frozen=True)
 class Demand:
-    """`files` of the process that needs the most, `processes` with threads besides the first, `cpus` that are polled
-    on."""
+    """What a run needs of the limits of its process.
+
+    `files`: open files of the process that needs the most; `processes`: with threads, besides the first; `cpus`: those
+    that a process polls on.
+    """
 
     files: int = 0
     processes: int = 0
@@ -26,7 +29,10 @@ class Demand:
 def demand_of(
     *, ports: int, workers: Iterable[int | None], model: bool, model_cpu: int | None, interrupts: bool, writer: bool
 ) -> Demand:
-    """Of a run with `workers` on these CPUs. `interrupts`: they block; `writer`: one has a thread for a file."""
+    """The demand of a run with `workers` on these CPUs.
+
+    `interrupts`: workers block on eventfds; `writer`: one has a thread that writes a file.
+    """
     cpus = list(workers)
     events = ports * len(cpus) if interrupts else 0
     return Demand(
@@ -37,10 +43,10 @@ def demand_of(
 
 
 def refuse_demand(config: Config, workers: int, unmet: Iterable[str]) -> None:
-    """Raises ConfigErrors if something that so many workers need is not to be had; `unmet` ends its sentence."""
+    """Refuse a run of which a demand is not met; each of `unmet` is the end of a sentence. Raises ConfigErrors."""
     found = f"found {counted(workers, 'worker')} and {counted(len(config.ports), 'port')}, which need"
     # What there can be fewer of.
-    key: Path = ("cpu", "workers") if config.cpu.workers is not None else ("port",)
+    key: KeyPath = ("cpu", "workers") if config.cpu.workers is not None else ("port",)
     problems = [config.source.problem(key, f"{found} {text}") for text in unmet]
     if problems:
         raise ConfigErrors(problems)

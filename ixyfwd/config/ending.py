@@ -7,7 +7,10 @@ from ixyfwd.settings.reader import one_of
 
 
 def check_ends(config: Config) -> None:
-    """Raises UsageError if no wire feeds a finite number of frames, or if one goes on for ever."""
+    """Check that the wires come to an end.
+
+    Raises UsageError if no wire feeds a finite number of frames, or if one goes on for ever.
+    """
     feeding = [(port.name, port.wire) for port in config.ports if port.wire is not None and port.wire.ends is not None]
     for name, wire in feeding:
         if not wire.ends:

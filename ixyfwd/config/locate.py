@@ -9,13 +9,13 @@ import tomllib
 from collections.abc import Mapping
 from typing import Final
 
-from ixyfwd.settings.problems import Path
+from ixyfwd.settings.problems import KeyPath
 
 _BLANK: Final = " \t"
 _BARE_VALUE_ENDS: Final = ",]}#\n"
 
 
-def locate(text: str) -> Mapping[Path, int]:
+def locate(text: str) -> Mapping[KeyPath, int]:
     """Line (from 1) by key path, for a valid document. Tables are where their header or first key is."""
     scanner = _Scanner(text.replace("\r\n", "\n"))
     scanner.document()
@@ -27,12 +27,12 @@ class _Scanner:
         self._text = text
         self._at = 0
         self._newlines = [at for at, char in enumerate(text) if char == "\n"]
-        self._tables_in: dict[Path, int] = {}  # elements so far of each array of tables
-        self.lines: dict[Path, int] = {}
+        self._tables_in: dict[KeyPath, int] = {}  # elements so far of each array of tables
+        self.lines: dict[KeyPath, int] = {}
 
     def document(self) -> None:
         """Walk the whole text."""
-        table: Path = ()
+        table: KeyPath = ()
         while self._skip_to_content():
             if self._text.startswith("[[", self._at):
                 table = self._header(2)
@@ -44,7 +44,7 @@ class _Scanner:
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
 
-    def _note(self, path: Path) -> None:
+    def _note(self, path: KeyPath) -> None:
         self.lines.setdefault(path, bisect.bisect_left(self._newlines, self._at) + 1)
 
     def _skip(self, chars: str) -> None:
@@ -60,11 +60,11 @@ class _Scanner:
             end = self._text.find("\n", self._at)
             self._at = len(self._text) if end < 0 else end
 
-    def _header(self, brackets: int) -> Path:
+    def _header(self, brackets: int) -> KeyPath:
         """`[a.b]` or `[[a.b]]`; a step through an array of tables means its latest element."""
         self._at += brackets
         *parents, last = self._key()
-        path: Path = ()
+        path: KeyPath = ()
         for part in parents:
             path = self._latest((*path, part))
         path = (*path, last)
@@ -76,11 +76,11 @@ class _Scanner:
         self._at += brackets
         return path
 
-    def _latest(self, path: Path) -> Path:
+    def _latest(self, path: KeyPath) -> KeyPath:
         self._note(path)
         return (*path, self._tables_in[path] - 1) if path in self._tables_in else path
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: KeyPath) -> None:
         """`a.b = value`."""
         path = table
         start = self._at
@@ -111,7 +111,7 @@ class _Scanner:
                 return parts
             self._at += 1
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: KeyPath) -> None:
         char = self._peek()
         if char in ('"', "'"):
             self._string()
@@ -141,7 +141,7 @@ class _Scanner:
         escaped = quote == '"' and self._peek() == "\\"
         self._at += 2 if escaped else 1
 
-    def _array(self, path: Path) -> None:
+    def _array(self, path: KeyPath) -> None:
         self._at += 1
         index = 0
         while self._skip_to_content() and self._peek() != "]":
@@ -153,7 +153,7 @@ class _Scanner:
                 self._at += 1
         self._at += 1
 
-    def _inline_table(self, path: Path) -> None:
+    def _inline_table(self, path: KeyPath) -> None:
         self._at += 1
         while self._skip_to_content() and self._peek() != "}":
             self._pair(path)

@@ -10,14 +10,14 @@ from ixyfwd.config.cpus import format_cpu_list, parse_cpu_list
 from ixyfwd.config.schema import Config
 from ixyfwd.kit.cgroups import cpuset
 from ixyfwd.kit.tree import Tree, UnreadableError
-from ixyfwd.settings.problems import Path, Problem
+from ixyfwd.settings.problems import KeyPath, Problem
 
 
 @dataclass(frozen=True)
 class Machine:
     """CPUs that are online, and those of them that this process may use (affinity, cpuset).
 
-    `isolated` CPUs (isolcpus=) are in nobody's affinity at first, but a process may pin itself there: they are used
+    `isolated` CPUs (isolcpus=) are in no affinity at first, but a process may pin itself there: they are used
     where a configuration names them, and only there, and where the cpuset has them. `barred_by`: the file that says
     which CPUs it has, "" where none is known.
     """
@@ -85,7 +85,7 @@ def _check_cpus(config: Config, machine: Machine) -> Iterator[Problem]:
         cpus = sorted({cpu for cpu in values if cpu is not None})
         missing = [cpu for cpu in cpus if cpu not in machine.online]
         barred = [cpu for cpu in cpus if cpu in machine.online and cpu not in machine.allowed | machine.isolated]
-        path: Path = ("cpu", key)
+        path: KeyPath = ("cpu", key)
         if missing:
             has = format_cpu_list(sorted(machine.online))
             yield config.source.problem(

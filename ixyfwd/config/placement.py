@@ -1,4 +1,4 @@
-"""Who runs on which CPU: what the configuration says, and a rule of thumb for what it leaves open."""
+"""The CPU of each process: what the configuration says, and a rule of thumb for what it leaves open."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Placement:
 
 
 def default_worker_count(cpus: Collection[int], *, simulated: bool) -> int:
-    """As many workers as cores allow: one CPU is left to the model if there is one."""
+    """The number of workers where none is configured: one per CPU, less one for the model if there is one."""
     return max(1, min(MAX_WORKERS, len(cpus) - (1 if simulated else 0)))
 
 
 def place(config: Config, allowed_cpus: Collection[int]) -> Placement:
     """Place every process of `config` on the CPUs that this process may use (at least one).
 
-    What the configuration names wins. The model gets the last CPU that nobody asked for, the workers take turns over
+    What the configuration names wins. The model gets the last CPU that no key names, the workers take turns over
     the others; the supervisor's CPU is used for polling only if there is no other. One CPU is shared by all.
     """
     cpu = config.cpu

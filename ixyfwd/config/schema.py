@@ -50,7 +50,7 @@ HEADER_AND_CRC_BYTES: Final = 18
 
 @dataclass(frozen=True)
 class CpuConfig:
-    """Who runs where, as asked for; `placement.place` turns it into CPUs.
+    """The CPU of each process as configured; `placement.place` turns it into CPUs.
 
     `workers`: CPUs in the order of the workers, or how many workers, or None for as many as cores allow.
     `nice`: of the workers and the model, -20 to 19.
@@ -65,9 +65,12 @@ class CpuConfig:
 
 @dataclass(frozen=True)
 class PortConfig:
-    """One port. `device` is `sim:NAME`, `vfio-user:/PATH`, a PCI address in lower case or one of SCHEMES; `wire` is
-    None unless `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames,
-    "tx" sends them. `device_id`: the chip that the model plays, None for its usual one."""
+    """A port as configured.
+
+    `device` is `sim:NAME`, `vfio-user:/PATH`, a PCI address in lower case or one of SCHEMES; `wire` is None unless
+    `device` is `sim:`; `mac` is None for the address in the NVM. `flow_control`: "rx" heeds pause frames, "tx" sends
+    them. `device_id`: the chip that the model plays, None for its usual one.
+    """
 
     name: str
     device: str
@@ -86,10 +89,10 @@ class PortConfig:
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """What workers do. `programs`: in the order in which a burst goes through them. `buffers` per worker; 0 =
-    automatic. `batch` in buffers (of which most frames fill one), `ring_size` in descriptors, `max_frame` in bytes with
-    CRC.
+    """What workers do.
 
+    `programs`: in the order in which a burst goes through them. `buffers` per worker; 0 = automatic. `batch` in
+    buffers (of which most frames fill one), `ring_size` in descriptors, `max_frame` in bytes with CRC.
     `interrupt_interval_us`: least time between two interrupts of a queue, where `idle` is "interrupt".
     """
 
@@ -111,7 +114,7 @@ class ForwardConfig:
 
     @property
     def mtu(self) -> int:
-        """What the kernel calls the size of such frames."""
+        """The MTU, as the kernel counts, that fits `max_frame`: bytes without Ethernet header and CRC."""
         return self.max_frame - HEADER_AND_CRC_BYTES
 
     @property
@@ -123,7 +126,7 @@ class ForwardConfig:
 
 @dataclass(frozen=True)
 class RssConfig:
-    """`key` is "symmetric", "microsoft" or 80 hexadecimal digits in lower case."""
+    """How RSS spreads frames over queues. `key` is "symmetric", "microsoft" or 80 hexadecimal digits in lower case."""
 
     key: str = "symmetric"
     fields: tuple[RssField, ...] = RSS_FIELDS
@@ -131,7 +134,7 @@ class RssConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """`backing` is "auto", "hugepages", "plain" or "hugetlbfs:/MOUNT"."""
+    """Where packet memory comes from. `backing` is "auto", "hugepages", "plain" or "hugetlbfs:/MOUNT"."""
 
     backing: str = "auto"
 
@@ -177,5 +180,5 @@ class Config:
         return {port.name: index for index, port in enumerate(self.ports)}
 
     def named(self, instance: str) -> "Config":
-        """The same configuration under another instance name."""
+        """This configuration under the instance name `instance`."""
         return replace(self, instance=instance)

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Final
 
 from ixyfwd.config.load import load_config
@@ -13,7 +13,7 @@ from ixyfwd.config.wires import wire_data
 from ixyfwd.errors import UsageError
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import no_wire
-from ixyfwd.settings.problems import ConfigErrors, Path, Problem, Source, key_text
+from ixyfwd.settings.problems import ConfigErrors, KeyPath, Problem, Source, key_text
 from ixyfwd.settings.reader import Notes, Table, one_of, shown
 
 BATCH: Final = 128
@@ -23,10 +23,13 @@ ENGINES: Final[tuple[EngineName, ...]] = ("native", "vector")
 
 @dataclass(frozen=True)
 class PortChoice:
-    """What was typed: a device, or a configuration with the name of one of its ports. `wire` is for `sim:` only."""
+    """What was typed: a device, or a configuration with the name of one of its ports.
+
+    `wire` is for `sim:` only; `ring_size` in descriptors.
+    """
 
     device: str | None
-    config: FilePath | None
+    config: Path | None
     port: str | None
     wire: str | None
     engine: str | None
@@ -38,7 +41,7 @@ class PortChoice:
 class _CommandLine(Source):
     wire: str = ""
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         if path[:1] == ("wire",):
             return Problem(f"--wire {self.wire}", 0, key_text(path[1:]), message)
         return Problem("PORT", 0, "" if path == ("device",) else key_text(path), message)
@@ -78,7 +81,7 @@ def _typed(choice: PortChoice, wire: Wire) -> Config:
             notes.add(("wire",), str(error))
     elif simulated:
         data["wire"] = no_wire().as_json()
-    port = read_port(Table(notes, (), data), FilePath())
+    port = read_port(Table(notes, (), data), Path())
     if port.wire is not None and port.wire.leads_to is not None:
         notes.add(("wire",), f"found a {port.wire.kind}, expected a wire that needs no second port")
     if notes.problems:

@@ -5,7 +5,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Final
 
 from ixyfwd.config.consistency import check_ports
@@ -17,7 +17,7 @@ from ixyfwd.model.spec import ModelSpec, PortSpec, default_mac
 from ixyfwd.model.wires.contract import Wire
 from ixyfwd.model.wires.registry import no_wire, read_wire
 from ixyfwd.nic.mac import is_station_address, parse_mac
-from ixyfwd.settings.problems import ConfigErrors, Path, Problem, Source, key_text
+from ixyfwd.settings.problems import ConfigErrors, KeyPath, Problem, Source, key_text
 from ixyfwd.settings.reader import Notes, Table, one_of, shown
 from ixyfwd.telemetry.counters import MAX_PORTS
 
@@ -49,10 +49,10 @@ class _CommandLine(Source):
     wires: Sequence[str] = ()
     cpu: int | None = None
 
-    def place(self, path: Path) -> str:
+    def place(self, path: KeyPath) -> str:
         return self.problem(path, "").path
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         match path:
             case ("port", int(index), "wire", *rest):
                 return Problem(f"--wire {_one_line(self.wires[index])}", 0, key_text(tuple(rest)), message)
@@ -130,7 +130,7 @@ def _read_port(notes: Notes, index: int, text: str) -> tuple[str, _Place]:
     named = _NAMED.fullmatch(text)
     name, where = (named[1], named[2]) if named else (f"p{index}", text)
     place = _Place(where.removeprefix(SYSFS).rstrip("/") if where.startswith(SYSFS) else where, where.startswith(SYSFS))
-    path: Path = ("port", index)
+    path: KeyPath = ("port", index)
     if not NAME.fullmatch(name):
         notes.add(path, f"found the name {shown(name)}, expected {NAME_EXPECTED}")
     problem = _directory_problem(place.path) if place.polled else _socket_problem(place.path)
@@ -168,7 +168,7 @@ def _socket_problem(socket: str) -> str | None:
 
 
 def _read_wire(notes: Notes, index: int, text: str) -> Wire:
-    path: Path = ("port", index, "wire")
+    path: KeyPath = ("port", index, "wire")
     try:
         data = wire_data(text)
     except ValueError as error:
@@ -176,7 +176,7 @@ def _read_wire(notes: Notes, index: int, text: str) -> Wire:
         return no_wire()
     table = Table(notes, path, data)
     table.need("kind", "which kind of wire it is")
-    return read_wire(table, FilePath())
+    return read_wire(table, Path())
 
 
 def _read_macs(options: StandaloneOptions) -> list[str]:

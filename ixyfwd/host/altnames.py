@@ -19,7 +19,10 @@ _ANSWER_BYTES: Final = 1 << 18
 
 
 def alternative_names() -> dict[str, tuple[str, ...]]:
-    """By interface of this network namespace; empty where the kernel does not tell."""
+    """The alternative names of the interfaces of this network namespace, by interface.
+
+    Empty where the kernel does not tell.
+    """
     try:
         return dict(_links(_dump()))
     except (OSError, struct.error):

@@ -53,7 +53,7 @@ def _arrived(journal: Journal, bindings: Sequence[Binding]) -> None:
 
 
 def plan(kernel: Kernel, names: Sequence[str], target: str | None, *, force: bool) -> list[Binding]:
-    """What `bind` would do; touches nothing. Raises as `bind` does for what it would not do."""
+    """What `bind` would do; touches nothing. Raises RefusedError and UsageError as `bind` does."""
     entries = load(kernel)  # a damaged journal is told before anything else
     meant = (find_device(kernel, _meaning(kernel, entries, name)) for name in names)
     found = {device.address: device for device in meant}

@@ -57,7 +57,7 @@ class Device:
 
     @property
     def path(self) -> str:
-        """Its directory in sysfs."""
+        """The device's directory in sysfs, below the root."""
         return f"{DEVICES}/{self.address}"
 
     @property
@@ -73,6 +73,7 @@ class Device:
 
     @property
     def is_network(self) -> bool:
+        """Whether the class code is that of a network controller."""
         return self.class_code >> 16 == _CLASS_NETWORK
 
 
@@ -122,8 +123,10 @@ def read_device(kernel: Kernel, address: str, addresses: Mapping[str, tuple[str,
 
 
 def find_device(kernel: Kernel, name: str) -> Device:
-    """The device that a person means by a PCI address or an interface's name, alternative ones too. Raises
-    UsageError."""
+    """The device with a PCI address, or with an interface of this name or alternative name.
+
+    Raises UsageError if there is none.
+    """
     address = pci_address(name)
     if address is None:
         address = _address_of_interface(kernel, name)

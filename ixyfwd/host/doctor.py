@@ -11,7 +11,7 @@ from ixyfwd.config.schema import SCHEMES, Config
 from ixyfwd.host.doctor_cpu import CPU
 from ixyfwd.host.doctor_iommu import IOMMU
 from ixyfwd.host.doctor_limits import LIMITS
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, State
+from ixyfwd.host.doctor_machine import Finding, FindingState, MachineFiles, Need, Requirement
 from ixyfwd.host.doctor_memory import MEMORY, NODE
 from ixyfwd.host.doctor_pcie import DEVICE, PCIE, known_devices
 from ixyfwd.kit.tree import UnreadableError
@@ -21,19 +21,20 @@ SCHEMA: Final = 1
 
 
 @dataclass(frozen=True)
-class Row:
+class DoctorRow:
     """A requirement and what became of it. `subject`: the node or device that it is about, if it is about one."""
 
     topic: str
     name: str
     subject: str
-    state: State
+    state: FindingState
     found: str
     wanted: str
     fix: str
 
     @property
     def label(self) -> str:
+        """The requirement's name, with its subject if it has one."""
         return f"{self.name} {self.subject}" if self.subject else self.name
 
     def as_json(self) -> dict[str, Any]:
@@ -77,12 +78,12 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
     )
 
 
-def examine(machine: Machine, need: Need) -> list[Row]:
+def examine(machine: MachineFiles, need: Need) -> list[DoctorRow]:
     """Every row. Raises nothing: what cannot be read is a row that says why."""
     return list(_rows(machine, need))
 
 
-def _rows(machine: Machine, need: Need) -> Iterator[Row]:
+def _rows(machine: MachineFiles, need: Need) -> Iterator[DoctorRow]:
     yield from (_row(machine, need, requirement) for requirement in MEMORY)
     for node in _subjects(machine, need, "node"):
         yield from (_row(machine, need, requirement, node) for requirement in NODE)
@@ -91,7 +92,7 @@ def _rows(machine: Machine, need: Need) -> Iterator[Row]:
         yield from (_row(machine, need, requirement, address) for requirement in DEVICE)
 
 
-def _subjects(machine: Machine, need: Need, kind: str) -> list[str]:
+def _subjects(machine: MachineFiles, need: Need, kind: str) -> list[str]:
     """What rows are repeated for: nodes; the configured devices, or all that could be if none is."""
     try:
         if kind == "node":
@@ -101,19 +102,21 @@ def _subjects(machine: Machine, need: Need, kind: str) -> list[str]:
         return []  # the row about all of them says so
 
 
-def _row(machine: Machine, need: Need, requirement: Requirement, subject: str = "") -> Row:
+def _row(machine: MachineFiles, need: Need, requirement: Requirement, subject: str = "") -> DoctorRow:
     try:
         finding = requirement.judge(machine, need, subject)
     except UnreadableError as error:
-        finding = Finding(State.UNKNOWN, str(error), "to be known")
-    return Row(requirement.topic, requirement.name, subject, finding.state, finding.found, finding.wanted, finding.fix)
+        finding = Finding(FindingState.UNKNOWN, str(error), "to be known")
+    return DoctorRow(
+        requirement.topic, requirement.name, subject, finding.state, finding.found, finding.wanted, finding.fix
+    )
 
 
-def counts(rows: Collection[Row]) -> dict[str, int]:
+def counts(rows: Collection[DoctorRow]) -> dict[str, int]:
     """Rows by state."""
-    return {state.value: sum(row.state is state for row in rows) for state in State}
+    return {state.value: sum(row.state is state for row in rows) for state in FindingState}
 
 
-def exit_code(rows: Collection[Row]) -> int:
+def exit_code(rows: Collection[DoctorRow]) -> int:
     """1 if something required is missing."""
-    return 1 if any(row.state is State.MISSING for row in rows) else 0
+    return 1 if any(row.state is FindingState.MISSING for row in rows) else 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from ixyfwd.config.cpus import format_cpu_list
 from ixyfwd.host.doctor_irq import irq_affinity, irqbalance
-from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, Requirement, good, warn
+from ixyfwd.host.doctor_machine import CPUS, Finding, MachineFiles, Need, Requirement, good, warn
 from ixyfwd.kit.tree import UnreadableError
 
 _PSTATE: Final = "/sys/devices/system/cpu/intel_pstate/no_turbo"
@@ -28,7 +28,7 @@ def _outside(need: Need, inside: Iterable[int], found: str, wanted: str, fix: st
     return warn(f"{found}; not CPU {format_cpu_list(left)}", wanted, fix)
 
 
-def isolated(machine: Machine, need: Need, _: str) -> Finding:
+def isolated(machine: MachineFiles, need: Need, _: str) -> Finding:
     """The scheduler puts nothing on an isolated CPU by itself."""
     cpus = machine.cpus(f"{CPUS}/isolated")
     found = f"isolated: {format_cpu_list(sorted(cpus)) or 'none'}"
@@ -36,7 +36,7 @@ def isolated(machine: Machine, need: Need, _: str) -> Finding:
     return _outside(need, cpus, found, f"CPU {workers} isolated", machine.boot_fix(f"isolcpus={workers}"))
 
 
-def tickless(machine: Machine, need: Need, _: str) -> Finding:
+def tickless(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Without nohz_full the timer interrupts a worker up to 1000 times a second."""
     path, workers = f"{CPUS}/nohz_full", _workers(need)
     wanted = f"no timer ticks on CPU {workers}"
@@ -49,7 +49,7 @@ def tickless(machine: Machine, need: Need, _: str) -> Finding:
     return _outside(need, cpus, found, wanted, machine.boot_fix(f"nohz_full={workers}"))
 
 
-def rcu_callbacks(machine: Machine, need: Need, _: str) -> Finding:
+def rcu_callbacks(machine: MachineFiles, need: Need, _: str) -> Finding:
     """nohz_full implies rcu_nocbs for its CPUs (kernel-parameters.txt)."""
     line, workers = machine.command_line(), _workers(need)
     cpus: set[int] = set()
@@ -61,7 +61,7 @@ def rcu_callbacks(machine: Machine, need: Need, _: str) -> Finding:
     return _outside(need, cpus, found, f"CPU {workers} without RCU callbacks", machine.boot_fix(f"rcu_nocbs={workers}"))
 
 
-def _listed(machine: Machine, text: str) -> set[int]:
+def _listed(machine: MachineFiles, text: str) -> set[int]:
     """A CPU list of the command line, where "all" and "2-N" are allowed too."""
     possible = machine.cpus(f"{CPUS}/possible")
     if text == "all":
@@ -76,7 +76,7 @@ def _listed(machine: Machine, text: str) -> set[int]:
     return found & set(possible)
 
 
-def governor(machine: Machine, need: Need, _: str) -> Finding:
+def governor(machine: MachineFiles, need: Need, _: str) -> Finding:
     """A governor that follows the load is late for every burst."""
     by_cpu = {}
     for cpu in sorted(set(need.workers)):
@@ -95,7 +95,7 @@ def governor(machine: Machine, need: Need, _: str) -> Finding:
     return warn(f"{found} (CPU {format_cpu_list(slow)})", "performance", fix)
 
 
-def turbo(machine: Machine, _need: Need, _: str) -> Finding:
+def turbo(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """On is faster; off makes measurements repeatable."""
     wanted = "on (off only for repeatable measurements)"
     for path, on_value in ((_PSTATE, 0), (_BOOST, 1)):
@@ -106,7 +106,7 @@ def turbo(machine: Machine, _need: Need, _: str) -> Finding:
     return good("not switchable by this kernel", wanted)
 
 
-def siblings(machine: Machine, need: Need, _: str) -> Finding:
+def siblings(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Two workers on the threads of one core share its execution units and caches."""
     wanted = "a core for each worker"
     cores: dict[frozenset[int], list[int]] = {}
@@ -126,7 +126,7 @@ def siblings(machine: Machine, need: Need, _: str) -> Finding:
     return warn("; ".join(parts), wanted, f'in the configuration: [cpu] workers = "{first}"')
 
 
-def sleep_states(machine: Machine, need: Need, _: str) -> Finding:
+def sleep_states(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Waking up must take less time than the wire takes to fill a ring."""
     wanted = f"waking up within {need.ring_fill_us:.0f} us, the time that fills a ring"
     if need.spin:
@@ -150,7 +150,7 @@ def sleep_states(machine: Machine, need: Need, _: str) -> Finding:
     return warn(f"up to {max(slow.values())} us", wanted, fix)
 
 
-def clock(machine: Machine, _need: Need, _: str) -> Finding:
+def clock(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """Every other clock costs a system call, or worse, a device access per reading."""
     path = f"{_CLOCK}/current_clocksource"
     name = machine.text(path)
@@ -163,7 +163,7 @@ def clock(machine: Machine, _need: Need, _: str) -> Finding:
     return warn(name, "tsc", machine.boot_fix("tsc=reliable"))
 
 
-def watchdog(machine: Machine, _need: Need, _: str) -> Finding:
+def watchdog(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """The hard-lockup watchdog takes a performance counter and interrupts every CPU."""
     path = "/proc/sys/kernel/nmi_watchdog"
     if not machine.exists(path):
@@ -173,7 +173,7 @@ def watchdog(machine: Machine, _need: Need, _: str) -> Finding:
     return warn("on", "off", f"echo 0 > {path}") if machine.number(path) else good("off", "off")
 
 
-def timer_migration(machine: Machine, _need: Need, _: str) -> Finding:
+def timer_migration(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """Timers that were set from a worker's CPU move to one that is busy anyway."""
     path = "/proc/sys/kernel/timer_migration"
     if not machine.exists(path):

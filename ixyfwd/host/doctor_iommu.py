@@ -3,13 +3,13 @@
 import os
 from typing import Final
 
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, vfio_devices, warn
+from ixyfwd.host.doctor_machine import Finding, MachineFiles, Need, Requirement, good, lacking, vfio_devices, warn
 
 _PARAMETERS: Final = ("intel_iommu", "amd_iommu", "iommu", "iommu.passthrough")
 _NOIOMMU: Final = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 
 
-def iommu(machine: Machine, need: Need, _: str) -> Finding:
+def iommu(machine: MachineFiles, need: Need, _: str) -> Finding:
     """With an IOMMU a device reaches the arena and nothing else."""
     line = machine.command_line()
     said = [f"{name}={line[name]}" if line[name] else name for name in _PARAMETERS if name in line]
@@ -26,7 +26,7 @@ def iommu(machine: Machine, need: Need, _: str) -> Finding:
     return warn(f"{', '.join(units)} without groups{where}", "on", fix)
 
 
-def vfio_module(machine: Machine, need: Need, _: str) -> Finding:
+def vfio_module(machine: MachineFiles, need: Need, _: str) -> Finding:
     """vfio-pci hands a device to a program; without an IOMMU sysfs does that too."""
     loaded = machine.exists("/sys/bus/pci/drivers/vfio-pci") or machine.exists("/sys/module/vfio_pci")
     if not need.hardware:
@@ -42,13 +42,13 @@ def vfio_module(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, "vfio-pci", f"modprobe vfio-pci # after installing the modules of kernel {release}")
 
 
-def _available(machine: Machine, release: str) -> bool:
+def _available(machine: MachineFiles, release: str) -> bool:
     base = f"/lib/modules/{release}"
     lists = (f"{base}/modules.dep", f"{base}/modules.builtin")
     return any("/vfio-pci.ko" in machine.text(path) for path in lists if machine.exists(path))
 
 
-def vfio_files(machine: Machine, need: Need, _: str) -> Finding:
+def vfio_files(machine: MachineFiles, need: Need, _: str) -> Finding:
     """The container /dev/vfio/vfio and the group of each configured device."""
     container = "/dev/vfio/vfio"
     wanted = f"read and write access to {container} and the groups of the devices"
@@ -68,7 +68,7 @@ def vfio_files(machine: Machine, need: Need, _: str) -> Finding:
     return good(f"access to {', '.join(there)}", wanted)
 
 
-def noiommu(machine: Machine, _need: Need, _: str) -> Finding:
+def noiommu(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """VFIO's mode without protection gives nothing that sysfs does not give."""
     if not machine.exists(_NOIOMMU):
         return good("not offered by this kernel", "off")

@@ -1,11 +1,11 @@
 """Rows on interrupts: which are led to the workers' CPUs, and by whom."""
 
 from ixyfwd.config.cpus import format_cpu_list
-from ixyfwd.host.doctor_machine import CPUS, Finding, Machine, Need, good, warn
+from ixyfwd.host.doctor_machine import CPUS, Finding, MachineFiles, Need, good, warn
 from ixyfwd.kit.tree import UnreadableError
 
 
-def irq_affinity(machine: Machine, need: Need, _: str) -> Finding:
+def irq_affinity(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Every interrupt on a worker's CPU takes microseconds from it. Those that never fired do not count."""
     workers = set(need.workers)
     wanted = f"no device interrupts on CPU {format_cpu_list(sorted(workers))}"
@@ -28,7 +28,7 @@ def irq_affinity(machine: Machine, need: Need, _: str) -> Finding:
     return warn(found, wanted, f"for i in {numbers}; do echo {there} > /proc/irq/$i/smp_affinity_list; done")
 
 
-def _affinity(machine: Machine, irq: str) -> frozenset[int]:
+def _affinity(machine: MachineFiles, irq: str) -> frozenset[int]:
     """Where an interrupt goes; where it may go if the kernel does not say.
 
     One that has been told to go elsewhere moves when it fires next: until then the effective list is the old one.
@@ -39,7 +39,7 @@ def _affinity(machine: Machine, irq: str) -> frozenset[int]:
     return allowed & cpus if cpus else allowed
 
 
-def _fired(machine: Machine) -> dict[int, int]:
+def _fired(machine: MachineFiles) -> dict[int, int]:
     """How often each numbered interrupt fired, on all CPUs together."""
     lines = machine.text("/proc/interrupts").splitlines()
     if not lines or not lines[0].split() or not all(word.startswith("CPU") for word in lines[0].split()):
@@ -56,8 +56,8 @@ def _fired(machine: Machine) -> dict[int, int]:
     return found
 
 
-def irqbalance(machine: Machine, _need: Need, _: str) -> Finding:
-    """It moves interrupts back to the workers' CPUs."""
+def irqbalance(machine: MachineFiles, _need: Need, _: str) -> Finding:
+    """The irqbalance daemon, which moves interrupts back to the workers' CPUs."""
     pids = [name for name in machine.names("/proc") if name.isdigit()]
     if not pids:
         raise UnreadableError("/proc shows no process (is procfs mounted?)")

@@ -10,7 +10,7 @@ from ixyfwd.host.doctor_machine import (
     CAP_SYS_RAWIO,
     CPUS,
     Finding,
-    Machine,
+    MachineFiles,
     Need,
     Requirement,
     good,
@@ -30,7 +30,7 @@ _NAMES: Final = {
 _AS_ROOT: Final = "sudo ixyfwd start # with the same options"
 
 
-def privileges(machine: Machine, need: Need, _: str) -> Finding:
+def privileges(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Registers through sysfs and physical addresses are for privileged processes; an IOMMU makes both unnecessary."""
     wants: list[int] = []
     if len(vfio_devices(machine, need)) < len(need.devices):
@@ -45,7 +45,7 @@ def privileges(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, wanted, _AS_ROOT)
 
 
-def pagemap(machine: Machine, need: Need, _: str) -> Finding:
+def pagemap(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Without an IOMMU a device is given physical addresses, which pagemap shows only to CAP_SYS_ADMIN."""
     if len(vfio_devices(machine, need)) == len(need.devices):
         return good("not needed", "nothing: no port needs physical addresses")
@@ -57,7 +57,7 @@ def pagemap(machine: Machine, need: Need, _: str) -> Finding:
     return good("readable, with page frame numbers", wanted)
 
 
-def locked_memory(machine: Machine, need: Need, _: str) -> Finding:
+def locked_memory(machine: MachineFiles, need: Need, _: str) -> Finding:
     """VFIO pins the whole arena and counts it against the limit."""
     soft, _hard = limit(machine, "Max locked memory")
     found = "unlimited" if soft == float("inf") else f"{soft / 2**20:g} MiB"
@@ -72,7 +72,7 @@ def locked_memory(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, wanted, f"prlimit --pid $$ --memlock={size}:{size} # in the shell that starts ixyfwd")
 
 
-def files(machine: Machine, need: Need, _: str) -> Finding:
+def files(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Descriptors of the process that needs the most. A start raises the soft limit as far as the hard one permits."""
     soft, hard = open_files(machine)
     least = need.demand.files
@@ -84,7 +84,7 @@ def files(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, wanted, f"prlimit --pid $$ --nofile={least}:{least} # in the shell that starts ixyfwd")
 
 
-def processes(machine: Machine, need: Need, _: str) -> Finding:
+def processes(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Workers, model and the threads that write: by `ulimit -u` and the control group."""
     left = processes_left(machine)
     wanted = f"{need.demand.processes} more"
@@ -99,7 +99,7 @@ def processes(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, found, wanted, fix)
 
 
-def quota(machine: Machine, need: Need, _: str) -> Finding:
+def quota(machine: MachineFiles, need: Need, _: str) -> Finding:
     """A group that has used its time is stopped until the next period begins: longer than any ring lasts."""
     found, wanted = cpu_quota(machine), f"none, or at least {need.demand.cpus} CPUs"
     if found is None:
@@ -108,7 +108,7 @@ def quota(machine: Machine, need: Need, _: str) -> Finding:
     return good(said, wanted) if found.cpus >= need.demand.cpus else warn(said, wanted, found.lift)
 
 
-def allowed_cpus(machine: Machine, need: Need, _: str) -> Finding:
+def allowed_cpus(machine: MachineFiles, need: Need, _: str) -> Finding:
     """A process cannot pin itself to a CPU that its control group leaves out, isolated or not."""
     found = cpuset(machine)
     if found is None:

@@ -20,8 +20,11 @@ GROUPS: Final = "/sys/kernel/iommu_groups"
 CPUS: Final = "/sys/devices/system/cpu"
 
 
-class State(StrEnum):
-    """`MISSING` is required and not there; `WARN` costs something; `UNKNOWN` could not be read."""
+class FindingState(StrEnum):
+    """How a requirement is met.
+
+    `MISSING` is required and not there; `WARN` costs something; `UNKNOWN` could not be read.
+    """
 
     OK = "ok"
     WARN = "warn"
@@ -33,7 +36,7 @@ class State(StrEnum):
 class Finding:
     """What was found and what is wanted. `fix` is a shell command for root, or a sentence where none can do it."""
 
-    state: State
+    state: FindingState
     found: str
     wanted: str
     fix: str = ""
@@ -72,10 +75,10 @@ class Requirement:
 
     topic: str
     name: str
-    judge: Callable[["Machine", Need, str], Finding]
+    judge: Callable[["MachineFiles", Need, str], Finding]
 
 
-class Machine(Tree):
+class MachineFiles(Tree):
     """Files of the kernel below a root, and what they say."""
 
     def cpus(self, path: str) -> frozenset[int]:
@@ -162,7 +165,7 @@ class Machine(Tree):
         return f"add {parameters} to the kernel's command line in the boot loader and reboot"
 
 
-def vfio_devices(machine: Machine, need: Need) -> list[str]:
+def vfio_devices(machine: MachineFiles, need: Need) -> list[str]:
     """The configured devices that are, or have to be, reached through VFIO; the others take physical addresses."""
     return [
         address
@@ -173,14 +176,14 @@ def vfio_devices(machine: Machine, need: Need) -> list[str]:
 
 def lacking(required: bool, found: str, wanted: str, fix: str) -> Finding:
     """`MISSING` if it is required, else `WARN`."""
-    return Finding(State.MISSING if required else State.WARN, found, wanted, fix)
+    return Finding(FindingState.MISSING if required else FindingState.WARN, found, wanted, fix)
 
 
 def good(found: str, wanted: str) -> Finding:
-    """Nothing to do."""
-    return Finding(State.OK, found, wanted)
+    """A finding that needs no action."""
+    return Finding(FindingState.OK, found, wanted)
 
 
 def warn(found: str, wanted: str, fix: str) -> Finding:
-    """It works, at a price."""
-    return Finding(State.WARN, found, wanted, fix)
+    """A finding with which a run works, at a price; `fix` removes it."""
+    return Finding(FindingState.WARN, found, wanted, fix)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from ixyfwd.config.cpus import format_cpu_list
-from ixyfwd.host.doctor import Row
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, State, good, warn
+from ixyfwd.host.doctor import DoctorRow
+from ixyfwd.host.doctor_machine import Finding, FindingState, MachineFiles, Need, good, warn
 from ixyfwd.host.doctor_watch import Account, Distance, Seen, User, account_of
 from ixyfwd.probe.distance import NEAR_BELOW_NS, distance_of
 
@@ -14,20 +14,20 @@ NOTICEABLE: Final = 0.001  # share of a CPU's time
 NAMED_USERS: Final = 3
 
 
-def measured_rows(machine: Machine, need: Need, seen: Seen) -> list[Row]:
+def measured_rows(machine: MachineFiles, need: Need, seen: Seen) -> list[DoctorRow]:
     """Three rows per CPU, one per pair of worker and model."""
     return [
-        Row(TOPIC, name, subject, finding.state, finding.found, finding.wanted, finding.fix)
+        DoctorRow(TOPIC, name, subject, finding.state, finding.found, finding.wanted, finding.fix)
         for name, subject, finding in _findings(machine, need, seen)
     ]
 
 
-def unmeasured_row(reason: str) -> Row:
+def unmeasured_row(reason: str) -> DoctorRow:
     """The one row where the watch failed."""
-    return Row(TOPIC, "pauses", "", State.UNKNOWN, reason, "to be known", "")
+    return DoctorRow(TOPIC, "pauses", "", FindingState.UNKNOWN, reason, "to be known", "")
 
 
-def _findings(machine: Machine, need: Need, seen: Seen) -> Iterator[tuple[str, str, Finding]]:
+def _findings(machine: MachineFiles, need: Need, seen: Seen) -> Iterator[tuple[str, str, Finding]]:
     for cpu, watched in sorted(seen.watched.items()):
         subject, account = f"on CPU {cpu}", account_of(watched, need.ring_fill_us)
         yield "pauses", subject, _pauses(need, cpu, account)
@@ -52,12 +52,12 @@ def _pauses(need: Need, cpu: int, account: Account) -> Finding:
     return warn(found, wanted, "the rows below say who takes the CPU, the rows on cpu how to keep it")
 
 
-def _processes(machine: Machine, need: Need, cpu: int, account: Account, users: tuple[User, ...]) -> Finding:
+def _processes(machine: MachineFiles, need: Need, cpu: int, account: Account, users: tuple[User, ...]) -> Finding:
     """Run delay is what a process that polls waits; who ran meanwhile is only likely to be the reason."""
     wanted = "no other process on the CPU"
     if account.run_delay_share is None:
         found = "/proc/PID/schedstat does not say how long a process waits"
-        return Finding(State.UNKNOWN, found, wanted)
+        return Finding(FindingState.UNKNOWN, found, wanted)
     found = f"{_percent(account.run_delay_share)} of the time behind others"
     if account.run_delay_share < NOTICEABLE:
         return good(found, wanted)
@@ -81,7 +81,7 @@ def _hypervisor(account: Account) -> Finding:
     if unexplained >= NOTICEABLE:
         return warn(f"says nothing; {_percent(unexplained)} of the time is unexplained", wanted, fix)
     if account.steal_share is None:
-        return Finding(State.UNKNOWN, "/proc/stat does not say what a hypervisor takes", wanted)
+        return Finding(FindingState.UNKNOWN, "/proc/stat does not say what a hypervisor takes", wanted)
     return good("took nothing", wanted)
 
 
@@ -89,7 +89,7 @@ def _distance(distance: Distance) -> Finding:
     wanted = f"near: a cache line there and back within {NEAR_BELOW_NS:.0f} ns"
     before, after = distance.before_ns, distance.after_ns
     if before is None or after is None:
-        return Finding(State.UNKNOWN, "no answer from one of the CPUs within a second", wanted)
+        return Finding(FindingState.UNKNOWN, "no answer from one of the CPUs within a second", wanted)
     fix = "choose CPUs with a common last-level cache in [cpu]; in a virtual machine, have the host pin its CPUs"
     kinds = distance_of(before), distance_of(after)
     found = f"{before:.0f} ns before, {after:.0f} ns after"

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.host.doctor_machine import Finding, Machine, Need, Requirement, good, lacking, vfio_devices, warn
+from ixyfwd.host.doctor_machine import Finding, MachineFiles, Need, Requirement, good, lacking, vfio_devices, warn
 from ixyfwd.kit.mounts import mounts
 from ixyfwd.kit.tree import UnreadableError
 from ixyfwd.memory.hugepages import NODES, POOL, HugepagePool, node_pool, pool_of, shortages
@@ -14,7 +14,7 @@ _POOLS: Final = "/sys/kernel/mm/hugepages"
 _SIZES: Final = (("2 MiB", "hugepages-2048kB"), ("1 GiB", "hugepages-1048576kB"))
 
 
-def hugepages(machine: Machine, need: Need, _: str) -> Finding:
+def hugepages(machine: MachineFiles, need: Need, _: str) -> Finding:
     """Enough 2 MiB pages for the arena. Without them simulated ports run in ordinary pages, real ones do not."""
     wanted = f"{need.arena_pages} free pages of 2 MiB for the arena"
     if need.backing == "plain" and not need.hardware:
@@ -33,7 +33,7 @@ def hugepages(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(required, "; ".join(one.found for one in found), wanted, " && ".join(one.fix for one in found))
 
 
-def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
+def node_hugepages(machine: MachineFiles, need: Need, node: str) -> Finding:
     """Pages of both sizes on one node; the arena belongs on the node of its devices."""
     base = f"{NODES}/node{node}/hugepages"
     if not machine.exists(base):
@@ -53,13 +53,13 @@ def node_hugepages(machine: Machine, need: Need, node: str) -> Finding:
     return warn(found or "no hugepages", wanted, f"echo {more} > {node_pool(node)}/nr_hugepages")
 
 
-def node_of(machine: Machine, device: str) -> int:
+def node_of(machine: MachineFiles, device: str) -> int:
     """A device's NUMA node; -1 if the firmware does not say or there is no such device."""
     path = f"/sys/bus/pci/devices/{device}/numa_node"
     return machine.number(path) if machine.exists(path) else -1
 
 
-def hugetlbfs(machine: Machine, need: Need, _: str) -> Finding:
+def hugetlbfs(machine: MachineFiles, need: Need, _: str) -> Finding:
     """A named backing and physical addresses need a mount: the other arenas are memfds."""
     places = [mount.point for mount in mounts(machine) if mount.kind == "hugetlbfs"]
     found = f"mounted at {', '.join(places)}" if places else "not mounted"
@@ -84,7 +84,7 @@ def _asked(need: Need) -> str | None:
     return path if kind == "hugetlbfs" else None
 
 
-def _mount(machine: Machine, need: Need) -> str | None:
+def _mount(machine: MachineFiles, need: Need) -> str | None:
     """The mount that the arena will be in, or None."""
     asked = _asked(need)
     if asked is None and len(vfio_devices(machine, need)) < len(need.devices):
@@ -93,7 +93,7 @@ def _mount(machine: Machine, need: Need) -> str | None:
     return asked
 
 
-def transparent_hugepages(machine: Machine, _need: Need, _: str) -> Finding:
+def transparent_hugepages(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """A fault that waits for compaction can stall a worker for longer than a ring takes to fill."""
     base = "/sys/kernel/mm/transparent_hugepage"
     wanted = "not defrag = always (page faults would wait for compaction)"
@@ -106,7 +106,7 @@ def transparent_hugepages(machine: Machine, _need: Need, _: str) -> Finding:
     return good(found, wanted)
 
 
-def ksm(machine: Machine, _need: Need, _: str) -> Finding:
+def ksm(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """Merging scans memory and turns the next write into a fault."""
     path = "/sys/kernel/mm/ksm/run"
     if not machine.exists(path):
@@ -115,8 +115,8 @@ def ksm(machine: Machine, _need: Need, _: str) -> Finding:
     return warn("on", "off", f"echo 0 > {path}") if value == 1 else good("off", "off")
 
 
-def numa_balancing(machine: Machine, _need: Need, _: str) -> Finding:
-    """It unmaps pages to see who touches them: faults in the middle of a burst."""
+def numa_balancing(machine: MachineFiles, _need: Need, _: str) -> Finding:
+    """Automatic NUMA balancing, which unmaps pages to see which CPU touches them: faults in the middle of a burst."""
     path = "/proc/sys/kernel/numa_balancing"
     if not machine.exists(path):
         return good("not built into this kernel", "off")
@@ -126,7 +126,7 @@ def numa_balancing(machine: Machine, _need: Need, _: str) -> Finding:
     return good("on, with one node" if value else "off", "off")
 
 
-def swap(machine: Machine, _need: Need, _: str) -> Finding:
+def swap(machine: MachineFiles, _need: Need, _: str) -> Finding:
     """Hugepages are never swapped out, but a worker's code and tables may be."""
     path = "/proc/swaps"
     if not machine.exists(path):

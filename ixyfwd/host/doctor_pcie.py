@@ -8,10 +8,10 @@ from ixyfwd.host.doctor_machine import (
     NODES,
     PCI_DEVICES,
     Finding,
-    Machine,
+    FindingState,
+    MachineFiles,
     Need,
     Requirement,
-    State,
     good,
     lacking,
     warn,
@@ -25,7 +25,7 @@ _UIO_DRIVERS: Final = ("uio_pci_generic", "igb_uio")  # they do nothing with a d
 _ASPM_POLICY: Final = "/sys/module/pcie_aspm/parameters/policy"
 
 
-def device_ids(machine: Machine) -> dict[str, str]:
+def device_ids(machine: MachineFiles) -> dict[str, str]:
     """Vendor and device ("8086:10fb") of every PCI function by address."""
     found = {}
     for address in machine.names(PCI_DEVICES):
@@ -34,13 +34,14 @@ def device_ids(machine: Machine) -> dict[str, str]:
     return found
 
 
-def known_devices(machine: Machine, need: Need) -> list[str]:
+def known_devices(machine: MachineFiles, need: Need) -> list[str]:
     """Addresses of the devices that the driver takes."""
     chips = need.chips or {}
     return [address for address, pci_id in device_ids(machine).items() if pci_id in chips]
 
 
-def devices(machine: Machine, need: Need, _: str) -> Finding:
+def devices(machine: MachineFiles, need: Need, _: str) -> Finding:
+    """The devices that a driver of ixyfwd knows; those of the configuration must be among them."""
     found = known_devices(machine, need)
     text = f"{len(found)}: {', '.join(found)}" if found else "none"
     if not need.hardware:
@@ -53,8 +54,8 @@ def devices(machine: Machine, need: Need, _: str) -> Finding:
     return lacking(True, text, wanted, fix)
 
 
-def driver(machine: Machine, need: Need, address: str) -> Finding:
-    """vfio-pci behind an IOMMU; nobody where physical addresses are right. `pci` refuses everything else."""
+def driver(machine: MachineFiles, need: Need, address: str) -> Finding:
+    """The driver of a device: vfio-pci behind an IOMMU, none where addresses are physical; `pci` refuses others."""
     _there(machine, address)
     bound = machine.driver(address)
     if address not in need.devices:
@@ -72,7 +73,7 @@ def driver(machine: Machine, need: Need, address: str) -> Finding:
     return _free_of_functions(machine, address, bound, wanted)
 
 
-def _free_of_functions(machine: Machine, address: str, bound: str, wanted: str) -> Finding:
+def _free_of_functions(machine: MachineFiles, address: str, bound: str, wanted: str) -> Finding:
     """A device whose virtual functions may be in use by others is not taken through sysfs."""
     virtual = f"{PCI_DEVICES}/{address}/sriov_numvfs"
     if machine.exists(virtual) and machine.number(virtual):
@@ -81,7 +82,7 @@ def _free_of_functions(machine: Machine, address: str, bound: str, wanted: str) 
     return good(bound or "none", wanted)
 
 
-def link(machine: Machine, _need: Need, address: str) -> Finding:
+def link(machine: MachineFiles, _need: Need, address: str) -> Finding:
     """Two ports at 10 Gb/s need 5 GT/s on 8 lanes."""
     base = _there(machine, address)
     speed, width = _speed(machine, f"{base}/current_link_speed"), machine.number(f"{base}/current_link_width")
@@ -95,7 +96,7 @@ def link(machine: Machine, _need: Need, address: str) -> Finding:
     return warn(found, wanted, f"lspci -vvs {address} # move the card to a slot with 8 lanes of PCIe 2.0")
 
 
-def numa(machine: Machine, need: Need, address: str) -> Finding:
+def numa(machine: MachineFiles, need: Need, address: str) -> Finding:
     """A worker on another node crosses the interconnect for every descriptor."""
     _there(machine, address)
     node, nodes = node_of(machine, address), machine.nodes()
@@ -103,7 +104,7 @@ def numa(machine: Machine, need: Need, address: str) -> Finding:
     if len(nodes) == 1:
         return good("one node only", wanted)
     if node < 0:
-        return Finding(State.UNKNOWN, "the firmware does not say which node the device is on (-1)", wanted)
+        return Finding(FindingState.UNKNOWN, "the firmware does not say which node the device is on (-1)", wanted)
     local = machine.cpus(f"{NODES}/node{node}/cpulist")
     far = sorted(set(need.workers) - local)
     if not far:
@@ -113,7 +114,7 @@ def numa(machine: Machine, need: Need, address: str) -> Finding:
     return warn(found, wanted, fix)
 
 
-def aspm(machine: Machine, _need: Need, address: str) -> Finding:
+def aspm(machine: MachineFiles, _need: Need, address: str) -> Finding:
     """A link that sleeps wakes up too late for the next doorbell."""
     base = f"{_there(machine, address)}/link"
     on = [name for name in ("l0s_aspm", "l1_aspm") if _flag(machine, f"{base}/{name}")]
@@ -125,18 +126,18 @@ def aspm(machine: Machine, _need: Need, address: str) -> Finding:
     return good("off", "off")
 
 
-def _flag(machine: Machine, path: str) -> bool:
+def _flag(machine: MachineFiles, path: str) -> bool:
     return machine.exists(path) and machine.number(path) != 0
 
 
-def _there(machine: Machine, address: str) -> str:
+def _there(machine: MachineFiles, address: str) -> str:
     base = f"{PCI_DEVICES}/{address}"
     if not machine.exists(base):
         raise UnreadableError(f"{base} is not there")
     return base
 
 
-def _speed(machine: Machine, path: str) -> float:
+def _speed(machine: MachineFiles, path: str) -> float:
     text = machine.text(path)
     found = re.match(r"(\d+(?:\.\d+)?) GT/s", text)
     if found is None:

@@ -20,8 +20,8 @@ LOCK: Final = f"{FOLDER}/bindings.lock"
 VERSION: Final = 1
 
 # Between "binding" and "bound", and from "unbinding" on, a device is on its way: that is what a crash leaves behind.
-State = Literal["binding", "bound", "unbinding"]
-_STATES: Final = get_args(State)
+EntryState = Literal["binding", "bound", "unbinding"]
+_STATES: Final = get_args(EntryState)
 _NAME: Final = re.compile(r"[^-./\x00-\x1f][^/\x00-\x1f]*|")  # it becomes part of a path and modprobe's argument
 
 
@@ -55,7 +55,7 @@ class Entry:
     driver_override: str
     interfaces: tuple[SavedInterface, ...]
     target: str
-    state: State
+    state: EntryState
     boot_id: str
 
 
@@ -74,6 +74,7 @@ class Journal:
 
     @property
     def entries(self) -> Mapping[str, Entry]:
+        """The entries by PCI address."""
         return self._entries
 
     def put(self, entries: Iterable[Entry]) -> None:

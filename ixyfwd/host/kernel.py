@@ -53,6 +53,7 @@ class Kernel:
             return []
 
     def exists(self, path: str) -> bool:
+        """Whether there is a file or directory at `path`, below the root."""
         return self.at(path).exists()
 
     def link(self, path: str) -> str:
@@ -85,7 +86,7 @@ class Kernel:
         return alternative_names()
 
     def check_privilege(self) -> None:
-        """Raises IxyfwdError unless this process may change drivers."""
+        """Check that this process may change drivers. Raises IxyfwdError if not."""
         if os.geteuid() != 0:
             raise IxyfwdError("only root can take a device from its driver or give it back; run it with sudo")
 

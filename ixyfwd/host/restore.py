@@ -70,7 +70,7 @@ def restore(kernel: Kernel) -> list[Return]:
 
 
 def needs_replay(kernel: Kernel) -> bool:
-    """There is something in the journal that `restore` would put right. Raises IxyfwdError for a damaged journal."""
+    """Whether the journal has an entry that `restore` would put right. Raises IxyfwdError for a damaged journal."""
     return any(entry.state != "bound" or _out_of_date(kernel, entry) for entry in load(kernel).values())
 
 
@@ -97,7 +97,7 @@ def planned(kernel: Kernel, names: Sequence[str] | None) -> list[Return]:
 
 
 def put_back(kernel: Kernel, entry: Entry) -> None:
-    """Bring a device to where its entry says that it was, from whatever state. Raises IxyfwdError."""
+    """Bring a device to where its entry says that it was, from any state. Raises IxyfwdError."""
     device = read_device(kernel, entry.address, {})
     if device is None:
         return
@@ -215,7 +215,7 @@ def _out_of_date(kernel: Kernel, entry: Entry) -> str:
         )
     returned = device.driver == entry.driver and device.driver_override == entry.driver_override
     if returned and entry.state == "bound":
-        return f"{entry.address}: somebody else has given it back to {device.driver or 'no driver'} already"
+        return f"{entry.address}: another program has given it back to {device.driver or 'no driver'} already"
     return ""
 
 

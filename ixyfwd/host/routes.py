@@ -25,11 +25,12 @@ class Route:
 
     @property
     def is_default(self) -> bool:
+        """Whether it is a default route: its network holds all addresses."""
         return self.network.prefixlen == 0
 
 
 def routes(kernel: Kernel) -> tuple[Route, ...]:
-    """Routes that somebody set up; those that come with being up (IPv6 link-local, multicast) are left out.
+    """Routes that were set up, without those of each interface that is up (IPv6 link-local, multicast).
 
     Of IPv4 the main table, of IPv6 all. Lines that cannot be understood are passed over.
     """

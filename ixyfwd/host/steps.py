@@ -37,9 +37,9 @@ Step = Write | Modprobe
 
 
 def take(kernel: Kernel, device: Device, target: str) -> list[Step]:
-    """From its driver to `target`, VFIO_PCI or NO_DRIVER.
+    """The steps that take a device from its driver to `target`, VFIO_PCI or NO_DRIVER.
 
-    The override comes first: whatever probes the device between the steps gives it to `target` and nobody else.
+    The override comes first: a probe of the device between the steps gives it to `target` and to no other driver.
     """
     steps: list[Step] = []
     if target == VFIO_PCI and not kernel.exists(f"{DRIVERS}/{VFIO_PCI}"):

@@ -10,17 +10,20 @@ from ixyfwd.host.devices import HOLDING_DRIVERS, Device, Interface
 from ixyfwd.host.kernel import Kernel
 from ixyfwd.host.routes import Route, routes
 
-Kind = Literal["ssh", "default-route", "route", "address", "upper", "namespace", "virtual-functions"]
+ObstacleKind = Literal["ssh", "default-route", "route", "address", "upper", "namespace", "virtual-functions"]
 
 _NET: Final = "/sys/class/net"
 _MOST_PARENTS: Final = 64
 
 
 @dataclass(frozen=True)
-class Reason:
-    """`text` is a clause about the device, `remedy` what to do first, as one command where there is one."""
+class Obstacle:
+    """A use that stands against taking a device.
 
-    kind: Kind
+    `text` is a clause about the device, `remedy` what to do first, as one command where there is one.
+    """
+
+    kind: ObstacleKind
     text: str
     remedy: str
 
@@ -59,34 +62,34 @@ def ssh_address(kernel: Kernel, environment: Mapping[str, str], pid: int) -> str
     return ""
 
 
-def reasons(kernel: Kernel, device: Device, network: Network) -> tuple[Reason, ...]:
-    """Everything that stands against taking `device` from its driver, the worst first; nothing if it is free."""
+def reasons(kernel: Kernel, device: Device, network: Network) -> tuple[Obstacle, ...]:
+    """The reasons against taking `device` from its driver, the worst first; none if it is free."""
     return tuple(_reasons(kernel, device, network))
 
 
-def _reasons(kernel: Kernel, device: Device, network: Network) -> Iterator[Reason]:
+def _reasons(kernel: Kernel, device: Device, network: Network) -> Iterator[Obstacle]:
     for interface in device.interfaces:
         yield from _of_interface(kernel, interface, network)
     if device.driver and device.driver not in HOLDING_DRIVERS and not device.interfaces:
-        yield Reason(
+        yield Obstacle(
             "namespace",
             f"no interface of it is visible here although {device.driver} drives it: it may be in use in another "
             "network namespace",
             "bring it back (`ip -n NAMESPACE link set INTERFACE netns 1`)",
         )
     if device.virtual_functions:
-        yield Reason(
+        yield Obstacle(
             "virtual-functions",
             f"{device.virtual_functions} virtual functions hang on it and would vanish",
             f"end their use and `echo 0 > {device.path}/sriov_numvfs`",
         )
 
 
-def _of_interface(kernel: Kernel, interface: Interface, network: Network) -> Iterator[Reason]:
+def _of_interface(kernel: Kernel, interface: Interface, network: Network) -> Iterator[Obstacle]:
     name = interface.name
     carriers = [name, *_all_uppers(kernel, name)]
     if any(_has(network.addresses.get(carrier, ()), network.ssh) for carrier in carriers):
-        yield Reason(
+        yield Obstacle(
             "ssh",
             f"{name} carries the ssh session that you type this into ({network.ssh})",
             "log in by another interface or at the console",
@@ -94,27 +97,27 @@ def _of_interface(kernel: Kernel, interface: Interface, network: Network) -> Ite
     own = [ipaddress.ip_interface(text) for text in interface.addresses]
     through = [route.network for route in network.routes if route.interface == name]
     for to in (to for to in through if to.prefixlen == 0):
-        yield Reason(
+        yield Obstacle(
             "default-route",
             f"{name} has the IPv{to.version} default route",
             f"`ip -{to.version} route del default dev {name}`",
         )
-    # An IPv6 link-local address comes with being up; nobody chose it.
+    # An IPv6 link-local address comes with being up; it is not configured.
     for address in (address for address in own if not (address.version == 6 and address.is_link_local)):
-        yield Reason("address", f"{name} has the address {address}", f"`ip addr del {address} dev {name}`")
+        yield Obstacle("address", f"{name} has the address {address}", f"`ip addr del {address} dev {name}`")
     implied = {address.network for address in own}
     for to in (to for to in through if to.prefixlen and to not in implied):
-        yield Reason("route", f"{name} has a route to {to}", f"`ip -{to.version} route del {to} dev {name}`")
+        yield Obstacle("route", f"{name} has a route to {to}", f"`ip -{to.version} route del {to} dev {name}`")
     for upper in _uppers(kernel, name):
         yield _upper_reason(kernel, name, upper)
 
 
-def _upper_reason(kernel: Kernel, name: str, upper: str) -> Reason:
+def _upper_reason(kernel: Kernel, name: str, upper: str) -> Obstacle:
     if kernel.link(f"{_NET}/{name}/master").rpartition("/")[2] == upper:
         kind = _kind(kernel, upper) or "device"
-        return Reason("upper", f"{name} is part of the {kind} {upper}", f"`ip link set {name} nomaster`")
+        return Obstacle("upper", f"{name} is part of the {kind} {upper}", f"`ip link set {name} nomaster`")
     kind = _kind(kernel, upper) or "interface"
-    return Reason("upper", f"the {kind} {upper} is on top of {name}", f"`ip link del {upper}`")
+    return Obstacle("upper", f"the {kind} {upper} is on top of {name}", f"`ip link del {upper}`")
 
 
 def _kind(kernel: Kernel, name: str) -> str:

@@ -29,7 +29,9 @@ class ModelStats(TypedDict):
 
 
 class ModelClient:
-    """Every method raises DeviceGoneError if the model is gone, DeviceTimeoutError if it does not answer in time, and
+    """The control socket of a model process, as its clients use it.
+
+    Every method raises DeviceGoneError if the model is gone, DeviceTimeoutError if it does not answer in time, and
     IxyfwdError with the model's own sentence if it could not do what was asked."""
 
     def __init__(self, path: str, timeout_s: float = TIMEOUT_S) -> None:
@@ -91,5 +93,5 @@ class ModelClient:
         self._line.request("quit")
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Close the connection; a second call has no effect."""
         self._line.close()

@@ -10,7 +10,7 @@ from ixyfwd.model.chip.director import FlowDirector
 from ixyfwd.model.chip.faults import Faults, MisuseLog, merge
 from ixyfwd.model.chip.firmware import Firmware
 from ixyfwd.model.chip.host_interface import HostInterface
-from ixyfwd.model.chip.interrupts import RX_MISS, Interrupts
+from ixyfwd.model.chip.interrupts import RX_MISS, InterruptRegisters
 from ixyfwd.model.chip.link import Link
 from ixyfwd.model.chip.msix import IrqLines, Messages, MsixTable
 from ixyfwd.model.chip.nvm import mac_words
@@ -23,7 +23,7 @@ from ixyfwd.model.chip.queues import Queues
 from ixyfwd.model.chip.regfile import RegisterFile
 from ixyfwd.model.chip.registers import RegisterMap
 from ixyfwd.model.chip.resets import Resets
-from ixyfwd.model.chip.statistics import Statistics
+from ixyfwd.model.chip.statistics import StatisticsRegisters
 from ixyfwd.model.datapath.dma import DmaMappings
 from ixyfwd.model.inject.card import Card
 from ixyfwd.model.inject.injector import Injector
@@ -44,8 +44,8 @@ KEPT_OVER_RESET = frozenset({"SWSM", "SW_FW_SYNC"})
 _READ_WRITE = RegionFlag.READ | RegionFlag.WRITE
 
 
-class Port:
-    """Implements `vfiouser.server.Device`: registers in Python in front of a data path in C."""
+class SimulatedPort:
+    """Implements `vfiouser.server.ServedDevice`: registers in Python in front of a data path in C."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Port:
     ) -> None:
         """Raises UsageError for a MAC address that is none."""
         self.name = spec.name
-        self.resets = 0  # of the registers, whatever the reason: for a front end that keeps a copy of them
+        self.resets = 0  # of the registers, for any reason: for a front end that keeps a copy of them
         self._spec = spec
         self._datapath = datapath
         try:
@@ -73,7 +73,7 @@ class Port:
         self._msix = MsixTable()
         self._irqs = IrqLines()
         self._messages = Messages(self._msix, self._irqs, self._config)
-        self._interrupts = Interrupts(file, self._messages, datapath, clock_ns)
+        self._interrupts = InterruptRegisters(file, self._messages, datapath, clock_ns)
         profile = profile_of(spec.device_id)
         self._far_end = True  # until what the wire leads to is gone
         self._has_link = spec.module or not profile.cage
@@ -95,8 +95,8 @@ class Port:
         if profile.host_interface:
             HostInterface(file, self._nvm)
         datapath.set_reta_entries(profile.reta_entries)
-        self._statistics = Statistics(file, datapath.stats)
-        # Without the order of writes nobody can say which of them came too early or too late.
+        self._statistics = StatisticsRegisters(file, datapath.stats)
+        # Without the order of writes it is not known which of them came too early or too late.
         self._queues = Queues(file, datapath, self._ignore_misuse if spec.directory else self._record_misuse)
         self._dma = DmaMappings(datapath)
         FlowDirector(file, datapath, self._interrupts.raise_cause)
@@ -110,6 +110,7 @@ class Port:
 
     @property
     def link_up(self) -> bool:
+        """Whether the link is up and the device present."""
         return self._link.up and not self._gone
 
     @property
@@ -152,7 +153,7 @@ class Port:
         self._link.set_cable(plugged and self._has_link and self._far_end)
 
     def faults(self) -> Faults:
-        """Everything a driver did wrong since the port was made."""
+        """The faults of drivers since the port was made: how many, and the most recent ones."""
         return merge(self._datapath.faults(), self._misuse)
 
     def disconnect(self) -> None:
@@ -180,7 +181,7 @@ class Port:
         self._show_all_ones(((0, BAR0_BYTES),))
 
     def come_back(self) -> None:
-        """As after power-on; the client's mappings and eventfds are still there."""
+        """Make the device present again, as after power-on; the client's mappings and eventfds are still there."""
         self._gone = False
         self._power_on()
         self._datapath.set_link(self._link.up)
@@ -209,8 +210,10 @@ class Port:
         pass
 
     def reset_registers(self, keep: bool = False) -> None:
-        """CTRL.RST or LNK_RST (datasheet 4.2, 8.2.3.1.1), all within the write that asks for it; `keep`: plain
-        registers keep their values."""
+        """Reset the port as CTRL.RST and LNK_RST do (datasheet 4.2, 8.2.3.1.1), within the write that asks for it.
+
+        `keep`: plain registers keep their values.
+        """
         self.resets += 1
         self._datapath.reset()
         if keep:

@@ -22,7 +22,7 @@ from ixyfwd.kit.process import Words, freeze_gc, ignore_stop_signals, read_order
 from ixyfwd.model.chip.profiles import build_register_map, profile_of
 from ixyfwd.model.chip.registers import RegisterMap
 from ixyfwd.model.fronts.server import PortServer
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.model.spec import ModelSpec, PortSpec
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Model:
         self._held = False  # over the control socket
         profiles = [profile_of(port.device_id) for port in spec.ports]
         maps = {profile: build_register_map(profile) for profile in set(profiles)}
-        self._ports = [Port(s, d, maps[p]) for s, d, p in zip(spec.ports, datapath.ports, profiles, strict=True)]
+        self._ports = [
+            SimulatedPort(s, d, maps[p]) for s, d, p in zip(spec.ports, datapath.ports, profiles, strict=True)
+        ]
         for port_spec, feed in zip(spec.ports, datapath.ports, strict=True):
             feed.plug(port_spec.wire, mac=port_spec.mac)
         self._loop = Loop()
@@ -91,7 +93,7 @@ class Model:
         self._quit = True
 
     def run(self) -> None:
-        """Serve until somebody asks to quit."""
+        """Serve until `quit` is called or asked for."""
         run, fd, share = self._datapath.run, self._loop.fd, self._spec.share_cpu
         beat = self._heartbeat.beat
         while not self._quit:
@@ -165,7 +167,7 @@ class Model:
         self._port(request).set_cable(up)
         return {}
 
-    def _port(self, request: Mapping[str, Any]) -> Port:
+    def _port(self, request: Mapping[str, Any]) -> SimulatedPort:
         name = required(request, "port", str)
         ports = {port.name: port for port in self._ports}
         if name not in ports:
@@ -196,7 +198,7 @@ def _say_failure(text: str) -> None:
 
 
 def _polled_front(
-    port: Port, datapath: "DatapathPort", spec: PortSpec, registers: RegisterMap, loop: Loop
+    port: SimulatedPort, datapath: "DatapathPort", spec: PortSpec, registers: RegisterMap, loop: Loop
 ) -> "PolledFront":
     from ixyfwd.model.fronts.polled.front import PolledFront  # noqa: PLC0415 - numpy costs 20 MiB that others need not pay
 

@@ -35,7 +35,7 @@ class ModelSpec:
     """One model process. `cpu` None = unpinned; `share_cpu` = other busy processes run there: give way when idle.
 
     `feed_by_itself`: a wire feeds as long as its port receives (RXEN), without being told; for drivers that know
-    nothing of the control socket. `heartbeat_fd`: of `kit.heartbeat`, for whoever watches the process.
+    nothing of the control socket. `heartbeat_fd`: of `kit.heartbeat`, for the process that watches this one.
     """
 
     ports: tuple[PortSpec, ...]

@@ -1,4 +1,6 @@
-"""What the model costs: its data path turned by hand by a null driver in the same thread. `python -m ixyfwd.model.turn`
+"""What the model costs: its data path turned by hand by a null driver in the same thread.
+
+Run it by `python -m ixyfwd.model.turn`.
 
 Two ports, a generator and a sink each; the null driver sends at one port what it received at the other. The figure is
 for generator, both rings and sink together, and is an upper bound of what one core can feed a driver with.
@@ -57,7 +59,10 @@ def configure(port: DatapathPort, queues: int) -> None:
 
 
 def shared_memory(size: int) -> tuple[int, mmap.mmap]:
-    """A memfd of hugepages, or of ordinary pages if the kernel has too few of the former; and its mapping."""
+    """A memfd of `size` bytes in hugepages, or in ordinary pages if there are too few; and its mapping.
+
+    Raises IxyfwdError if there is not enough memory.
+    """
     for flags in (HUGETLB, 0):
         fd = memfd_create("ixyfwd-turn", CLOEXEC | flags)
         try:
@@ -103,11 +108,11 @@ def turn(wire: GeneratorWire, *, queues: int = 1, ring: int = 512, batch: int = 
 
 
 def idle_latency(wire: GeneratorWire, *, duration_s: float, ring: int, batch: int) -> list[dict[str, Any]]:
-    """The wires' accounts, a port each, after `duration_s` of frames at the wires' own pace (frames per second) with
-    nobody but the null driver between generator and sink: the latencies are the model's own share.
+    """The wires' accounts, one per port, after `duration_s` of frames at the wires' own pace in frames per second.
 
-    Frames may be lost, where the CPU is taken away for longer than a ring lasts. Raises IxyfwdError if the sinks or the
-    model have anything else to complain about.
+    Only the null driver is between generator and sink: the latencies are the model's own share. Frames may be
+    lost where the CPU is taken away for longer than a ring lasts. Raises IxyfwdError if the sinks or the model have
+    another complaint, UsageError for a pace that is not a number.
     """
     if isinstance(wire.rate, str):
         raise UsageError(f"a rate of {wire.rate!r}: expected frames per second")

@@ -61,14 +61,14 @@ Step = Steer | Silence | Rebuild | Start
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningWorkers:
     """What is: the stage of each worker, by index, and the queues that the redirection tables name."""
 
     stages: Sequence[Stage]
     owners: frozenset[int]
 
 
-def difference(running: Running, wanted: Collection[int]) -> tuple[Step, ...]:
+def difference(running: RunningWorkers, wanted: Collection[int]) -> tuple[Step, ...]:
     """The steps that can be taken now towards the `wanted` workers, in their order.
 
     Redirection entries leave a worker before its queues are disabled, and come back

@@ -27,8 +27,11 @@ class ProgramSpec:
 
 @dataclass(frozen=True)
 class LoopPart:
-    """What a worker's plan says besides its order: `links` are (rx port, tx port) pairs by index, `programs` in their
-    order; `fused`: the whole loop in C, with the program `frame_op` in it, one with a `frame.h`."""
+    """What a worker's plan says besides its order.
+
+    `links` are (rx port, tx port) pairs by index, `programs` in their order; `fused`: the whole loop in C, with the
+    program `frame_op` in it, one with a `frame.h`.
+    """
 
     links: tuple[tuple[int, int], ...]
     programs: tuple[ProgramSpec, ...]
@@ -50,16 +53,20 @@ class PortLimits(Protocol):
     """What a role may ask of a port's NIC family: see `nic.limits.Limits`."""
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """The name of the NIC family."""
 
     @property
-    def generator(self) -> bool: ...
+    def generator(self) -> bool:
+        """Whether the family's rings have a generator."""
 
 
 @dataclass(frozen=True)
 class RoleOrder(Generic[Account]):
-    """What a worker is asked to do: plain data that passes through JSON. Each role derives one frozen dataclass named
-    `Order` from it."""
+    """What a worker is asked to do: plain data that passes through JSON.
+
+    Each role derives one frozen dataclass named `Order` from it.
+    """
 
     role: ClassVar[str]
     """The folder's name."""
@@ -101,8 +108,10 @@ class RoleOrder(Generic[Account]):
         return None
 
     def done(self, word: Callable[[Word], int]) -> bool | None:
-        """Whether the worker has come to its end, by the words of its page; None for a role that has no end: its run
-        is over when the wires have fed all that they have."""
+        """Whether the worker has come to its end, by the words of its page.
+
+        None for a role that has no end: its run is over when the wires have fed all that they have.
+        """
         return bool(word(Word.DONE))
 
     def uncounted(self, run: Sums, word: Callable[[Word], int], *, died: bool) -> int:

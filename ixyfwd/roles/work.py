@@ -40,10 +40,11 @@ Work = Sequence[Step] | Fused
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a role works with: an open engine, bursts of up to `batch` frames, the counters page as 'Q'.
+    """What a role works with: an open engine, bursts of up to `batch` frames, a worker's counters page.
 
-    `shared_cpu`: other busy processes run there. `pause_ns`: gaps between two looks at the rings that are longer may be
-    pauses. `stack` is unwound when the loop has ended, before the engine closes.
+    `page`: the counters page, uint64[words]. `shared_cpu`: other busy processes run there. `pause_ns`: gaps between two
+    looks at the rings that are longer may be pauses. `stack` is unwound when the loop has ended, before the engine
+    closes.
     """
 
     engine: Engine

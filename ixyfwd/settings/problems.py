@@ -8,13 +8,13 @@ from typing import Any
 
 from ixyfwd.errors import UsageError
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The place of a value in the document: `("port", 0, "wire", "rate")`."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def key_text(path: Path) -> str:
+def key_text(path: KeyPath) -> str:
     """A path as people write it: `port[0].wire.rate`."""
     text = ""
     for step in path:
@@ -56,18 +56,18 @@ class Source:
     """The file that a configuration came from and the line of every key in it; empty for a default configuration."""
 
     path: str = "(default configuration)"
-    lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: KeyPath) -> int:
         """Line of a key, or of the nearest table around it if the key itself is not in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1 if self.lines else 0)
 
-    def place(self, path: Path) -> str:
+    def place(self, path: KeyPath) -> str:
         """The place of a value, as another value's message names it."""
         return f"line {self.line(path)}"
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         """A problem with the value at `path`."""
         return Problem(self.path, self.line(path), key_text(path), message)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ixyfwd.settings.problems import Path, Problem, Source
+from ixyfwd.settings.problems import KeyPath, Problem, Source
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
@@ -25,7 +25,7 @@ class Notes:
         self.source = source
         self.problems: list[Problem] = []
 
-    def add(self, path: Path, message: str) -> None:
+    def add(self, path: KeyPath, message: str) -> None:
         """Note a problem with the value at `path`."""
         self.problems.append(self.source.problem(path, message))
 
@@ -71,7 +71,7 @@ def hint(found: str, known: Iterable[str]) -> str:
 class Table:
     """One table of the document. Every getter takes the default that stands in for an absent or a wrong value."""
 
-    def __init__(self, notes: Notes, path: Path, data: Mapping[str, Any]) -> None:
+    def __init__(self, notes: Notes, path: KeyPath, data: Mapping[str, Any]) -> None:
         self.notes = notes
         self.path = path
         self.data = data

@@ -19,9 +19,9 @@ _NAMED = "hugetlbfs:"
 
 
 def make_arena(ports: Sequence[Port], size: int, backing: str, root: Path = ROOT) -> Arena:
-    """An arena that every port can use, on the node of the ports if they agree on one.
+    """An arena of `size` bytes that every port can use, on the node of the ports if they agree on one.
 
-    Raises RefusedError for pages that a port must not be given, and what `create_arena` does.
+    Raises RefusedError for pages that a port must not be given, and the errors of `create_arena`.
     """
     backing = _backing(ports, backing)
     if backing.startswith(_NAMED):

@@ -1,4 +1,4 @@
-"""The other end of the control socket: what `ixyfwd status` and `ixyfwd stop` use."""
+"""The client's end of the control socket: what `ixyfwd status` and `ixyfwd stop` use."""
 
 import time
 from contextlib import closing
@@ -16,8 +16,10 @@ class _AbsentError(IxyfwdError):
 
 
 def request(instance: str, command: str, timeout_s: float = 5.0, **more: object) -> dict[str, Any]:
-    """Ask the running instance: "status" gives its status, "stop" its final report, once it has stopped; "inject" takes
-    `more`: port, kind and parameters.
+    """The answer of the running instance to a command.
+
+    "status" gives its status, "stop" its final report, once it has stopped; "inject" takes `more`: port, kind and
+    parameters.
 
     Raises IxyfwdError if none is running, if it does not answer in time or answers with an error.
     """
@@ -31,10 +33,10 @@ def request(instance: str, command: str, timeout_s: float = 5.0, **more: object)
 
 
 def stop(instance: str, timeout_s: float) -> dict[str, Any] | None:
-    """Ask an instance to stop and wait for its end; returns its final report, or None if it ended for another reason
-    before it heard of this. One that is about to start is stopped once it has.
+    """Ask an instance to stop and wait for its end; returns its final report.
 
-    Raises as `request` does.
+    None if it ended for another reason before it heard of this. One that is about to start is stopped once it has.
+    Raises IxyfwdError as `request` does, and if it neither listens nor ends in time.
     """
     deadline = time.monotonic() + timeout_s
     lived = _held_by(instance) is not None

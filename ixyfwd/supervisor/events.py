@@ -1,4 +1,4 @@
-"""The events of an instance: written by the supervisor to a ring that outlives it, read by whoever asks."""
+"""The events of an instance: written by the supervisor to a ring that outlives it, read by any process."""
 
 import json
 from contextlib import suppress

@@ -72,8 +72,10 @@ def living(base: Path) -> list[Running]:
 
 
 def sweep_dead(base: Path) -> list[str]:
-    """Remove what instances left whose process was killed, and nothing else: their lock is free. Returns their
-    names."""
+    """Remove what instances left whose process was killed, and nothing else; returns their names.
+
+    Their lock is free.
+    """
     swept = []
     for directory in _directories(base):
         with contextlib.suppress(OSError):  # it lives, or holds what is not ours

@@ -69,6 +69,6 @@ def _eventfd(stack: ExitStack) -> int:
 
 
 def _detach(function: Attachment) -> None:
-    """A device that is gone interrupts nobody any more."""
+    """Detach the eventfds; a device that is gone sends no interrupts any more."""
     with suppress(DeviceGoneError):
         function.set_interrupts(())

@@ -17,8 +17,10 @@ NS_PER_S = 1e9
 
 
 def drops_in_pauses(ports: Sequence[Port], workers: Sequence[Worker], seconds: float) -> int | None:
-    """Of the causes rx_no_descriptor and tx_full, how many frames pauses of workers explain, in `seconds` of traffic.
-    None where workers share CPUs and so count no pauses."""
+    """How many drops of the causes rx_no_descriptor and tx_full pauses of workers explain, in `seconds` of traffic.
+
+    None where workers share CPUs and so count no pauses.
+    """
     watching = [worker for worker in workers if worker.spec.watches_pauses]
     if not watching:
         return None
@@ -35,8 +37,11 @@ def _of_worker(worker: Worker, ports: Sequence[Port], seconds: float) -> int:
 
 
 def pause_figures(worker: Worker, seconds: float) -> dict[str, float | None]:
-    """Of `WorkerRow`: a worker's longest pause since its first frames, and the shares of `seconds` that pauses took and
-    that it was busy (pauses between frames among it); None is what is not counted."""
+    """The fields of `WorkerRow` on pauses; None is what is not counted.
+
+    They are the longest pause since the worker's first frames, and the shares of `seconds` that pauses took and that it
+    was busy (pauses between frames among it).
+    """
     if not worker.spec.watches_pauses:
         return {"longest_pause_us": None, "paused_share": None, "busy_share": None}
     elapsed_ns = max(seconds, 1e-9) * NS_PER_S

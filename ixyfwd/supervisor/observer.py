@@ -1,4 +1,4 @@
-"""Who is told how a run goes: the live table, the plain lines, a test."""
+"""Observers, which are told how a run goes: the live table, the plain lines, a test."""
 
 from typing import Protocol
 
@@ -25,13 +25,13 @@ class Silent:
     """An observer that says nothing."""
 
     def notice(self, text: str) -> None:
-        """See Observer."""
+        """See `Observer`."""
 
     def started(self, status: Snapshot) -> None:
-        """See Observer."""
+        """See `Observer`."""
 
     def tick(self, status: Snapshot) -> None:
-        """See Observer."""
+        """See `Observer`."""
 
     def stopped(self, report: Report) -> None:
-        """See Observer."""
+        """See `Observer`."""

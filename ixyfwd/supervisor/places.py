@@ -19,22 +19,22 @@ CONTROL: Final = "control.sock"
 
 
 @dataclass(frozen=True)
-class Place:
+class InstancePlace:
     """A directory with a directory per instance in it. `lasting`: it stays when the user's last session ends."""
 
     base: Path
     lasting: bool = True
 
 
-def places() -> tuple[Place, ...]:
+def places() -> tuple[InstancePlace, ...]:
     """The places of this user, the best one first."""
     user = real_user()
-    fixed = [Place(Path(f"/run/user/{user}/ixyfwd"), lasting=False), Place(Path(f"/tmp/ixyfwd-{user}"))]  # noqa: S108
+    fixed = [InstancePlace(Path(f"/run/user/{user}/ixyfwd"), lasting=False), InstancePlace(Path(f"/tmp/ixyfwd-{user}"))]  # noqa: S108
     if 0 in {user, os.geteuid()}:
-        fixed.insert(0, Place(Path("/run/ixyfwd")))
+        fixed.insert(0, InstancePlace(Path("/run/ixyfwd")))
     session = os.environ.get("XDG_RUNTIME_DIR")
     if session and Path(session).is_absolute():  # where none of the others can be had
-        fixed.append(Place(Path(session) / "ixyfwd", lasting=False))
+        fixed.append(InstancePlace(Path(session) / "ixyfwd", lasting=False))
     return tuple(dict.fromkeys(fixed))
 
 
@@ -68,7 +68,7 @@ def make_private(path: Path) -> None:
 
 
 def is_private(path: Path) -> bool:
-    """Whether it is a directory of this user that nobody else writes into."""
+    """Whether it is a directory of this user that no other user can write into."""
     try:
         found = path.lstat()
     except OSError:

@@ -13,7 +13,7 @@ from ixyfwd.nic.registry import open_port
 from ixyfwd.pci.function import DmaMap
 from ixyfwd.pci.open import Opener
 from ixyfwd.plan.plan import Plan, PortPlan
-from ixyfwd.worker.spec import BellSpec, CallSpec, PortSpec, RegisterSpec
+from ixyfwd.worker.spec import BellSpec, CallSpec, RegisterSpec, WorkerPortSpec
 
 
 class Port:
@@ -30,10 +30,10 @@ class Port:
         """How the port reaches memory and gives messages."""
         return self.driver.attachment
 
-    def spec(self, queue: int, dma: DmaMap) -> PortSpec:
+    def spec(self, queue: int, dma: DmaMap) -> WorkerPortSpec:
         """The port as worker `queue` needs it. Raises DeviceError if workers cannot reach its doorbells."""
         bells = self.driver.doorbells(queue)
-        return PortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
+        return WorkerPortSpec(self.driver.limits.family, dma, _spec_of(bells.rx), _spec_of(bells.tx))
 
 
 def _spec_of(bell: Doorbell) -> BellSpec:
@@ -43,8 +43,10 @@ def _spec_of(bell: Doorbell) -> BellSpec:
 
 
 def open_ports(plan: Plan, sockets: Mapping[str, str], stack: ExitStack) -> list[Port]:
-    """Open every port; `sockets` says where the `sim:` ports' model listens, by port name. Raises UsageError for a port
-    whose family cannot do what plan and order ask of it, before any of them was touched."""
+    """Open every port; `sockets` says where the `sim:` ports' model listens, by port name.
+
+    Raises UsageError for a port whose family cannot do what plan and order ask of it, before any of them was touched.
+    """
     ports: list[Port] = []
     opener = stack.enter_context(Opener())
     for port in plan.ports:
@@ -70,8 +72,11 @@ def map_arena(ports: Sequence[Port], arena: Arena, stack: ExitStack) -> list[Dma
 
 
 def settle_loop(plan: Plan, ports: Sequence[Port], maps: Sequence[DmaMap]) -> Plan:
-    """The plan with the loop that these ports have: a fused one is between ports of one family that offers it, at one
-    set of device addresses. Raises UsageError if only a fused one was asked for."""
+    """The plan with the loop that these ports have.
+
+    A fused one is between ports of one family that offers it, at one set of device addresses. Raises UsageError if only
+    a fused one was asked for.
+    """
     if not plan.loop.fused:
         return plan
     limits = [port.driver.limits for port in ports]
@@ -121,5 +126,5 @@ def set_up_tx_queue(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena)
 
 
 def ring_memory(arena: Arena, ring: RingLayout, format_: RingFormat) -> memoryview:
-    """What a ring takes of the arena, as bytes."""
+    """The part of the arena that a ring takes, uint8[bytes]."""
     return arena.view[ring.descriptors : ring.descriptors + format_.bytes_for(ring.entries)]

@@ -14,7 +14,7 @@ STUCK_LOOKS: Final = 3  # in a row at which nothing has moved; no turn of a loop
 
 
 class Pulse:
-    """Of one process. `held` is what keeps it: "stopped" (by a signal or a debugger), "stuck", or None."""
+    """The pulse of one process. `held` is what keeps it: "stopped" (by a signal or a debugger), "stuck", or None."""
 
     def __init__(self, pid: int, read: Callable[[], Hashable], state: Callable[[int], str | None] = state_of) -> None:
         """`read` gives a value that differs whenever the process has done something since."""

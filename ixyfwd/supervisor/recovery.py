@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.plan.difference import Rebuild, Running, Silence, Stage, Start, Steer, Step, difference
+from ixyfwd.plan.difference import Rebuild, RunningWorkers, Silence, Stage, Start, Steer, Step, difference
 from ixyfwd.supervisor.events import Change
 from ixyfwd.supervisor.restarts import RestartLimit
 from ixyfwd.supervisor.state import Forwarder
@@ -104,8 +104,8 @@ class Recovery:
             self._take(step)
         return min((self._next_look_s(case) for case in self._cases), default=float("inf"))
 
-    def _running(self) -> Running:
-        return Running([case.stage for case in self._cases], self._owners)
+    def _running(self) -> RunningWorkers:
+        return RunningWorkers([case.stage for case in self._cases], self._owners)
 
     def _wanted(self) -> set[int]:
         now = time.monotonic()

@@ -186,9 +186,11 @@ def fault_count(model: ModelStats | None) -> int:
 
 
 def sink_sums(model: ModelStats | None, far_ends: Mapping[str, str], final: bool) -> SinkRow | None:
-    """What the sinks saw, summed; None without a wire that has one. `far_ends`: the port that frames of a port leave
-    by. `lost` is final only when nothing is on its way: then it is sent minus received, before that the sinks' gaps.
-    Only frames count that leave by a port with a sink."""
+    """What the sinks saw, summed; None without a wire that has one.
+
+    `far_ends`: the port that frames of a port leave by. `lost` is final only when nothing is on its way: then it is
+    sent minus received, before that the sinks' gaps. Only frames count that leave by a port with a sink.
+    """
     rows = {row["name"]: row["wire"] for row in model["ports"] if row["wire"].get("sink")} if model else {}
     if not rows:
         return None

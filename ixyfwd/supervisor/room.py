@@ -68,7 +68,7 @@ def quota_notice(tree: Tree, demand: Demand) -> Iterator[str]:
 
 
 def check_model_room(ports: int, tree: Tree = _HERE) -> None:
-    """The same for a model alone. Raises UsageError."""
+    """Check that the limits of this process have room for a model alone. Raises UsageError if not."""
     demand = demand_of(ports=ports, workers=(), model=True, model_cpu=None, interrupts=True, writer=False)
     for text in limits_that_bind(tree, demand):
         raise UsageError(f"{counted(ports, 'port')} need {text}")

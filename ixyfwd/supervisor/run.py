@@ -1,4 +1,4 @@
-"""One run of the forwarder, from nothing to nothing: `run_forwarder`."""
+"""One run from bring-up to the final report: `run_forwarder`, and `run_role` for any role."""
 
 import os
 import time
@@ -62,8 +62,10 @@ def run_role(
     observer: Observer,
     before_frames: Callable[[], None] | None = None,
 ) -> Account:
-    """The same with workers that are something else, until they are done or told to stop; returns their role's
-    account. `before_frames` is called once all is up, and may raise IxyfwdError."""
+    """Run workers of another role until they are done or told to stop; returns their role's account.
+
+    `before_frames` is called once all is up, and may raise IxyfwdError. See `run_forwarder`.
+    """
     return report_of(order, _run(config, order, duration_s, True, observer, time.monotonic_ns(), before_frames))
 
 

@@ -94,8 +94,8 @@ class Server:
 
     def _wanted_back(self, port: Port) -> Callable[[], None]:
         return lambda: self._fail(
-            f"port {port.name} ({port.function.address}): the kernel wants the device back: somebody removes it or "
-            "unbinds it from its driver, and waits until this run lets go of it"
+            f"port {port.name} ({port.function.address}): the kernel wants the device back: it is being removed or "
+            "unbound from its driver, and the kernel waits until this run lets go of it"
         )
 
     def _cause_of_death(self, worker: Worker) -> str:
@@ -107,7 +107,7 @@ class Server:
             return f"{gone}; {worker.obituary()} at its doorbell"
         return (
             f"{worker.obituary()}: memory that it had mapped was taken away, though all ports answer again; look for "
-            "somebody who resets or rebinds the devices, then start again"
+            "what resets or rebinds the devices, then start again"
         )
 
     def _fail(self, error: str) -> None:
@@ -233,7 +233,7 @@ class Server:
         self._trouble = IxyfwdError("the run has just ended")  # one with a traceback holds views of the arena
 
     def waiting(self) -> Waiting:
-        """Those who asked for the stop, also while it went on; they are answered when everything is down."""
+        """The clients that asked for the stop, also while it went on; they are answered when everything is down."""
         for _ in range(LAST_ROUNDS):
             self.dispatch(0)
         return self._control.detach_waiting()

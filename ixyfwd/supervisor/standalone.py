@@ -1,4 +1,4 @@
-"""The model by itself, for whoever attaches to its sockets: `run_model`."""
+"""The model by itself, for any driver that attaches to its sockets: `run_model`."""
 
 import os
 import select
@@ -29,13 +29,16 @@ RECENT_FAULTS = 64
 
 
 class ModelObserver(Protocol):
-    """What is told how it goes."""
+    """The observer of a model by itself, told how it goes."""
 
-    def started(self, spec: ModelSpec, pid: int) -> None: ...
+    def started(self, spec: ModelSpec, pid: int) -> None:
+        """The model with the process id `pid` serves its sockets."""
 
-    def notice(self, text: str) -> None: ...
+    def notice(self, text: str) -> None:
+        """A sentence of a model that goes on."""
 
-    def tick(self, status: ModelStatus) -> None: ...
+    def tick(self, status: ModelStatus) -> None:
+        """A second has passed."""
 
 
 def run_model(spec: ModelSpec, duration_s: float | None, observer: ModelObserver) -> ModelReport:

@@ -74,13 +74,13 @@ class Forwarder:
     last: Moment = field(default_factory=lambda: Moment(time.monotonic(), 0, 0))
     rates: tuple[float, float] = (0.0, 0.0)  # rx, tx in Mpps between the last two ticks
     stolen: StolenWatch = field(init=False)
-    wire_news: list[str] = field(default_factory=list)  # as last told to somebody; among the notices, too
+    wire_news: list[str] = field(default_factory=list)  # as last reported; among the notices, too
     read_at_s: dict[str, float] = field(default_factory=dict)  # by port, when its counters were read
     model_turns: bool = True  # at the last `read_ports`; while it does not, its ports are not touched
     last_model: ModelStats | None = None  # as of the last status that asked the model
     last_rows: dict[str, PortRow] = field(default_factory=dict)  # of its ports, likewise
     told_held: dict[str, Held | None] = field(default_factory=dict)  # by process
-    links: dict[str, bool] = field(default_factory=dict)  # by port, as last told to somebody
+    links: dict[str, bool] = field(default_factory=dict)  # by port, as last reported
     link_retries: dict[str, list[float]] = field(default_factory=dict)  # when to come, for ports whose link is down
 
     def __post_init__(self) -> None:
@@ -106,8 +106,10 @@ class Forwarder:
         return None if all(end is None for end in ends) else any(ends)
 
     def read_ports(self, turn_s: float = TURN_S) -> None:
-        """Fetch the ports' clear-on-read counters into their 64-bit sums; long before 32 bits are full. Those of a
-        model that is not seen to go on within `turn_s` stay as they are."""
+        """Fetch the ports' clear-on-read counters into their 64-bit sums, long before 32 bits are full.
+
+        Those of a model that is not seen to go on within `turn_s` stay as they are.
+        """
         self.model_turns = self.model is None or self.model.turns(turn_s)
         for port in self.ports:
             if self.model_turns or not self._is_played(port):
@@ -118,7 +120,7 @@ class Forwarder:
         return self.model is not None and any(port.name == played.name for played in self.model.spec.ports)
 
     def read_port(self, port: Port) -> None:
-        """The same of one port."""
+        """Fetch the clear-on-read counters of one port into its 64-bit sums."""
         port.driver.read_statistics([worker.queue(port) for worker in self.workers])
         self.read_at_s[port.name] = time.monotonic()
 
@@ -237,7 +239,7 @@ class Forwarder:
         return None if self.model is None else self.model.client.stats()
 
     def far_ends(self) -> Mapping[str, str]:
-        """By the name of a port, that of the port its frames leave by at last, if no program says otherwise.
+        """The port that frames of each port leave by at last, if no program says otherwise; both by name.
 
         A frame that leaves by a cable goes on from the port at its other end.
         """
@@ -254,8 +256,10 @@ class Forwarder:
         return found
 
     def feeds_done(self) -> bool:
-        """Whether every finite wire of the model has fed all that it has; False without a model, and while that does
-        not go on."""
+        """Whether every finite wire of the model has fed all that it has.
+
+        False without a model, and while the model does not go on.
+        """
         return self.model is not None and self.model.turns(TURN_S) and self.model.client.feeds_done()
 
     def model_flows(self) -> Mapping[str, Sequence[int]]:

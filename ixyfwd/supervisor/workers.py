@@ -145,8 +145,7 @@ class Worker:
         os.kill(self.pid, signal.SIGKILL)
 
     def bury(self, ports: Sequence[Port]) -> int:
-        """Count what was lost with the process, and rebuild the free stack and the ring state; returns the number of
-        frames.
+        """Count the frames lost with the process, and rebuild the free stack and the ring state; returns the count.
 
         The process has ended, its receive rings are empty and its transmit queues disabled, and the ports' statistics
         were read since. So what the ports gave it and did not get back was in its rings and in its hands.
@@ -195,7 +194,7 @@ class Worker:
 
     @property
     def said(self) -> WorkerState:
-        """The same for reports, or that it is dead, or held."""
+        """The state for reports: as the worker wrote it, or that it is dead, or held."""
         names: dict[State, WorkerState] = {
             State.STARTING: "starting",
             State.READY: "ready",
@@ -228,8 +227,10 @@ class Worker:
         return self._page[program_word(program, word)]
 
     def totals(self) -> Totals:
-        """Its counters now, last things first: a frame that moves on meanwhile is seen as in hand, never as sent but
-        not received."""
+        """The worker's counters now, summed over its ports.
+
+        Last things first: a frame that moves on meanwhile is seen as in hand, never as sent but not received.
+        """
         ports = range(len(self.spec.ports))
 
         def total(word: PortWord) -> int:

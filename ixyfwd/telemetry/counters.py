@@ -58,7 +58,7 @@ class Scope(Enum):
     PROGRAM = "program of a worker"
 
 
-class Kind(Enum):
+class NumberKind(Enum):
     """The kind of a row's number."""
 
     COUNTER = "counter"
@@ -81,12 +81,12 @@ class MetricRow(IntEnum):
     """A metric in the page. Its value is the index of its word in its block; `text` is one sentence."""
 
     scope: Scope
-    kind: Kind
+    kind: NumberKind
     unit: Unit
     text: str
     key: str  # its name in JSON
 
-    def __new__(cls, word: int, scope: Scope, kind: Kind, unit: Unit, text: str) -> Self:
+    def __new__(cls, word: int, scope: Scope, kind: NumberKind, unit: Unit, text: str) -> Self:
         row = int.__new__(cls, word)
         row._value_ = word
         row.scope, row.kind, row.unit, row.text = scope, kind, unit, text
@@ -98,83 +98,83 @@ class MetricRow(IntEnum):
     @property
     def reported(self) -> bool:
         """Whether a report shows it under its own name."""
-        return self.kind in {Kind.COUNTER, Kind.GAUGE}
+        return self.kind in {NumberKind.COUNTER, NumberKind.GAUGE}
 
 
 class Word(MetricRow):
     """Words of the page that belong to the worker as a whole."""
 
-    STATE = 0, Scope.WORKER, Kind.PRIVATE, "number", "What the worker says of itself (State)."
-    PID = 1, Scope.WORKER, Kind.PRIVATE, "number", "Process id."
-    HEARTBEAT = 2, Scope.WORKER, Kind.PRIVATE, "times", "Moves at every housekeeping round, also when idle."
+    STATE = 0, Scope.WORKER, NumberKind.PRIVATE, "number", "What the worker says of itself (State)."
+    PID = 1, Scope.WORKER, NumberKind.PRIVATE, "number", "Process id."
+    HEARTBEAT = 2, Scope.WORKER, NumberKind.PRIVATE, "times", "Moves at every housekeeping round, also when idle."
     FIRST_TX_NS = (
-        *(3, Scope.WORKER, Kind.PRIVATE, "ns"),
+        *(3, Scope.WORKER, NumberKind.PRIVATE, "ns"),
         "CLOCK_MONOTONIC when the first burst was handed to a tx ring; 0 before.",
     )
     PAUSES = (
-        *(4, Scope.PAUSES, Kind.COUNTER, "times"),
+        *(4, Scope.PAUSES, NumberKind.COUNTER, "times"),
         "Times in which it left its rings alone for longer than the smallest of them lasts.",
     )
-    PAUSED_NS = 5, Scope.PAUSES, Kind.COUNTER, "ns", "All pauses together."
-    LONGEST_PAUSE_NS = 6, Scope.PAUSES, Kind.GAUGE, "ns", "The longest pause."
+    PAUSED_NS = 5, Scope.PAUSES, NumberKind.COUNTER, "ns", "All pauses together."
+    LONGEST_PAUSE_NS = 6, Scope.PAUSES, NumberKind.GAUGE, "ns", "The longest pause."
     LOOKED_NS = (
-        *(7, Scope.WORKER, Kind.PRIVATE, "ns"),
+        *(7, Scope.WORKER, NumberKind.PRIVATE, "ns"),
         "Fused loop: its clock when it last polled the rings, plus the sleep that was asked for since.",
     )
-    COMMAND = 8, Scope.WORKER, Kind.PRIVATE, "number", "The supervisor's command (Command)."
+    COMMAND = 8, Scope.WORKER, NumberKind.PRIVATE, "number", "The supervisor's command (Command)."
     GO = (
         9,
         Scope.WORKER,
-        Kind.PRIVATE,
+        NumberKind.PRIVATE,
         "number",
         "Written by the supervisor: 1 once links are up and a generator may send.",
     )
-    POLLS = 16, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds over all links."
-    EMPTY_POLLS = 17, Scope.WORKER, Kind.COUNTER, "rounds", "Rounds that found no frame."
-    BURSTS = 18, Scope.WORKER, Kind.COUNTER, "bursts", "Receive bursts with at least one frame."
-    BUSY_NS = 19, Scope.WORKER, Kind.COUNTER, "ns", "Time spent in rounds that found frames."
-    SLEEPS = 20, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy slept."
-    YIELDS = 21, Scope.WORKER, Kind.COUNTER, "times", "Times the idle policy gave the CPU away."
-    WAKEUPS = 22, Scope.WORKER, Kind.COUNTER, "times", "Sleeps that an interrupt ended."
+    POLLS = 16, Scope.WORKER, NumberKind.COUNTER, "rounds", "Rounds over all links."
+    EMPTY_POLLS = 17, Scope.WORKER, NumberKind.COUNTER, "rounds", "Rounds that found no frame."
+    BURSTS = 18, Scope.WORKER, NumberKind.COUNTER, "bursts", "Receive bursts with at least one frame."
+    BUSY_NS = 19, Scope.WORKER, NumberKind.COUNTER, "ns", "Time spent in rounds that found frames."
+    SLEEPS = 20, Scope.WORKER, NumberKind.COUNTER, "times", "Times the idle policy slept."
+    YIELDS = 21, Scope.WORKER, NumberKind.COUNTER, "times", "Times the idle policy gave the CPU away."
+    WAKEUPS = 22, Scope.WORKER, NumberKind.COUNTER, "times", "Sleeps that an interrupt ended."
     ASKED = (
-        *(23, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        *(23, Scope.TRAFFIC, NumberKind.COUNTER, "frames"),
         "generate: frames handed to the tx ring, taken or not.",
     )
     SHORTFALL = (
-        *(24, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        *(24, Scope.TRAFFIC, NumberKind.COUNTER, "frames"),
         "generate: frames that were due and given up, because the ring had no room for too long.",
     )
-    WRITTEN = 25, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames in the file (or seen, without a file)."
-    FILTERED = 26, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames that the filter did not match."
+    WRITTEN = 25, Scope.TRAFFIC, NumberKind.COUNTER, "frames", "capture: frames in the file (or seen, without a file)."
+    FILTERED = 26, Scope.TRAFFIC, NumberKind.COUNTER, "frames", "capture: frames that the filter did not match."
     FILE_BUSY = (
-        *(27, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        *(27, Scope.TRAFFIC, NumberKind.COUNTER, "frames"),
         "capture: frames lost because all blocks waited for the file.",
     )
     FILE_FAILED = (
-        *(28, Scope.TRAFFIC, Kind.COUNTER, "frames"),
+        *(28, Scope.TRAFFIC, NumberKind.COUNTER, "frames"),
         "capture: frames lost because the file could not be written.",
     )
-    SURPLUS = 29, Scope.TRAFFIC, Kind.COUNTER, "frames", "capture: frames after the last one that was asked for."
-    DONE = 30, Scope.TRAFFIC, Kind.GAUGE, "number", "1 once the asked number of frames is reached."
-    ERRNO = 31, Scope.TRAFFIC, Kind.GAUGE, "number", "capture: errno of writing the file; 0: no error."
+    SURPLUS = 29, Scope.TRAFFIC, NumberKind.COUNTER, "frames", "capture: frames after the last one that was asked for."
+    DONE = 30, Scope.TRAFFIC, NumberKind.GAUGE, "number", "1 once the asked number of frames is reached."
+    ERRNO = 31, Scope.TRAFFIC, NumberKind.GAUGE, "number", "capture: errno of writing the file; 0: no error."
 
 
 class PortWord(MetricRow):
     """Words of a port's block; rx words count frames taken from that port, tx words frames given to it."""
 
-    RX_PACKETS = 0, Scope.PORT, Kind.COUNTER, "frames", "Frames taken from the rx ring."
-    RX_BYTES = 1, Scope.PORT, Kind.COUNTER, "bytes", "Bytes of the frames taken, without CRC."
+    RX_PACKETS = 0, Scope.PORT, NumberKind.COUNTER, "frames", "Frames taken from the rx ring."
+    RX_BYTES = 1, Scope.PORT, NumberKind.COUNTER, "bytes", "Bytes of the frames taken, without CRC."
     RX_ERRORS = (
-        *(2, Scope.PORT, Kind.COUNTER, "frames"),
+        *(2, Scope.PORT, NumberKind.COUNTER, "frames"),
         "Frames dropped for an error flag or for spanning several descriptors.",
     )
     RX_NO_BUFFER = (
-        *(3, Scope.PORT, Kind.COUNTER, "times"),
+        *(3, Scope.PORT, NumberKind.COUNTER, "times"),
         "Times a refill found the free stack empty (nothing is lost by that alone).",
     )
-    TX_PACKETS = 8, Scope.PORT, Kind.COUNTER, "frames", "Frames accepted into the tx ring."
-    TX_BYTES = 9, Scope.PORT, Kind.COUNTER, "bytes", "Bytes of the frames accepted, without CRC."
-    TX_FULL = 10, Scope.PORT, Kind.COUNTER, "frames", "Frames dropped because the tx ring was full."
+    TX_PACKETS = 8, Scope.PORT, NumberKind.COUNTER, "frames", "Frames accepted into the tx ring."
+    TX_BYTES = 9, Scope.PORT, NumberKind.COUNTER, "bytes", "Bytes of the frames accepted, without CRC."
+    TX_FULL = 10, Scope.PORT, NumberKind.COUNTER, "frames", "Frames dropped because the tx ring was full."
 
 
 def port_word(port: int, word: PortWord) -> int:
@@ -185,15 +185,18 @@ def port_word(port: int, word: PortWord) -> int:
 class ProgramWord(MetricRow):
     """Words of a program's block. IN = PASSED + OUT + INVALID + the drops; written only if the program decides."""
 
-    IN = 0, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames that reached the program."
-    PASSED = 1, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames to the next program, or out of the link's other port."
-    OUT = 2, Scope.PROGRAM, Kind.COUNTER, "frames", "Frames out of a port that a program named."
+    IN = 0, Scope.PROGRAM, NumberKind.COUNTER, "frames", "Frames that reached the program."
+    PASSED = (
+        *(1, Scope.PROGRAM, NumberKind.COUNTER, "frames"),
+        "Frames to the next program, or out of the link's other port.",
+    )
+    OUT = 2, Scope.PROGRAM, NumberKind.COUNTER, "frames", "Frames out of a port that a program named."
     INVALID = (
-        *(7, Scope.PROGRAM, Kind.COUNTER, "frames"),
+        *(7, Scope.PROGRAM, NumberKind.COUNTER, "frames"),
         "Frames freed because their verdict names a port or a cause that does not exist.",
     )
-    DROPS = 8, Scope.PROGRAM, Kind.NAMED, "frames", "The first of DROP_CAUSES words: frames dropped, by cause."
-    COUNTERS = 20, Scope.PROGRAM, Kind.NAMED, "number", "The first of PROGRAM_COUNTERS words: the program's own."
+    DROPS = 8, Scope.PROGRAM, NumberKind.NAMED, "frames", "The first of DROP_CAUSES words: frames dropped, by cause."
+    COUNTERS = 20, Scope.PROGRAM, NumberKind.NAMED, "number", "The first of PROGRAM_COUNTERS words: the program's own."
 
 
 def program_word(program: int, word: int) -> int:

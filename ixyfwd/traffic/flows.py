@@ -75,8 +75,11 @@ def _checksum(header: bytes) -> int:
 def template(  # noqa: PLR0917
     flow: int, frame_bytes: int, number: int, destination: bytes, source: bytes, ends: Ends | None = None
 ) -> bytes:
-    """The first 64 bytes of generator `number`'s frames of `frame_bytes` (incl. CRC): all that does not change. `ends`:
-    other than the flow's own, as the frames have them."""
+    """The first 64 bytes of a flow's frames, as far as they do not change from frame to frame.
+
+    `frame_bytes`: with CRC; `number`: the generator's; `ends`: addresses and ports other than the flow's own, in the
+    order of the frame.
+    """
     if ends is None:
         a, b, port_a, port_b = end_points(flow)
         ends = (b, a, port_b, port_a) if number & 1 else (a, b, port_a, port_b)

@@ -25,8 +25,10 @@ def filler(begin: int, end: int) -> bytes:
 
 
 def port_mac(index: int) -> bytes:
-    """The address of a model's port number `index` unless one is given: locally administered, "ixy". What is sent to
-    the first one by a worker looks as if its generator wire had sent it."""
+    """The default MAC address of a model's port number `index`, 6 bytes: locally administered, "ixy".
+
+    What a worker sends to port 0's address looks as if the generator wire there had sent it.
+    """
     return bytes((0x02, 0x69, 0x78, 0x79, 0x00, index))
 
 

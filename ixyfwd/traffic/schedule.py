@@ -61,8 +61,10 @@ def frame_ps(rate: SendRate, share: float, size: int) -> int:
 
 
 def schedule_step(flow: Any, sequence: Any, schedule_length: int) -> Any:
-    """The step in the schedule of sizes of a worker's frame: each flow is one ahead of the one before. Of numbers or
-    arrays of numbers."""
+    """The entry of the schedule of sizes that a worker's frame takes: each flow is one ahead of the flow before it.
+
+    `flow` and `sequence` are numbers or arrays of numbers, `schedule_length` is in entries.
+    """
     return (sequence + flow) % schedule_length
 
 

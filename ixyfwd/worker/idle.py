@@ -1,7 +1,7 @@
 """What a worker does when its rings are empty.
 
-Spinning costs nobody anything while each busy process has a core, and everybody when there are more of them than
-cores. A 512-entry ring fills in 34 us at line rate, so the first sleeps are short and grow only with the silence.
+Spinning is free while each busy process has a core; when there are more of them than cores, it slows all of them
+down. A 512-entry ring fills in 34 us at line rate, so the first sleeps are short and grow only with the silence.
 
 "interrupt" polls as long as frames come and for a moment longer, and then sleeps until a port has some:
 
@@ -35,7 +35,7 @@ FIRST_SLEEP_NS = 20_000
 LONG_SLEEP_NS = 200_000
 LONG_SLEEP_AFTER_ROUNDS = SPIN_ROUNDS + YIELD_ROUNDS + 5_000  # about a quarter of a second of short sleeps
 INTERRUPT_SPIN_ROUNDS = 200  # about what it costs to fall asleep and be woken
-INTERRUPT_WAIT_MS = 100  # the longest block: heartbeat and commands are words in memory, which wake nobody
+INTERRUPT_WAIT_MS = 100  # the longest block: heartbeat and commands are words in memory, which wake no process
 
 
 class Idle:
@@ -48,7 +48,7 @@ class Idle:
         self.sleeps = 0
         self.yields = 0
         self.wakeups = 0
-        # On a shared CPU somebody else has work to do: an empty round is already one too many.
+        # On a shared CPU another process has work to do: one empty round is enough.
         spin_rounds = INTERRUPT_SPIN_ROUNDS if policy == "interrupt" else SPIN_ROUNDS
         self._spin_rounds = 1 if shared_cpu else spin_rounds
         self._sleep_after = self._spin_rounds + YIELD_ROUNDS

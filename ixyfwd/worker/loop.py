@@ -20,7 +20,7 @@ class PollLoop:
     def __init__(
         self, work: Work, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None
     ) -> None:
-        """`page` is the counters page as 'Q' view. Without `pauses` none are counted."""
+        """`page` is the counters page, uint64[words]. Without `pauses` none are counted."""
         self._fused = work if isinstance(work, Fused) else None
         self._steps = () if isinstance(work, Fused) else tuple(work)
         self._rest: Rest = idle.rest

@@ -1,9 +1,9 @@
 """Pauses: times in which a worker wanted to poll and did not.
 
-Another process had the CPU, or the host of a virtual machine did, or a signal stopped the worker. Nobody tells it; it
-only sees, by its own clock, that more time went by between two looks at its rings than its bursts explain. What is
-shorter than the smallest receive ring lasts at line rate loses nothing and is not counted. Pauses between the same two
-looks are one: a busy engine that takes long for a burst counts few long ones.
+Another process had the CPU, or the host of a virtual machine did, or a signal stopped the worker. The worker is not
+told; it only sees, by its own clock, that more time went by between two looks at its rings than its bursts explain. A
+time shorter than the smallest receive ring lasts at line rate loses nothing and is not counted. Pauses between the same
+two looks are one: a busy engine that takes long for a burst counts few long ones.
 
 A rest is no pause as far as it was meant to be: what a sleep lasts beyond what was asked for is one, and so is what a
 yield lasts. A wait for an interrupt has no length that was asked for and is never one. Where several processes poll on
@@ -14,21 +14,28 @@ from ixyfwd.telemetry.counters import NO_PAUSES, Word
 
 
 class Pauses:
-    """Counts in the words PAUSES, PAUSED_NS and LONGEST_PAUSE_NS. `judge_gap` of the 82599's fused loop
-    (`rings/_c/forward.h` of its family) does the same."""
+    """The count of pauses, in the words PAUSES, PAUSED_NS and LONGEST_PAUSE_NS of the counters page.
+
+    `judge_gap` of the 82599's fused loop (`rings/_c/forward.h` of its family) does the same.
+    """
 
     __slots__ = ("_busy_paused_ns", "_page", "longer_than_ns")
 
     def __init__(self, page: memoryview, longer_than_ns: int = NO_PAUSES) -> None:
-        """`page`: the counters page as 'Q'. A gap between two looks that is no longer than `longer_than_ns` need not
-        be judged."""
+        """`page`: the counters page, uint64[words].
+
+        A gap between two looks that is no longer than `longer_than_ns` need not be judged.
+        """
         self.longer_than_ns = longer_than_ns
         self._page = page
         self._busy_paused_ns = 0  # of BUSY_NS, what the pauses in it took
 
     def judge(self, gap_ns: int, bursts: int, bursts_before: int) -> None:
-        """Count a gap as a pause, less what the `bursts` in it took by what a burst has cost so far: BUSY_NS is of
-        `bursts_before`. If they explain half of it, it was work: so a forwarder that is too slow has no pauses."""
+        """Count a gap as a pause, less the time that the `bursts` in it explain.
+
+        A burst takes what bursts have cost so far: BUSY_NS over `bursts_before`. If they explain half of the gap, it
+        was work: so a forwarder that is too slow has no pauses.
+        """
         page = self._page
         work_ns = 0
         if not bursts_before:  # nothing to lose yet, and nothing to judge by

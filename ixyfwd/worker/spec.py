@@ -14,8 +14,10 @@ IdlePolicy = Literal["spin", "adaptive", "sleep", "interrupt"]
 
 @dataclass(frozen=True)
 class RegisterSpec:
-    """A doorbell in an inherited window of BAR0: a store of `width_bytes` at `offset`, a BAR0 offset. `value`: what is
-    stored; None: the ring's new tail."""
+    """A doorbell in an inherited window of BAR0: a store of `width_bytes` at the BAR0 offset `offset`.
+
+    `value`: what is stored; None: the ring's new tail.
+    """
 
     window: Window
     offset: int
@@ -34,7 +36,7 @@ BellSpec = RegisterSpec | CallSpec
 
 
 @dataclass(frozen=True)
-class PortSpec:
+class WorkerPortSpec:
     """A port: its NIC family, where its device finds the arena, the doorbells of the worker's two rings there."""
 
     family: str
@@ -57,7 +59,7 @@ class WorkerSpec:
     arena_fd: int
     arena_bytes: int
     layout: WorkerLayout
-    ports: tuple[PortSpec, ...]
+    ports: tuple[WorkerPortSpec, ...]
     engine: str
     batch: int
     idle: IdlePolicy
@@ -95,9 +97,9 @@ class WorkerSpec:
         return tuple(sorted({self.arena_fd, *doorbells, *self.interrupt_fds, *self.order.inherited_fds}))
 
 
-def _port(data: Mapping[str, Any]) -> PortSpec:
+def _port(data: Mapping[str, Any]) -> WorkerPortSpec:
     dma = DmaMap(data["dma"]["page_bytes"], tuple(data["dma"]["pages"]))
-    return PortSpec(data["family"], dma, _bell(data["rx"]), _bell(data["tx"]))
+    return WorkerPortSpec(data["family"], dma, _bell(data["rx"]), _bell(data["tx"]))
 
 
 def _bell(data: Mapping[str, Any]) -> BellSpec:

@@ -22,14 +22,14 @@ from ixyfwd.bench.result import as_csv, as_table, flat, result, spread
 from ixyfwd.bench.turntable import open_turntable
 from ixyfwd.errors import IxyfwdError, UsageError
 from ixyfwd.programs.registry import programs
-from tests.testing.bench_cases import GOOD_REPORT, SPREAD, bench, check_schema
+from tests.testing.bench_cases import GOOD_REPORT, SPREAD, bench, check_bench_schema
 from tests.testing.support import IXYFWD, ROOT, descendants, run
 
 
 @pytest.mark.alone
 def test_cost_has_a_row_for_each_engine_loop_and_batch() -> None:
     found = bench("cost", "--engine", "native,vector,naive", "--program", "touch", "--batch", "1,64", "--runs", "2")
-    check_schema(found, "cost")
+    check_bench_schema(found, "cost")
     kinds = [(row["engine"], row["loop"], row["batch"]) for row in found["rows"]]
     loops = [("native", "fused"), ("native", "python"), ("vector", "python"), ("naive", "python")]
     assert kinds == [(engine, loop, batch) for engine, loop in loops for batch in (1, 64)]
@@ -47,7 +47,7 @@ def test_throughput_measures_both_loops(tmp_path: Path) -> None:
         "throughput", "--engine", "native,vector", "--batch", "32,64", "--duration", "0.3", "--runs", "1",
         "--csv", str(rows), "--svg", str(plot),
     )  # fmt: skip
-    check_schema(found, "throughput")
+    check_bench_schema(found, "throughput")
     assert [(row["engine"], row["loop"], row["batch"]) for row in found["rows"]] == [
         (engine, loop, batch)
         for engine, loop in (("native", "python"), ("native", "fused"), ("vector", "python"))
@@ -73,7 +73,7 @@ def test_frame_sizes_and_imix() -> None:
 @pytest.mark.slow
 def test_scaling_says_what_it_can_tell() -> None:
     found = bench("scaling", "--workers", "1,3,16", "--duration", "0.5", "--runs", "2")
-    check_schema(found, "scaling")
+    check_bench_schema(found, "scaling")
     assert list(dict.fromkeys(row["workers"] for row in found["rows"])) == [1, 3, 16]  # rows are split by distance
     assert found["rows"][0]["efficiency"] == 1
     for key in ("by_hand_ns_per_packet", "by_hand_warm_ns_per_packet"):
@@ -284,7 +284,7 @@ def test_a_published_driver_is_turned_beside_naive(tmp_path: Path, lost: int, ex
         assert done.stderr.endswith("ixyfwd: ixy.py sent 0 of the 480 frames that it was given\n")
         return
     found = json.loads(done.stdout)
-    check_schema(found, "published")
+    check_bench_schema(found, "published")
     assert [(row["engine"], row["batch"], row["runs"]) for row in found["rows"]] == [
         (engine, batch, 2) for batch in (1, 32) for engine in ("ixy.py", "naive")
     ]

@@ -18,7 +18,7 @@ from ixyfwd.bench.cli_load import _trial, seconds
 from ixyfwd.bench.loaded import Load, line_rate
 from ixyfwd.bench.throughput import Trial
 from ixyfwd.errors import IxyfwdError, UsageError
-from tests.testing.bench_cases import bench, check_schema
+from tests.testing.bench_cases import bench, check_bench_schema
 from tests.testing.support import IXYFWD, Instance, assert_forwarded_sum, descendants, run
 
 PERCENTILES = ["p50", "p90", "p99", "p99_9", "p99_99", "p99_999", "max"]
@@ -32,7 +32,7 @@ def test_latency_has_percentiles_by_direction_and_the_models_own_share(tmp_path:
         "latency", "--rate", "1e5", "--duration", "0.3", "--runs", "1", "--gc", "off,on", "--loop", "python",
         "--csv", str(rows), "--svg", str(plot),
     )  # fmt: skip
-    check_schema(found, "latency")
+    check_bench_schema(found, "latency")
     assert [(row["gc"], row["idle"], row["loop"]) for row in found["rows"]] == [
         ("off", "spin", "python"),
         ("on", "spin", "python"),
@@ -113,7 +113,7 @@ def test_rfc2544_on_the_model(instance: Instance) -> None:
     """Shorter than the quick one: what it finds says nothing, but it finds something."""
     effort = rfc2544.Effort((0.05, 0.1), 0.5, 1, 0.01, attempts=1)
     found = rfc2544.run([replace(TRIAL, frame=1518)], effort, "spin", instance.name, lambda text: None)
-    check_schema(found, "rfc2544")
+    check_bench_schema(found, "rfc2544")
     for row in found["rows"]:
         assert row["loss_share"] <= {"ndr": 0, "pdr": 0.005}[row["goal"]]
         assert row["load_mpps"] <= 2 * line_rate(1518) / 1e6 + 1e-3
@@ -123,7 +123,7 @@ def test_rfc2544_on_the_model(instance: Instance) -> None:
 def test_soak_samples_and_adds_up(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     found = bench("soak", "--duration", "3s", "--csv", str(rows))
-    check_schema(found, "soak")
+    check_bench_schema(found, "soak")
     assert len(found["rows"]) == len(list(csv.DictReader(io.StringIO(rows.read_text())))) >= 1
     final = found["summary"]["final"]
     assert_forwarded_sum(final)

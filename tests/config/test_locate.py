@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ixyfwd.config.locate import locate
-from ixyfwd.settings.problems import Path, key_text
+from ixyfwd.settings.problems import KeyPath, key_text
 
 DOCUMENT = '''\
 # a comment with [brackets] and = signs
@@ -45,7 +45,7 @@ x = 1
   x = 2
 '''
 
-LINES: list[tuple[Path, int]] = [
+LINES: list[tuple[KeyPath, int]] = [
     (("top",), 2),
     (("quoted key",), 3),
     (("a",), 4),
@@ -78,7 +78,7 @@ LINES: list[tuple[Path, int]] = [
 ]
 
 
-def paths(value: Any, path: Path = ()) -> list[Path]:
+def paths(value: Any, path: KeyPath = ()) -> list[KeyPath]:
     """Every key path of a parsed document."""
     found = [path] if path else []
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -88,7 +88,7 @@ def paths(value: Any, path: Path = ()) -> list[Path]:
 
 
 @pytest.mark.parametrize(("path", "line"), LINES, ids=[key_text(path) for path, _ in LINES])
-def test_every_kind_of_key_has_its_line(path: Path, line: int) -> None:
+def test_every_kind_of_key_has_its_line(path: KeyPath, line: int) -> None:
     assert locate(DOCUMENT)[path] == line
 
 
@@ -117,21 +117,21 @@ class Writer:
     def __init__(self, draw: Any) -> None:
         self.draw = draw
         self.text = ""
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
 
-    def note(self, path: Path) -> None:
+    def note(self, path: KeyPath) -> None:
         self.lines[path] = self.text.count("\n") + 1
 
     def space(self, *, newlines: bool) -> None:
         choices = ["", " ", "\t"] + (["\n", " # [x] = {\n", "\n\n  "] if newlines else [])
         self.text += self.draw(st.sampled_from(choices))
 
-    def key(self, path: Path, key: str) -> None:
+    def key(self, path: KeyPath, key: str) -> None:
         self.note((*path, key))
         # JSON's escapes are TOML's, except for what lies beyond 16 bits and DEL.
         self.text += json.dumps(key, ensure_ascii=False).replace("\x7f", "\\u007f")
 
-    def value(self, path: Path, value: Any) -> None:
+    def value(self, path: KeyPath, value: Any) -> None:
         if isinstance(value, dict):
             self.text += "{"
             for index, (key, inner) in enumerate(value.items()):

@@ -20,8 +20,8 @@ from ixyfwd.telemetry.counters import (
     PORT_BLOCK_WORDS,
     PROGRAM_BLOCK_WORDS,
     PROGRAM_COUNTERS,
-    Kind,
     MetricRow,
+    NumberKind,
     PortWord,
     ProgramWord,
     Word,
@@ -60,7 +60,7 @@ def test_each_row_has_a_word_of_its_own_inside_its_block_and_a_sentence(rows: ty
 
 
 def test_the_named_words_of_a_program_have_their_room() -> None:
-    single = {word.value for word in ProgramWord if word.kind is not Kind.NAMED}
+    single = {word.value for word in ProgramWord if word.kind is not NumberKind.NAMED}
     drops = {ProgramWord.DROPS + n for n in range(DROP_CAUSES)}
     own = {ProgramWord.COUNTERS + n for n in range(PROGRAM_COUNTERS)}
     assert len(single | drops | own) == len(single) + DROP_CAUSES + PROGRAM_COUNTERS

@@ -483,5 +483,5 @@ def test_what_somebody_gave_back_by_hand_is_dropped(kernel: FakeKernel) -> None:
     kernel.write(f"{BUS}/devices/{A}/driver_override", "")
     kernel.write(f"{BUS}/drivers/vfio-pci/unbind", A)
     kernel.write(f"{BUS}/drivers_probe", A)
-    assert restore(kernel)[0].notes == (f"{A}: somebody else has given it back to ixgbe already",)
+    assert restore(kernel)[0].notes == (f"{A}: another program has given it back to ixgbe already",)
     assert load(kernel) == {}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ixyfwd.config.default import default_config
 from ixyfwd.config.load import load_config
-from ixyfwd.host.doctor import Row, counts, examine, exit_code, need_of
-from ixyfwd.host.doctor_machine import Machine, Need, State
+from ixyfwd.host.doctor import DoctorRow, counts, examine, exit_code, need_of
+from ixyfwd.host.doctor_machine import FindingState, MachineFiles, Need
 from tests.testing.doctor_fake import ADDRESS, INTERRUPTS, LIMITS, MOUNTS, NEED, SIMULATED, build, files
 
 CPU = "sys/devices/system/cpu"
@@ -78,7 +78,7 @@ MEMS: dict[str, str | None] = {
     "proc/self/status": "CapEff:\t000001ffffffffff\nMems_allowed_list:\t1\n",
     f"{NODE_2M}/free_hugepages": "8\n",
 }
-OK, WARN, MISSING, UNKNOWN = State.OK, State.WARN, State.MISSING, State.UNKNOWN
+OK, WARN, MISSING, UNKNOWN = FindingState.OK, FindingState.WARN, FindingState.MISSING, FindingState.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Case:
 
     label: str
     changes: dict[str, str | None]
-    state: State
+    state: FindingState
     found: str = ""
     fix: str = ""
     need: Need = NEED
@@ -95,12 +95,18 @@ class Case:
 
 
 def case(  # noqa: PLR0917 - a table
-    label: str, changes: dict[str, Any], state: State, found: str = "", fix: str = "", need: Need = NEED, **extra: Any
+    label: str,
+    changes: dict[str, Any],
+    state: FindingState,
+    found: str = "",
+    fix: str = "",
+    need: Need = NEED,
+    **extra: Any,
 ) -> Case:
     return Case(label, changes, state, found, fix, need, extra)
 
 
-def row_of(rows: list[Row], label: str) -> Row:
+def row_of(rows: list[DoctorRow], label: str) -> DoctorRow:
     (row,) = [row for row in rows if row.label == label]
     return row
 
@@ -411,13 +417,13 @@ def test_every_row_has_a_case_for_each_trouble() -> None:
 def test_only_what_is_required_decides_the_exit_code(tmp_path: Path) -> None:
     rows = examine(build(tmp_path, {f"{POOL_2M}/free_hugepages": "0\n"}), SIMULATED)
     assert exit_code(rows) == 0
-    rows = examine(Machine(tmp_path), NEED)
+    rows = examine(MachineFiles(tmp_path), NEED)
     assert exit_code(rows) == 1
     assert counts(rows)["missing"] == 1
 
 
 def test_an_empty_machine_is_unknown_and_no_traceback(tmp_path: Path) -> None:
-    rows = examine(Machine(tmp_path), NEED)
+    rows = examine(MachineFiles(tmp_path), NEED)
     assert counts(rows)["unknown"] > 15
     assert all(row.found for row in rows)
 
@@ -455,7 +461,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_garbage_in_any_file_is_a_row_and_no_traceback(healthy: Path, path: str, garbage: bytes) -> None:
     (healthy / path).write_bytes(garbage)
     try:
-        rows = examine(Machine(healthy), NEED)
+        rows = examine(MachineFiles(healthy), NEED)
     finally:
         (healthy / path).write_text(files()[path])
     assert {one.label for one in CASES} <= {row.label for row in rows}

@@ -11,8 +11,8 @@ import pytest
 from ixyfwd.cli.app import run
 from ixyfwd.cli.doctor import doctor_command
 from ixyfwd.errors import IxyfwdError
-from ixyfwd.host.doctor import Row
-from ixyfwd.host.doctor_machine import Machine, Need, State
+from ixyfwd.host.doctor import DoctorRow
+from ixyfwd.host.doctor_machine import FindingState, MachineFiles, Need
 from ixyfwd.host.doctor_measure import measured_rows
 from ixyfwd.host.doctor_watch import Distance, Seen, User, account_of, watch_machine
 from ixyfwd.probe.pauses import Watched
@@ -20,7 +20,7 @@ from tests.testing.doctor_fake import build
 from tests.testing.support import busy_with
 
 Capture = pytest.CaptureFixture[str]
-OK, WARN, UNKNOWN = State.OK, State.WARN, State.UNKNOWN
+OK, WARN, UNKNOWN = FindingState.OK, FindingState.WARN, FindingState.UNKNOWN
 NEED = Need(workers=(0,), model=1, ring_fill_us=34.4)
 SECOND_NS = 1_000_000_000
 
@@ -34,7 +34,9 @@ def watched(gaps_us: Sequence[float] = (), delay_us: float | None = 0, steal_us:
     )
 
 
-def rows_of(machine: Machine, worker: Watched, *, model: Watched | None = None, **more: Any) -> dict[str, Row]:
+def rows_of(
+    machine: MachineFiles, worker: Watched, *, model: Watched | None = None, **more: Any
+) -> dict[str, DoctorRow]:
     rows = measured_rows(machine, NEED, Seen(1.0, {0: worker, 1: model or watched()}, **more))
     assert all(row.topic == "measured" for row in rows)
     assert all(bool(row.fix) == (row.state is WARN) for row in rows)
@@ -80,7 +82,7 @@ def test_who_takes_the_cpu_is_named(tmp_path: Path) -> None:
         (watched(steal_us=None), UNKNOWN, "/proc/stat does not say what a hypervisor takes"),
     ],
 )
-def test_what_a_hypervisor_takes(tmp_path: Path, seen: Watched, state: State, found: str) -> None:
+def test_what_a_hypervisor_takes(tmp_path: Path, seen: Watched, state: FindingState, found: str) -> None:
     row = rows_of(build(tmp_path), seen)["hypervisor on CPU 0"]
     assert (row.state, row.found) == (state, found)
 
@@ -94,7 +96,7 @@ def test_what_a_hypervisor_takes(tmp_path: Path, seen: Watched, state: State, fo
     ],
 )
 def test_the_distance_of_a_worker_and_the_model(
-    tmp_path: Path, before: float | None, after: float | None, state: State, found: str
+    tmp_path: Path, before: float | None, after: float | None, state: FindingState, found: str
 ) -> None:
     rows = rows_of(build(tmp_path), watched(), distances=(Distance(0, 1, before, after),))
     row = rows["distance of CPU 0 and 1"]

@@ -10,7 +10,7 @@ import pytest
 
 from ixyfwd.errors import IxyfwdError
 from ixyfwd.host.doctor import examine
-from ixyfwd.host.doctor_machine import Machine, Need, State
+from ixyfwd.host.doctor_machine import FindingState, MachineFiles, Need
 from ixyfwd.kit.mounts import mounts
 from ixyfwd.kit.tree import Tree
 from ixyfwd.memory.arena import create_arena
@@ -35,8 +35,8 @@ def said_by_start(backing: str, pages: int = PAGES) -> str:
 
 def said_by_doctor(backing: str, pages: int = PAGES) -> tuple[str, str]:
     """What the rows on memory find missing, and the advice."""
-    rows = examine(Machine(), Need(workers=(0,), arena_pages=pages, backing=backing))
-    missing = [row for row in rows if row.topic == "memory" and row.state is State.MISSING]
+    rows = examine(MachineFiles(), Need(workers=(0,), arena_pages=pages, backing=backing))
+    missing = [row for row in rows if row.topic == "memory" and row.state is FindingState.MISSING]
     return "; ".join(row.found for row in missing), " && ".join(row.fix for row in missing)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ixyfwd.nic.rss import spread, steer
-from ixyfwd.plan.difference import Rebuild, Running, Silence, Stage, Start, Steer, Step, difference
+from ixyfwd.plan.difference import Rebuild, RunningWorkers, Silence, Stage, Start, Steer, Step, difference
 
 WORKERS = 4
 ALL = frozenset(range(WORKERS))
@@ -13,8 +13,8 @@ RING = 8  # buffers in each ring
 BUFFERS = 24  # of each worker
 
 
-def running(*stages: Stage, owners: frozenset[int] | None = None) -> Running:
-    return Running(stages, frozenset(range(len(stages))) if owners is None else owners)
+def running(*stages: Stage, owners: frozenset[int] | None = None) -> RunningWorkers:
+    return RunningWorkers(stages, frozenset(range(len(stages))) if owners is None else owners)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def running(*stages: Stage, owners: frozenset[int] | None = None) -> Running:
         (running(Stage.READY, Stage.READY), {1}, (Steer(frozenset({1})),)),
     ],
 )
-def test_steps(now: Running, wanted: set[int], steps: tuple[Step, ...]) -> None:
+def test_steps(now: RunningWorkers, wanted: set[int], steps: tuple[Step, ...]) -> None:
     assert difference(now, wanted) == steps
 
 
@@ -54,8 +54,8 @@ class Machine(RuleBasedStateMachine):
         self.held = [0] * WORKERS  # by rings that are no more, until the free stack is rebuilt
         self.received = self.sent = self.dropped = self.died = 0
 
-    def running(self) -> Running:
-        return Running(tuple(self.stages), self.owners)
+    def running(self) -> RunningWorkers:
+        return RunningWorkers(tuple(self.stages), self.owners)
 
     @rule(entry=st.integers(0, 127))
     def a_frame_arrives(self, entry: int) -> None:

@@ -9,35 +9,19 @@ from tests.testing.docstrings import ERRORS, Package, findings
 from tests.testing.support import ROOT
 
 PACKAGE = ROOT / "ixyfwd"
-# Folders whose docstrings are still to be done; with its last finding a folder leaves this list.
-NOT_YET = ("model", "roles", "traffic", "worker", "supervisor", "host", "config", "cli")
 # Each program and each role has a class of this name, by which the registry finds it.
 SHARED_NAMES = {"Options", "Order"}
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[str, list[str]]:
-    """The findings by folder."""
-    by_folder: dict[str, list[str]] = {}
-    for one in findings(Package.read(PACKAGE)):
-        by_folder.setdefault(one.place.partition(".")[0], []).append(str(one))
-    return by_folder
-
-
-def test_docstrings_say_what_a_reader_needs(found: dict[str, list[str]]) -> None:
-    done = [line for folder, lines in found.items() if folder not in NOT_YET for line in lines]
-    assert not done, "\n".join(done)
-
-
-@pytest.mark.parametrize("folder", NOT_YET)
-def test_a_folder_that_is_done_leaves_the_list(found: dict[str, list[str]], folder: str) -> None:
-    assert found.get(folder), f"{folder} has no findings any more: take it out of NOT_YET"
+def test_docstrings_say_what_a_reader_needs() -> None:
+    found = [str(one) for one in findings(Package.read(PACKAGE))]
+    assert not found, "\n".join(found)
 
 
 def test_two_public_classes_do_not_share_a_name() -> None:
     places: dict[str, list[str]] = {}
     for one in Package.read(PACKAGE).classes:
-        if one.module.partition(".")[0] not in NOT_YET and not one.node.name.startswith("_"):
+        if not one.node.name.startswith("_"):
             places.setdefault(one.node.name, []).append(one.module)
     shared = {name: modules for name, modules in places.items() if len(modules) > 1 and name not in SHARED_NAMES}
     assert not shared

@@ -13,7 +13,7 @@ import pytest
 from ixyfwd.errors import IxyfwdError, RefusedError
 from ixyfwd.supervisor import places
 from ixyfwd.supervisor.instance import Instance
-from ixyfwd.supervisor.places import Place, real_user, runtime_dir
+from ixyfwd.supervisor.places import InstancePlace, real_user, runtime_dir
 from tests.testing.support import IXYFWD, environment, eventually, report_of, run
 from tests.testing.support import Instance as Running
 
@@ -38,7 +38,7 @@ def arrange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrange:
     """Have the places that are named, the first ones first; "-" before a name: it cannot be written."""
 
     def have(*names: str, lasting: tuple[str, ...] = ("c",)) -> None:
-        found = tuple(Place(tmp_path / name, name in lasting) for name in names)
+        found = tuple(InstancePlace(tmp_path / name, name in lasting) for name in names)
         for module in ("places", "instance", "instances"):
             monkeypatch.setattr(f"ixyfwd.supervisor.{module}.places", lambda: found)
 

@@ -38,7 +38,7 @@ def bench(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
     return found
 
 
-def check_schema(found: Mapping[str, Any], command: str) -> None:
+def check_bench_schema(found: Mapping[str, Any], command: str) -> None:
     assert found["schema"] == SCHEMA
     assert found["command"] == command
     assert {"cpu", "kernel", "python", "numpy", "governor", "ixyfwd", "commit", "load_average"} <= set(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from ixyfwd.config.demand import Demand
-from ixyfwd.host.doctor_machine import Machine, Need
+from ixyfwd.host.doctor_machine import MachineFiles, Need
 
 ADDRESS: Final = "0000:03:00.0"
 CHIPS: Final = {"8086:10fb": "82599 SFP+"}
@@ -106,7 +106,7 @@ def files() -> dict[str, str]:
     return found
 
 
-def build(root: Path, changes: dict[str, str | None] | None = None) -> Machine:
+def build(root: Path, changes: dict[str, str | None] | None = None) -> MachineFiles:
     """The healthy machine with some files changed. None removes a file, or a whole directory."""
     changed = changes or {}
     gone = tuple(path for path, text in changed.items() if text is None)
@@ -123,4 +123,4 @@ def build(root: Path, changes: dict[str, str | None] | None = None) -> Machine:
             elsewhere = changed.get(path)
             (root / path).unlink(missing_ok=True)
             (root / path).symlink_to(target if elsewhere is None else elsewhere)
-    return Machine(root)
+    return MachineFiles(root)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ixyfwd.model.chip.profiles import build_register_map, profile_of
 from ixyfwd.model.chip.table_counters import SOURCES
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.model.process import Model
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.contract import Wire
@@ -200,7 +200,7 @@ class Bench:
         self.datapath = FakePort("p0")
         self.clock = Clock()
         spec = PortSpec("p0", "/unused", MAC, NoWire(), device_id, offer_mmap, module)
-        self.port = Port(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
+        self.port = SimulatedPort(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
 
     def at(self, name: str, index: int = 0) -> int:
         """Offset of a register."""

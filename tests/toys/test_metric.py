@@ -10,9 +10,9 @@ from tests.testing.support import last_object
 
 TEXT = "Rounds that a toy has counted."
 ROWS = {  # behind the last row of a block
-    "    POLLS = 16,": f'    TOY_ROUNDS = 10, Scope.WORKER, Kind.COUNTER, "rounds", "{TEXT}"\n',
-    "    RX_PACKETS = 0,": f'    TOY_FRAMES = 11, Scope.PORT, Kind.COUNTER, "frames", "{TEXT}"\n',
-    "    IN = 0,": f'    TOY_VERDICTS = 3, Scope.PROGRAM, Kind.COUNTER, "frames", "{TEXT}"\n',
+    "    POLLS = 16,": f'    TOY_ROUNDS = 10, Scope.WORKER, NumberKind.COUNTER, "rounds", "{TEXT}"\n',
+    "    RX_PACKETS = 0,": f'    TOY_FRAMES = 11, Scope.PORT, NumberKind.COUNTER, "frames", "{TEXT}"\n',
+    "    IN = 0,": f'    TOY_VERDICTS = 3, Scope.PROGRAM, NumberKind.COUNTER, "frames", "{TEXT}"\n',
 }
 COUNTED = {  # beside what counts the same
     "page[WORD_POLLS] += rounds;": "page[WORD_TOY_ROUNDS] += rounds;",

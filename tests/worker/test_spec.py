@@ -13,12 +13,12 @@ from ixyfwd.memory.layout import compute_layout
 from ixyfwd.pci.function import DmaMap, Window
 from ixyfwd.pci.mmio import map_window, register_view
 from ixyfwd.roles.forward.order import Order
-from ixyfwd.worker.spec import CallSpec, PortSpec, RegisterSpec, WorkerSpec
+from ixyfwd.worker.spec import CallSpec, RegisterSpec, WorkerPortSpec, WorkerSpec
 
 DMA = DmaMap(2 << 20, (1 << 40, 3 << 40))
 
 
-def spec_of(*ports: PortSpec) -> WorkerSpec:
+def spec_of(*ports: WorkerPortSpec) -> WorkerSpec:
     layout = compute_layout(ports=len(ports), workers=1, ring_size=64, buffers_per_worker=256).workers[0]
     return WorkerSpec(
         index=0, cpu=None, nice=0, shared_cpu=True, arena_fd=9, arena_bytes=layout.size, layout=layout, ports=ports,
@@ -30,7 +30,8 @@ def test_a_worker_of_two_families_is_told_of_both() -> None:
     window = Window(5, 0, 0x1000, 0x1000)
     notify = RegisterSpec(window, 0x1010, width_bytes=2, value=3)
     spec = spec_of(
-        PortSpec("one", DMA, RegisterSpec(window, 0x1018), notify), PortSpec("other", DMA, CallSpec(7), CallSpec(8))
+        WorkerPortSpec("one", DMA, RegisterSpec(window, 0x1018), notify),
+        WorkerPortSpec("other", DMA, CallSpec(7), CallSpec(8)),
     )
     assert WorkerSpec.from_json(json.loads(json.dumps(spec.as_json()))) == spec
     assert spec.inherited_fds() == (5, 7, 8, 9)

@@ -40,6 +40,7 @@ class MisuseLog:
     recent: deque[FaultEntry] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def add(self, name: str, index: int, offset: int, text: str) -> None:
+        """Record a misuse of register `name`, number `index`, at BAR0 byte `offset`; `text` says what was wrong."""
         self.total += 1
         self.recent.append(
             {

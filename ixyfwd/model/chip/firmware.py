@@ -9,8 +9,12 @@ MNG_VETO = 1 << 0  # software must not reset the PHY nor change the link
 
 
 class Firmware:
-    """`indication`: FWSM.EXT_ERR_IND. `managed`: a management controller shares the port and vetoes changes of its
-    link; `cuts` counts how often software has cut its session."""
+    """The firmware's state, as registers show it.
+
+    `indication`: FWSM.EXT_ERR_IND. `recovery`: FWSM bit 5 of an X550. `managed`: a
+    management controller shares the port and vetoes changes of its link; `cuts` counts
+    how often software has cut its session.
+    """
 
     def __init__(self, file: RegisterFile) -> None:
         self._file = file

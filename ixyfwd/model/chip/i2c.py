@@ -47,7 +47,7 @@ class I2cSlave:
         self.reset()
 
     def reset(self) -> None:
-        """As after power-on, both wires released."""
+        """Return to the state after power-on, both wires released."""
         self._offset = 0
         self._scl = self._line = True
         self._stop()

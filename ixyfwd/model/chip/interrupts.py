@@ -49,7 +49,7 @@ def gather(name: str, index: int, causes: int) -> int:
     return causes >> OTHER_SHIFT & OTHER_CAUSES | causes & QUEUE_CAUSES
 
 
-class Interrupts:
+class InterruptRegisters:
     """EICR, EICS, EIMS, EIMC, EIAM and their `_EX` forms share three sets of causes; EITR holds messages back."""
 
     def __init__(

@@ -70,13 +70,13 @@ class Link:
         self._restart()
 
     def set_cable(self, plugged: bool) -> None:
-        """Somebody pulls the cable or plugs it in."""
+        """Plug the cable in or pull it out."""
         if plugged != self._cable:
             self._cable = plugged
             self._restart()
 
     def hold_down(self, on: bool) -> None:
-        """Injected: as if the cable were out, whatever `set_cable` says."""
+        """Injected: keep the link down as if the cable were out, even if `set_cable` plugged it in."""
         if on != self._held_down:
             self._held_down = on
             self._restart()
@@ -176,7 +176,7 @@ class Link:
         was_forced = self._forced()
         self._on_autoc()
         self._file.poke(name, index, value & ~AUTOC_AN_RESTART)
-        if self._copper:  # the PHY negotiates, whatever is written here
+        if self._copper:  # the PHY negotiates and does not heed AUTOC
             return
         if value & AUTOC_AN_RESTART or self._forced() != was_forced:
             self._restart()

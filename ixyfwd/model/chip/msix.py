@@ -26,15 +26,17 @@ class MsixTable:
         self.reset()
 
     def reset(self) -> None:
+        """Clear the table and mask all vectors, as after power-on."""
         self._bytes[:] = bytes(BAR4_BYTES)
         for vector in range(MSIX_VECTORS):
             self._bytes[vector * VECTOR_BYTES + 12] = VECTOR_MASKED
 
     def masked(self, vector: int) -> bool:
+        """Whether the mask bit of the vector's table entry is set."""
         return bool(self._bytes[vector * VECTOR_BYTES + 12] & VECTOR_MASKED)
 
     def unmask(self, vector: int) -> None:
-        """As whoever takes a vector into use does."""
+        """Clear the mask bit of a vector, as the kernel does when a driver requests the vector."""
         self._bytes[vector * VECTOR_BYTES + 12] &= ~VECTOR_MASKED
 
     def show_pending(self, vectors: int) -> None:
@@ -42,7 +44,7 @@ class MsixTable:
         self._bytes[MSIX_PBA_OFFSET : MSIX_PBA_OFFSET + 8] = vectors.to_bytes(8, "little")
 
     def read(self, offset: int, count: int) -> bytes:
-        """Raises ValueError outside of the BAR."""
+        """Read `count` bytes of BAR4. Raises ValueError outside of the BAR."""
         _check(offset, count)
         return bytes(self._bytes[offset : offset + count])
 
@@ -67,6 +69,7 @@ class IrqLines:
         self._masked: set[tuple[int, int]] = set()
 
     def info(self, index: int) -> IrqInfo:
+        """The answer to VFIO_DEVICE_GET_IRQ_INFO for the kind of interrupt `index`; 0 vectors of an unknown kind."""
         kind = Irq(index) if index in COUNTS else None
         return IrqInfo(index, IrqFlag(0), 0) if kind is None else IrqInfo(index, _FLAGS[kind], COUNTS[kind])
 
@@ -134,6 +137,7 @@ class IrqLines:
                 os.close(fd)
 
     def drop_kind(self, index: int) -> None:
+        """Detach all eventfds from the kind of interrupt `index`; nothing to do for an unknown kind."""
         self._drop(index, range(COUNTS.get(Irq(index), 0)) if index in COUNTS else range(0))
 
     def close(self) -> None:
@@ -187,7 +191,7 @@ class Messages:
         return self._lines.kind()
 
     def send(self, kind: Irq, vector: int) -> bool:
-        """Whether it went out; False: masked, or there is nobody to send it to."""
+        """Whether it went out; False: masked, or no eventfd is attached."""
         masked = {
             Irq.MSIX: self._config.msix_function_masked or self._table.masked(vector),
             Irq.INTX: self._config.intx_disabled,

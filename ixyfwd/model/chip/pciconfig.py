@@ -83,23 +83,26 @@ class PciConfig:
 
     @property
     def bus_master(self) -> bool:
+        """Whether the command register lets the function do DMA."""
         return bool(self._values[COMMAND] & COMMAND_BUS_MASTER)
 
     @property
     def intx_disabled(self) -> bool:
+        """Whether the command register forbids INTx."""
         return bool(self._values[COMMAND + 1] & COMMAND_INTX_DISABLE >> 8)
 
     @property
     def msix_function_masked(self) -> bool:
+        """Whether MSI-X is enabled and all its vectors are masked at once (Message Control, bits 15 and 14)."""
         return self._values[MSIX + 3] & MSIX_CONTROL >> 8 == MSIX_CONTROL >> 8
 
     def reset(self) -> None:
-        """Everything as after power-on; bus mastering is off."""
+        """Return to the values after power-on; bus mastering is off."""
         self._load()
         self._on_bus_master(False)
 
     def read(self, offset: int, count: int) -> bytes:
-        """Raises ValueError beyond the 4 KiB."""
+        """Read `count` bytes of configuration space. Raises ValueError beyond its 4 KiB."""
         self._check(offset, count)
         return bytes(self._values[offset : offset + count])
 

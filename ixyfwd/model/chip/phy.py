@@ -17,8 +17,12 @@ ABSENT = 0xFFFF
 
 
 class Phy:
-    """Registers hold what is written; negotiation succeeds at once while `link` says so. `on_power(on)` is called when
-    the PHY goes into low power, where it has no link, and when it comes out of it."""
+    """A copper PHY behind MDIO.
+
+    Registers hold what is written; negotiation succeeds at once while `link` says so.
+    `on_power(on)` is called when the PHY goes into low power, where it has no link, and
+    when it comes out of it.
+    """
 
     def __init__(self, phy_id: int, on_power: Callable[[bool], None] = lambda on: None) -> None:
         self.link = False

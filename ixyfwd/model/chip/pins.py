@@ -15,8 +15,11 @@ MSCA_ADDRESS, MSCA_WRITE, MSCA_READS = 0, 1, (2, 3)  # operation codes 27:26
 
 
 class Pins:
-    """On MDIO the PHY that the chip has, if any; on I2C a direct-attach module, or nobody: then reads find released
-    lines."""
+    """The pins to PHY and module: MDIO, I2C and the software-definable pins.
+
+    On MDIO is the PHY that the chip has, if any; on I2C a direct-attach module. Without a module reads find
+    released lines.
+    """
 
     def __init__(
         self, file: RegisterFile, clock_ns: Callable[[], int], module: bool = True, phy: Phy | None = None
@@ -43,7 +46,7 @@ class Pins:
         return value & ~0xFF | value & outputs | inputs & ~outputs & 0xFF
 
     def _read_i2cctl(self, name: str, index: int) -> int:
-        """Both wires are the AND of who drives them, and nobody but the driver drives the clock."""
+        """Each wire is the AND of all that drive it; only the driver drives the clock."""
         value = self._file.peek(name) & (I2C_CLK_OUT | I2C_DATA_OUT)
         lines = value >> 1
         if self._module and not self._module.sda:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ixyfwd.model.chip import table
-from ixyfwd.model.chip.registers import Register as R
+from ixyfwd.model.chip.registers import RegisterCells as R
 from ixyfwd.model.chip.registers import RegisterMap
 from ixyfwd.model.chip.table_counters import COUNTERS
 

@@ -13,8 +13,8 @@ WriteHook = Callable[[str, int, int], None]
 class RegisterFile:
     """BAR0 as a client sees it through trapped accesses.
 
-    `changed` is called when a register that the data path works by has a new value; `misuse(name, index, text)` when
-    software wrote where it has no business to.
+    `store`: uint32[131072], the stored values. `changed` is called when a register that the data path works by has a
+    new value; `misuse(name, index, text)` when software wrote where it has no business to.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RegisterFile:
         self._writers.update(writers)
 
     def unbound(self) -> set[str]:
-        """Hooks that the table names and nobody has bound: empty in a complete port."""
+        """Hooks that the table names and no component has bound: empty in a complete port."""
         rows = [cell.register for cell in self._map.cells()]
         reads = {row.read for row in rows} - READ_MODES - self._readers.keys()
         return reads | ({row.write for row in rows} - WRITE_MODES - self._writers.keys())
@@ -70,7 +70,7 @@ class RegisterFile:
         self._changed()
 
     def reset_but(self, kept: Callable[[Cell], bool]) -> None:
-        """As `reset`, but the cells for which `kept` is true keep their values."""
+        """Reset all cells but those for which `kept` is true."""
         for cell in self._map.cells():
             if not kept(cell):
                 self._store[cell.word] = self._map.image[cell.word]

@@ -3,7 +3,7 @@
 Access modes by name, for `read`:
   plain   the stored value
   clear   the stored value, which the read clears
-  zero    0, whatever was written
+  zero    0, also after a write
 and for `write`:
   plain   the bits of `mask`
   ro      ignored
@@ -24,7 +24,7 @@ WRITE_MODES = frozenset({"plain", "ro", "guarded", "w1c", "w1s"})
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
+class RegisterCells:
     """`count` cells from `offset` on, `stride` bytes apart, numbered from `first`.
 
     `reset` is the value after reset, a tuple for the first cells of a run whose others are 0. `alias`: a second view of
@@ -44,6 +44,7 @@ class Register:
     path: bool = False
 
     def reset_of(self, index: int) -> int:
+        """The value of cell number `index` after a reset."""
         if isinstance(self.reset, int):
             return self.reset
         at = index - self.first
@@ -53,7 +54,7 @@ class Register:
 class Cell(NamedTuple):
     """One register instance; `word` is its place in the store (the offset of the defining row, divided by 4)."""
 
-    register: Register
+    register: RegisterCells
     number: int
     word: int
 
@@ -64,7 +65,7 @@ class RegisterMap:
     `image` is BAR0 after reset, as 32-bit words.
     """
 
-    def __init__(self, table: Iterable[Register]) -> None:
+    def __init__(self, table: Iterable[RegisterCells]) -> None:
         """Raises ValueError for rows that collide, leave BAR0, or alias nothing."""
         rows = list(table)
         self.at: dict[int, Cell] = {}
@@ -97,5 +98,5 @@ class RegisterMap:
         return self.named.values()
 
 
-def _places(row: Register) -> Iterable[tuple[int, int]]:
+def _places(row: RegisterCells) -> Iterable[tuple[int, int]]:
     return ((row.first + n, row.offset + n * row.stride) for n in range(row.count))

@@ -22,7 +22,9 @@ def _vector(entry: int) -> int | None:
 
 
 class Routes:
-    """`rx[queue]` and `tx[queue]` are vectors; queues without a valid entry are missing. `queues[vector]` is the way
+    """The routes from queues and other causes to vectors, as IVAR and IVAR_MISC say (8.2.3.5).
+
+    `rx[queue]` and `tx[queue]` are vectors; queues without a valid entry are missing. `queues[vector]` is the way
     back: rx and tx queues, a bit each. `timer` and `other`: vectors of the TCP timer and of all other causes.
     """
 

@@ -8,7 +8,7 @@ from ixyfwd.model.chip.table_counters import SOURCES
 LIMIT = {"whole": 2**32 - 1, "low": 2**36 - 1, "high": 2**36 - 1}
 
 
-class Statistics:
+class StatisticsRegisters:
     """Remembers for each counter how much of it has been read away."""
 
     def __init__(self, file: RegisterFile, counters: Any) -> None:

@@ -1,6 +1,6 @@
 """The register table (datasheet 8.2.3), by topic. Statistics are in `table_counters`."""
 
-from ixyfwd.model.chip.registers import Register as R
+from ixyfwd.model.chip.registers import RegisterCells as R
 
 GENERAL = (  # 1.1
     R("CTRL", 0x00000, write="ctrl"),

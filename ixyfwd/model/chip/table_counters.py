@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ixyfwd.model.chip.registers import Register as R
+from ixyfwd.model.chip.registers import RegisterCells as R
 
 Part = Literal["whole", "low", "high"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CounterSource:
     """A counter of the data path by name; `part` says which half of a 36-bit counter a register shows."""
 
     counter: str
@@ -122,8 +122,8 @@ COUNTERS = (
     R("QPTC", 0x08680, 16, alias=True),
 )
 
-SOURCES: dict[str, Source] = {
-    **{name: Source(counter) for name, _, counter in _SCALARS},
-    **{name: Source(counter, part) for name, _, counter, part in _halves()},
-    **{name: Source(counter, part) for name, _, _, _, counter, part in _RUNS},
+SOURCES: dict[str, CounterSource] = {
+    **{name: CounterSource(counter) for name, _, counter in _SCALARS},
+    **{name: CounterSource(counter, part) for name, _, counter, part in _halves()},
+    **{name: CounterSource(counter, part) for name, _, _, _, counter, part in _RUNS},
 }

@@ -22,7 +22,7 @@ WORD = 2**64 - 1
 
 
 class DatapathPort:
-    """One port. `store` is the register file: an 'I' view of BAR0's 512 KiB, backed by the memfd `store_fd`."""
+    """One port. `store` is the register file, uint32[131072]: BAR0's 512 KiB, backed by the memfd `store_fd`."""
 
     name: str
     store: memoryview
@@ -86,7 +86,7 @@ class DatapathPort:
             raise OSError(result, f"{text}: {os.strerror(result)}")
 
     def unmap_dma(self, iova: int, size: int) -> None:
-        """Take back one mapping. Raises LookupError if there is none with exactly this start and size."""
+        """Take back the mapping of exactly `size` bytes that starts at `iova`. Raises LookupError if there is none."""
         known = 0 <= iova < 2**64 and 0 < size < 2**64
         if not known or lib.dp_unmap(self._handle, iova, size):
             raise LookupError(f"no DMA mapping of {size:#x} bytes at {iova:#x}")
@@ -131,7 +131,7 @@ class DatapathPort:
     def reconfigure(self) -> None:
         """Have MAC, filter, RSS, CRC, statistics-map and enable registers read from `store` again at the next `run`.
 
-        Canonical offsets only: whoever writes the store mirrors aliases. Cheap; call it as often as you like.
+        Canonical offsets only: the writer of the store mirrors aliases. Cheap enough for a call after every write.
         """
         lib.dp_reconfigure(self._handle)
 
@@ -246,7 +246,9 @@ class DatapathPort:
             self._plug.flush()
 
     def wire_stats(self) -> dict[str, Any]:
-        """JSON-ready account of the wire: `kind`, then
+        """The account of the wire, ready for JSON.
+
+        `kind`, then
 
         `totals` {in, out, shortfall} in frames (into the port, out of it, owed to the rate and never sent); `error`,
         a sentence or None; `notices`, a list of sentences;
@@ -278,7 +280,7 @@ class DatapathPort:
         return self.flow_queues().get(flow, ())
 
     def flow_queues(self) -> dict[int, tuple[int, ...]]:
-        """The same for every flow that was seen."""
+        """The queues of each flow that was seen, by the number of the flow."""
         return self._plug.flow_queues() if self._plug else {}
 
     def unplug(self) -> None:

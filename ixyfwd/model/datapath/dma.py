@@ -53,8 +53,11 @@ class DmaMappings:
             raise RequestError(error.errno or errno.EIO, str(error)) from None
 
     def unmap(self, address: int, size: int) -> None:
-        """Every mapping inside the range, as in Linux's VFIO: behind a virtual IOMMU a client unmaps whole regions of
-        its table, whatever was mapped there. Raises RequestError with EINVAL if the range cuts through a mapping."""
+        """Take back all mappings inside a range of `size` bytes, as Linux's VFIO does.
+
+        Behind a virtual IOMMU a client unmaps whole regions of its table, with several mappings in them or none.
+        Raises RequestError with EINVAL if the range cuts through a mapping.
+        """
         end = address + size
         inside = self._starts[bisect_left(self._starts, address) : bisect_left(self._starts, end)]
         before = bisect_left(self._starts, address) - 1

@@ -4,7 +4,7 @@ import socket
 
 from ixyfwd.kit.listener import BACKLOG, Listener
 from ixyfwd.kit.loop import Loop
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.vfiouser.channel import Channel
 from ixyfwd.vfiouser.server import Session
 
@@ -15,7 +15,7 @@ REST_S = 0.25  # between two looks at connections for which no descriptor was le
 class PortServer:
     """Listens as long as it lives; a port without a client is as after power-on."""
 
-    def __init__(self, port: Port, path: str, loop: Loop) -> None:
+    def __init__(self, port: SimulatedPort, path: str, loop: Loop) -> None:
         """Raises what Listener raises."""
         self._port = port
         self._loop = loop

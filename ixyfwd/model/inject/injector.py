@@ -34,7 +34,7 @@ class Presence(Protocol):
         """All reads are all ones from now on."""
 
     def come_back(self) -> None:
-        """As after a reset."""
+        """Make the device present again, as after a reset."""
 
     def hang_in_reset(self, on: bool) -> None:
         """Whether the next reset never ends; one that hangs ends with it."""
@@ -77,7 +77,7 @@ class Injector:
         self._running: dict[str, _Running] = {}
 
     def begin(self, name: str, given: Mapping[str, object]) -> None:
-        """Raises UsageError for a wrong kind or parameter; then nothing has changed."""
+        """Begin to inject a kind with parameters. Raises UsageError for a wrong one; then nothing has changed."""
         kind = find_kind(name)
         parameters = read_parameters(kind, given)
         self._end(name)
@@ -109,7 +109,7 @@ class Injector:
                 self._end(name)
 
     def report(self) -> dict[str, Injected]:
-        """By kind: what is or was injected."""
+        """What is or was injected, by the name of its kind."""
         return {
             name: {
                 "active": running.active,

@@ -1,7 +1,7 @@
 """Misbehaviour on demand: the list of what can be injected into a port, and the reading of `key=value` parameters.
 
 Not to be confused with `faults`: those are a driver's mistakes that the model records, these are the model's own,
-made because somebody asked for them.
+made because a user asked for them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Kind:
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """Its own and those of every kind."""
+        """The parameters of this kind, and those that every kind has."""
         return (*self.parameters, SECONDS)
 
 
@@ -176,7 +176,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def find_kind(name: str) -> Kind:
-    """Raises UsageError for a kind that does not exist."""
+    """The kind called `name`. Raises UsageError if there is none."""
     if name not in KINDS:
         raise UsageError(f"no kind of injected fault is called {name!r}, expected one of {', '.join(KINDS)}")
     return KINDS[name]

@@ -28,7 +28,10 @@ class CableWire(Wire):
         return cls(table.text("to", "", "the name of the port at the other end", _PORT))
 
     def problems(self, port: str, wires: Mapping[str, Wire | None]) -> Iterator[tuple[str, str]]:
-        """It must lead to another port, and the wire there back. What was wrong by itself is not blamed again."""
+        """Find what keeps the cable from leading to another port whose cable leads back.
+
+        A far wire that could not be read has a problem of its own and makes none here.
+        """
         far = wires.get(self.to)
         if not self.to:
             return
@@ -43,11 +46,11 @@ class CableWire(Wire):
 
     @property
     def leads_to(self) -> str | None:
-        """That port."""
+        """The name of the port at the other end."""
         return self.to
 
     def attach(self, jack: Jack) -> Plug:
-        """Raises UsageError if there is no such port, or the cable there leads elsewhere."""
+        """Plug the cable in. Raises UsageError if there is no such port, or the cable there leads elsewhere."""
         jack.lib.dp_plug_cable(jack.port, jack.far_end(self.to))
         return CablePlug(jack)
 

@@ -18,7 +18,7 @@ _NAME_MAX: Final = 40  # characters of it in a message
 
 
 @dataclass(frozen=True)
-class Interface:
+class CaptureInterface:
     """An Interface Description Block (4.2). `units_per_s`: of time stamps. `snap_bytes`: 0 = whole frames."""
 
     label: str
@@ -39,10 +39,10 @@ class Sections:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._order = "<"
-        self._interfaces: list[Interface] = []
+        self._interfaces: list[CaptureInterface] = []
 
     def records(self) -> Iterator[Record]:
-        """Its frames in the order of the file. Raises DamageError; blocks of other kinds are passed over."""
+        """The frames in the order of the file; blocks of other kinds are passed over. Raises DamageError."""
         at = 0
         while at < len(self._data):
             kind, end = self._block(at)
@@ -104,7 +104,7 @@ class Sections:
         if name.isprintable() and name:
             label += f" ({name})"
         self._interfaces.append(
-            Interface(
+            CaptureInterface(
                 label=label,
                 link_type=link_type,
                 snap_bytes=snap_bytes,
@@ -128,7 +128,7 @@ class Sections:
             at += 4 + (length + 3) // 4 * 4
         return found
 
-    def _interface(self, at: int, number: int) -> Interface:
+    def _interface(self, at: int, number: int) -> CaptureInterface:
         if number >= len(self._interfaces):
             known = f"{len(self._interfaces)} interfaces are described before it"
             raise DamageError(f"the block at byte {at} is damaged: it is of interface {number}, and {known}")
@@ -152,7 +152,7 @@ class Sections:
         return self._record(at, at + 12, length, original, interface, None)
 
     def _record(  # noqa: PLR0917
-        self, starts: int, at: int, length: int, original: int, interface: Interface, time_ns: int | None
+        self, starts: int, at: int, length: int, original: int, interface: CaptureInterface, time_ns: int | None
     ) -> Record:
         record = Record(starts, at, length, original, time_ns, interface.link_type, interface.label)
         return record.without_crc(interface.crc_bytes)

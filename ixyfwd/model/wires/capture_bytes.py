@@ -19,8 +19,11 @@ class DamageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A frame in a capture file. `starts`: where its record does; `at` and `length`: its bytes; `original`: how many
-    there were on the wire; `time_ns`: None if it was not recorded; `interface`: in words, "" in a file of one."""
+    """A frame in a capture file, offsets and lengths in bytes.
+
+    `starts`: offset of its record; `at` and `length`: its bytes in the file; `original`: its length on the wire;
+    `time_ns`: None if it was not recorded; `interface`: in words, "" in a file of one.
+    """
 
     starts: int
     at: int
@@ -31,7 +34,7 @@ class Record:
     interface: str = ""
 
     def without_crc(self, crc_bytes: int) -> "Record":
-        """The same without the check sequence that the frame ends with, if it has one."""
+        """The record without the `crc_bytes` of check sequence that the frame ends with."""
         if not crc_bytes or self.length < crc_bytes:
             return self
         return replace(self, length=self.length - crc_bytes, original=max(0, self.original - crc_bytes))

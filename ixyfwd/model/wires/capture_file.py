@@ -42,8 +42,11 @@ _KINDS: Final = {
 
 @dataclass(frozen=True)
 class Capture:
-    """All frames of a file. `data`: the whole file; per frame its offset in that, its length, and ns since the first
-    frame (0 for one from before it, `LATEST_NS` at most)."""
+    """The frames of a capture file.
+
+    `data`: the whole file; per frame its offset there and its length in bytes, and nanoseconds since the first frame
+    (0 for one from before it, `LATEST_NS` at most).
+    """
 
     data: bytes
     offsets: tuple[int, ...]
@@ -52,7 +55,10 @@ class Capture:
 
 
 def read_capture(path: str) -> Capture:
-    """Raises UsageError (no such file, not a capture, not Ethernet, damaged, cut off, no frames)."""
+    """Read a pcap or pcapng file.
+
+    Raises UsageError: no such file, not a capture, not Ethernet, damaged, cut off, no frames.
+    """
     data = read_bytes(path)
     try:
         records = list(_records(data))

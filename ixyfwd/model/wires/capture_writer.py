@@ -19,8 +19,11 @@ SETTLE_S: Final = 0.3  # for the reader of a FIFO to take the rest; less than a 
 
 
 class CaptureWriter:
-    """Empties the data path's buffer into a file. A failure is remembered, not raised: forwarding goes on. A FIFO whose
-    reader is slow is not waited for; what finds no room in the buffer then is lost and counted."""
+    """The writer that empties the data path's buffer into a file.
+
+    A failure is remembered, not raised: forwarding goes on. A FIFO whose reader is slow is not waited for; frames for
+    which the buffer has no room meanwhile are lost and counted.
+    """
 
     def __init__(self, jack: Jack, path: str, replay: str | None) -> None:
         """An old file keeps its content until `begin`. Raises UsageError and RefusedError."""
@@ -111,7 +114,7 @@ class CaptureWriter:
         return self._error
 
     def notices(self) -> Iterator[str]:
-        """That the file was moved."""
+        """A notice if the file was moved."""
         complaint = self._file.complaint()
         if complaint is not None and not self._file.removed:
             yield complaint

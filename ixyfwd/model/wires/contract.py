@@ -29,7 +29,7 @@ MAX_RATE_PPS = 1e9
 FRAME_BYTES_MAX = 15872  # without CRC; FRAME_MAX of base.h
 
 
-class Totals(NamedTuple):
+class WireTotals(NamedTuple):
     """Frames that a wire brought into its port, that it took from it, and that it owed to its rate and never sent."""
 
     into_port: int
@@ -90,7 +90,7 @@ class Wire:
     # What a model asks
 
     def for_mtu(self, mtu: int) -> "Wire":
-        """The same where ports take frames of up to `mtu` bytes, in the kernel's way of counting."""
+        """This wire for ports whose MTU is `mtu` bytes, as the kernel counts: without Ethernet header and CRC."""
         return self
 
     def attach(self, jack: "Jack") -> "Plug":
@@ -141,10 +141,10 @@ class Plug:
     def __init__(self, jack: Jack) -> None:
         self._jack = jack
 
-    def totals(self) -> Totals:
+    def totals(self) -> WireTotals:
         """Frames that passed so far."""
         far_end = self._jack.lib.dp_port_far_end(self._jack.port)
-        return Totals(int(far_end.received), int(far_end.sent))
+        return WireTotals(int(far_end.received), int(far_end.sent))
 
     def stats(self) -> dict[str, Any]:
         """The wire's own account, JSON-ready. One that checks what comes back has `sink` with what it saw."""
@@ -200,6 +200,6 @@ def read_full(table: Table, rate: Rate) -> Full:
 
 
 def check_memory(result: int, what: str) -> None:
-    """Raises IxyfwdError if a plug function of the data path found no memory."""
+    """Check the result of a plug function of the data path. Raises IxyfwdError if it found no memory for `what`."""
     if result:
         raise IxyfwdError(f"there is not enough memory for {what}")

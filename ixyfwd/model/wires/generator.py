@@ -12,8 +12,8 @@ from ixyfwd.model.wires.contract import (
     Jack,
     Plug,
     Rate,
-    Totals,
     Wire,
+    WireTotals,
     check_memory,
     read_full,
     read_rate,
@@ -68,7 +68,7 @@ class GeneratorWire(Wire):
 
     @property
     def longest_frame(self) -> tuple[str, int] | None:
-        """None where the sizes were wrong by themselves."""
+        """See `Wire.longest_frame`; None where the sizes could not be read."""
         return ("frame", max(size for size, _ in self.frames)) if self.frames else None
 
     @property
@@ -77,7 +77,7 @@ class GeneratorWire(Wire):
         return self.count is not None
 
     def attach(self, jack: Jack) -> Plug:
-        """Raises UsageError for frames that cannot be sent."""
+        """Plug the generator in. Raises UsageError for frames that cannot be sent."""
         return GeneratorPlug(jack, self)
 
 
@@ -129,11 +129,11 @@ class GeneratorPlug(Plug):
         )
         check_memory(result, f"a generator of {wire.flows} flows")
 
-    def totals(self) -> Totals:
+    def totals(self) -> WireTotals:
         """Frames generated, frames that reached the sink."""
         generator = self._jack.lib.dp_port_generator(self._jack.port)
         sink = self._jack.lib.dp_port_sink(self._jack.port)
-        return Totals(int(generator.sent), int(sink.received), int(generator.pace.shortfall))
+        return WireTotals(int(generator.sent), int(sink.received), int(generator.pace.shortfall))
 
     def stats(self) -> dict[str, Any]:
         """`generator` and `sink`; bytes include the CRC, latencies are ns."""

@@ -1,4 +1,4 @@
-"""Nothing plugged in at the far end of a link that is up: nothing comes, what is sent is counted and gone."""
+"""The wire without a far end, though the link is up: no frames come; frames sent are counted and discarded."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ class NoWire(Wire):
     kind: ClassVar = "none"
 
     def attach(self, jack: Jack) -> Plug:
-        """Nothing can go wrong."""
+        """Plug it in; it needs nothing and cannot fail."""
         jack.lib.dp_plug_none(jack.port)
         return NoPlug(jack)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Self
 
 from ixyfwd.model.wires.capture_file import Capture, read_capture
 from ixyfwd.model.wires.capture_writer import CaptureWriter
-from ixyfwd.model.wires.contract import Full, Jack, Plug, Rate, Totals, Wire, check_memory, read_full, read_rate
+from ixyfwd.model.wires.contract import Full, Jack, Plug, Rate, Wire, WireTotals, check_memory, read_full, read_rate
 from ixyfwd.settings.reader import Table, shown
 from ixyfwd.traffic.format import CRC_BYTES
 
@@ -74,8 +74,11 @@ class PcapWire(Wire):
         return None if self.replay is None else not self.loop
 
     def attach(self, jack: Jack) -> Plug:
-        """Raises UsageError (what `read_capture` raises; a capture file that cannot be made or is the replayed one) and
-        RefusedError (a file that another user may have put there)."""
+        """Open the files of replay and capture.
+
+        Raises UsageError (see `read_capture`; a capture file that cannot be made or is the replayed one) and
+        RefusedError (a file that another user may have put there).
+        """
         return PcapPlug(jack, self)
 
 
@@ -152,10 +155,10 @@ class PcapPlug(Plug):
                 f"{length + CRC_BYTES} bytes with CRC ([forward] max_frame)"
             )
 
-    def totals(self) -> Totals:
+    def totals(self) -> WireTotals:
         """Frames replayed, frames captured."""
         sent = self._jack.lib.dp_port_replay(self._jack.port).sent if self._wire.replay is not None else 0
-        return Totals(int(sent), self._writer.captured if self._writer else 0)
+        return WireTotals(int(sent), self._writer.captured if self._writer else 0)
 
     def stats(self) -> dict[str, Any]:
         """`replay` and `capture`, each None if not asked for."""

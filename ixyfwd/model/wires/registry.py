@@ -31,7 +31,7 @@ def default_wire(**fields: Any) -> Wire:
 
 
 def no_wire() -> Wire:
-    """Nothing at the far end."""
+    """The wire of a port that has nothing at the far end."""
     return kinds()[NO_WIRE_KIND]()
 
 

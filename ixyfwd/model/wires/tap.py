@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
-from ixyfwd.model.wires.contract import Jack, Plug, Totals, Wire, check_memory
+from ixyfwd.model.wires.contract import Jack, Plug, Wire, WireTotals, check_memory
 from ixyfwd.settings.reader import Table
 
 TUN_DEVICE = "/dev/net/tun"
@@ -52,7 +52,7 @@ class TapWire(Wire):
         return replace(self, mtu=mtu)
 
     def attach(self, jack: Jack) -> Plug:
-        """Raises what `open_tap` raises."""
+        """Open the TAP interface. Raises the errors of `open_tap`."""
         return TapPlug(jack, self)
 
 
@@ -117,10 +117,10 @@ class TapPlug(Plug):
         self._fd = open_tap(wire.interface, wire.mtu)
         check_memory(jack.lib.dp_plug_tap(jack.port, self._fd), "a TAP wire")
 
-    def totals(self) -> Totals:
+    def totals(self) -> WireTotals:
         """Frames that the kernel refused are not among them."""
         tap = self._jack.lib.dp_port_tap(self._jack.port)
-        return Totals(int(tap.received), int(tap.sent))
+        return WireTotals(int(tap.received), int(tap.sent))
 
     def stats(self) -> dict[str, Any]:
         """`received`: from the kernel into the port; `interface_down`: refused because the interface was down."""
@@ -132,7 +132,7 @@ class TapPlug(Plug):
         return bool(self._jack.lib.dp_port_tap(self._jack.port).gone)
 
     def notices(self) -> Iterator[str]:
-        """That the interface is gone, or was down when frames came for it."""
+        """Notices that the interface is gone, or was down when frames came for it."""
         if self.gone():
             yield (
                 f"the interface {self._interface} is gone: it was deleted, or its network namespace was; the link is "

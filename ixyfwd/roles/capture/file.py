@@ -48,8 +48,10 @@ class CaptureFile:
         return made
 
     def begin(self) -> None:
-        """Empty it and write what stands before the first record. Raises UsageError, or IxyfwdError if the reader of a
-        pipe has no room."""
+        """Empty the file and write what stands before the first record.
+
+        Raises UsageError, or IxyfwdError if the reader of a pipe takes nothing.
+        """
         if self.fd is None:
             return
         poll = select.poll()
@@ -65,7 +67,7 @@ class CaptureFile:
 
     @property
     def complaint(self) -> str | None:
-        """That the file was removed, moved or replaced while it was written."""
+        """A sentence if the file was removed, moved or replaced while it was written, else None."""
         return self._file.complaint() if self._file is not None else None
 
     @property
@@ -74,7 +76,7 @@ class CaptureFile:
         return self._file is not None and self._file.removed
 
     def close(self) -> None:
-        """Harmless when called twice."""
+        """Close the file; a second call has no effect."""
         fd, self.fd = self.fd, None
         if self._file is not None:
             self._file.close()

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order(RoleOrder["CaptureReport"]):
-    """`fd`: where records go, behind a header that is there already; None: frames are counted only. `file_cpus`: where
-    the thread that writes them runs; empty: on the worker's CPU. `name`: what messages call the file."""
+    """The order of a worker that captures.
+
+    `fd`: where records go, behind a header that is there already; None: frames are counted only. `file_cpus`: where
+    the thread that writes them runs; empty: on the worker's CPU. `name`: what messages call the file.
+    """
 
     role: ClassVar = "capture"
     command: ClassVar = "capture"

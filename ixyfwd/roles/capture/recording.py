@@ -16,8 +16,11 @@ _PAUSE_S: Final = 1e-3
 
 
 class FileThread:
-    """Writes blocks to `fd` until it is left. After an error every block is counted as failed and the file ends with
-    the last whole block, so that it stays readable."""
+    """The thread that writes blocks to `fd` until its context is left.
+
+    After an error every block is counted as failed and the file ends with the last whole block, so that it stays
+    readable. `page` is the counters page, uint64[words].
+    """
 
     def __init__(self, recorder: Recorder, fd: int, page: memoryview, cpus: Sequence[int]) -> None:
         self._recorder = recorder
@@ -40,8 +43,10 @@ class FileThread:
         self._thread.join()
 
     def watch(self, burst: Callable[[], int], draining: Callable[[], bool]) -> Callable[[], int]:
-        """`burst`, and whenever it finds nothing a look at what has lain too long. While draining it comes back from
-        an empty burst only when everything is in the file."""
+        """A call that runs `burst`, and after an empty one looks for frames that have waited too long for the file.
+
+        While draining it comes back from an empty burst only when everything is in the file.
+        """
 
         def run() -> int:
             taken = burst()

@@ -9,7 +9,10 @@ from ixyfwd.telemetry.counters import Word
 
 
 def begin(order: Order, workplace: Workplace) -> Work:
-    """See `roles.work.begin`; the frames come from port 0. Raises UsageError for an engine that has no recorder."""
+    """The capturing loop, whose frames come from port 0. See `roles.work.begin`.
+
+    Raises UsageError for an engine that has no recorder.
+    """
     engine, page, stack = workplace.engine, workplace.page, workplace.stack
     cells = engine.new_batch(workplace.batch)
     loaded = load_filter(order.program) if order.program else None

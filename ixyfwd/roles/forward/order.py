@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order(RoleOrder["Report"]):
-    """See `LoopPart`, which it is all of."""
+    """The order of a worker that forwards: a `LoopPart` and no more. See `LoopPart`."""
 
     role: ClassVar = "forward"
     command: ClassVar = "start"
@@ -31,15 +31,15 @@ class Order(RoleOrder["Report"]):
         return len(self.programs)
 
     def with_part(self, part: LoopPart) -> Self:
-        """Of this part."""
+        """The order that `part` amounts to."""
         return type(self)(part.links, part.programs, part.fused, part.frame_op)
 
     def done(self, word: Callable[[Word], int]) -> bool | None:
-        """It has no end."""
+        """Whether it is done: None, for forwarding has no end of its own."""
         return None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """See RoleOrder. Settings of programs stay as JSON has them."""
+        """The order from its JSON. Settings of programs stay as JSON has them."""
         programs = tuple(ProgramSpec(**program) for program in data["programs"])
         return cls(**{**data, "links": frozen(data["links"]), "programs": programs})

@@ -40,7 +40,7 @@ def _calls(programs: Sequence[ProgramSpec], engine: Engine, batch: Batch, rx_por
 
 
 def chain(calls: Sequence[Treat]) -> Treat | None:
-    """All of them as one; None for none."""
+    """One call that makes all of `calls` in their order; None where there are none."""
     if len(calls) <= 1:
         return calls[0] if calls else None
     every: tuple[Callable[[], object], ...] = tuple(calls)

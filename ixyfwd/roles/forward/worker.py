@@ -12,7 +12,10 @@ FUSED_BURSTS: Final = 4096
 
 
 def begin(order: Order, workplace: Workplace) -> Work:
-    """See `roles.work.begin`. Raises UsageError for a program that the engine cannot run."""
+    """The forwarding loop, fused or in steps. See `roles.work.begin`.
+
+    Raises UsageError for a program that the engine cannot run.
+    """
     fused = _fuse(order, workplace)
     if fused is not None:
         return fused

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order(RoleOrder["GenerateReport"]):
-    """See `engine.traffic.Frames`; `templates` as hexadecimal digits, `count` None = until stopped. `like_the_model`:
-    whether the sink of a model's generator wire knows these frames."""
+    """The order of a worker that generates. See `engine.traffic.Frames`.
+
+    `templates` as hexadecimal digits, `count` None = until stopped. `like_the_model`: whether the sink of a model's
+    generator wire knows these frames.
+    """
 
     role: ClassVar = "generate"
     command: ClassVar = "generate"

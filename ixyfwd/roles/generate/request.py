@@ -27,8 +27,11 @@ class EndPoint:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to generate. `frames`: (bytes incl. CRC, weight). `rate`: frames per second, "line" or "max", or a share of
-    "line" if `share` is not 1."""
+    """What to generate.
+
+    `frames`: (bytes with CRC, weight). `rate`: frames per second, "line" or "max", or a share of "line" if `share` is
+    not 1.
+    """
 
     frames: Sequence[tuple[int, int]] = ((64, 1),)
     flows: int = 64

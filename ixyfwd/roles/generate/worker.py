@@ -6,7 +6,10 @@ from ixyfwd.roles.work import Step, Work, Workplace
 
 
 def begin(order: Order, workplace: Workplace) -> Work:
-    """See `roles.work.begin`; the frames leave by port 0. Raises UsageError for an engine that has no source."""
+    """The generating loop, whose frames leave by port 0. See `roles.work.begin`.
+
+    Raises UsageError for an engine that has no source.
+    """
     engine = workplace.engine
     cells = engine.new_batch(workplace.batch)
     source = traffic_engine(engine).bind_source(0, cells, frames_of(order))

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from ixyfwd.model.chip.nvm import CHECKSUM_SUM, CHECKSUM_WORD, build_image, covered_sum, mac_words
 from ixyfwd.model.chip.regfile import RegisterFile
-from ixyfwd.model.chip.registers import BAR_BYTES, Register, RegisterMap
+from ixyfwd.model.chip.registers import BAR_BYTES, RegisterCells, RegisterMap
 from ixyfwd.model.chip.table_counters import COUNTERS, SOURCES
 from tests.testing.model_fakes import MAC, Bench
 
-R = Register
+R = RegisterCells
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def bench() -> Bench:
 class File:
     """A register file over a little table of a test's own."""
 
-    def __init__(self, *rows: Register) -> None:
+    def __init__(self, *rows: RegisterCells) -> None:
         self.store = memoryview(bytearray(BAR_BYTES)).cast("I")
         self.changes = 0
         self.misuses: list[tuple[str, int]] = []

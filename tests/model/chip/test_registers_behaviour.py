@@ -6,7 +6,7 @@ from ixyfwd.errors import UsageError
 from ixyfwd.model.chip.nvm import build_image
 from ixyfwd.model.chip.pins import SDP_OCCUPIED
 from ixyfwd.model.chip.profiles import build_register_map
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.model.spec import PortSpec
 from ixyfwd.model.wires.none import NoWire
 from tests.testing.model_fakes import MAC, Bench, FakePort
@@ -588,7 +588,7 @@ def test_msix_table(bench: Bench) -> None:
 
 def test_a_wrong_mac_address_is_one_sentence() -> None:
     with pytest.raises(UsageError, match="port p9: 'nonsense' is no MAC address"):
-        Port(PortSpec("p9", "", "nonsense", NoWire()), FakePort("p9"), build_register_map())  # type: ignore[arg-type]
+        SimulatedPort(PortSpec("p9", "", "nonsense", NoWire()), FakePort("p9"), build_register_map())  # type: ignore[arg-type]
 
 
 def test_mmap_offer() -> None:

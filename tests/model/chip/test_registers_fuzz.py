@@ -13,7 +13,7 @@ from ixyfwd.model.chip.pciconfig import BAR0_BYTES, BAR4_BYTES, CONFIG_BYTES
 from ixyfwd.model.chip.profiles import build_register_map
 from ixyfwd.model.chip.registers import WRITE_MODES
 from ixyfwd.model.datapath.binding import Datapath
-from ixyfwd.model.port import KEPT_OVER_RESET, Port
+from ixyfwd.model.port import KEPT_OVER_RESET, SimulatedPort
 from ixyfwd.model.spec import PortSpec
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.vfiouser.protocol import Region, RequestError
@@ -27,17 +27,17 @@ WORDS = (0, 1, 0xFFFFFFFF, 0x80000000, 1 << 25, 1 << 26, 0x0000FFFF, 0x00000700)
 
 
 @contextmanager
-def real_port(clock: Clock) -> Iterator[tuple[Datapath, Port]]:
+def real_port(clock: Clock) -> Iterator[tuple[Datapath, SimulatedPort]]:
     """One port on the real data path, driven without a socket."""
     datapath = Datapath(["p0"])
     spec = PortSpec("p0", "/unused", MAC, NoWire(), 0x10FB, False)
     try:
-        yield datapath, Port(spec, datapath.ports[0], build_register_map(), clock)
+        yield datapath, SimulatedPort(spec, datapath.ports[0], build_register_map(), clock)
     finally:
         datapath.close()
 
 
-def registers_now(port: Port) -> dict[int, int]:
+def registers_now(port: SimulatedPort) -> dict[int, int]:
     """What a read of each register gives; those that clear are read, too."""
     return {at: int.from_bytes(port.region_read(0, at, 4), "little") for at in sorted(build_register_map().at)}
 

@@ -16,7 +16,7 @@ from ixyfwd.model.fronts.polled import memory
 from ixyfwd.model.fronts.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.fronts.polled.mirror import Mirror
 from ixyfwd.model.fronts.polled.path import PolledPath
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.none import NoWire
 from tests.testing.model_fakes import MAC, Bench
@@ -39,7 +39,7 @@ class Desk(Bench):
     def __init__(self) -> None:
         super().__init__()
         spec = PortSpec("p0", "", MAC, NoWire(), directory="/unused")
-        self.port = Port(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
+        self.port = SimulatedPort(spec, self.datapath, self.map, self.clock)  # type: ignore[arg-type]
         mapped = mmap.mmap(-1, BAR0_BYTES)
         self.bar = memoryview(mapped).cast("I")
         self.mirror = Mirror(self.port, self.datapath.store, self.map, mapped)

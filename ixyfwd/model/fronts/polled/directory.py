@@ -7,10 +7,10 @@ from pathlib import Path
 from ixyfwd.errors import IxyfwdError, RefusedError, UsageError
 from ixyfwd.kit.locks import try_lock
 from ixyfwd.model.chip.pciconfig import BAR0_BYTES, CONFIG_BYTES, VENDOR_INTEL
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.vfiouser.protocol import Region
 
-BAR0_ADDRESS = 0xF0000000  # `resource` must name one; nobody can reach the port by it
+BAR0_ADDRESS = 0xF0000000  # `resource` must name one; the port is not there
 MEMORY_64_PREFETCHABLE = 0x0014220C
 RESOURCES = 13  # lines of `resource`
 BAR, CONFIG = "resource0", "config"
@@ -76,6 +76,7 @@ class DeviceDirectory:
                 self._path.rmdir()
 
     def close(self) -> None:
+        """Remove the directory with its files."""
         self._stack.close()
 
 
@@ -110,7 +111,7 @@ def _make_way(path: Path) -> bool:
 class ConfigFile:
     """Configuration space in a file; its commands are looked at as often as `exchange` is called."""
 
-    def __init__(self, port: Port, fd: int) -> None:
+    def __init__(self, port: SimulatedPort, fd: int) -> None:
         self._port = port
         self._fd = fd
         self._shown = bytes(CONFIG_BYTES)

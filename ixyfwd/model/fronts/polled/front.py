@@ -18,7 +18,7 @@ from ixyfwd.model.fronts.polled.directory import ConfigFile, DeviceDirectory
 from ixyfwd.model.fronts.polled.memory import DriverMemory, check_permission, mapping_identity, processes_that_map
 from ixyfwd.model.fronts.polled.mirror import Command, Mirror, is_reset
 from ixyfwd.model.fronts.polled.path import PolledPath
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.model.spec import PortSpec
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ COUNTERS_NS = 100_000_000
 
 
 class PolledFront:
-    """Made of a port and a directory; `tick` every round. The driver is whoever has mapped `resource0`.
+    """A port that drivers reach through a directory; `tick` every round. A process that maps `resource0` is a driver.
 
     When the last such process ends the port is as after power-on, so that no memory of the dead is kept.
     """
 
     def __init__(
         self,
-        port: Port,
+        port: SimulatedPort,
         datapath: "DatapathPort",
         spec: PortSpec,
         registers: RegisterMap,
@@ -120,7 +120,7 @@ class PolledFront:
         os.close(self._drivers.pop(pid))
 
     def close(self) -> None:
-        """Remove the directory. A driver that still has `resource0` mapped talks to nobody from then on."""
+        """Remove the directory. A driver that still has `resource0` mapped has no device from then on."""
         for pid in list(self._drivers):
             self._let_go(pid)
         self._port.disconnect()

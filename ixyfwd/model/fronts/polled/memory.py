@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ixyfwd.errors import UsageError
-from ixyfwd.model.port import Port
+from ixyfwd.model.port import SimulatedPort
 from ixyfwd.vfiouser.protocol import DmaMapping, RequestError
 
 PAGE_BYTES = mmap.PAGESIZE
@@ -44,7 +44,7 @@ class _Area:
 
 
 def check_permission() -> None:
-    """Raises UsageError if the kernel does not tell this process where memory is (docs/polled.md)."""
+    """Check that the kernel tells this process where memory is (docs/polled.md). Raises UsageError if not."""
     memory = mmap.mmap(-1, PAGE_BYTES)
     memory[0] = 1
     entry = 0
@@ -97,7 +97,7 @@ def _areas(pid: int) -> Iterator[_Area]:
 class DriverMemory:
     """The hugepages of the processes that map `identity`, as DMA mappings of a port at their physical addresses."""
 
-    def __init__(self, port: Port, identity: bytes) -> None:
+    def __init__(self, port: SimulatedPort, identity: bytes) -> None:
         self._port = port
         self._identity = identity
         self._known: dict[int, Page] = {}  # by physical address

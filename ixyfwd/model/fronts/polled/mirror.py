@@ -1,6 +1,6 @@
 """BAR0 as a file that a driver maps: its stores become register writes, what the registers show goes back to it.
 
-Nobody sees the driver's accesses, only what is in the file by the time it is looked at (docs/polled.md). What was
+The model does not see the driver's accesses, only what the file holds when it looks (docs/polled.md). What was
 last seen or shown is kept, word by word; a word that differs was written by the driver.
 """
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from ixyfwd.model.chip.registers import BAR_BYTES, Cell, RegisterMap
 from ixyfwd.model.chip.table_counters import SOURCES
-from ixyfwd.model.port import CTRL_LNK_RST, CTRL_RST, Port
+from ixyfwd.model.port import CTRL_LNK_RST, CTRL_RST, SimulatedPort
 from ixyfwd.vfiouser.protocol import Region
 
 COMMANDS = frozenset({"CTRL", "RXCTRL", "EERD", "EEWR", "MSCA", "AUTOC", "RXDCTL", "TXDCTL"})
 TAILS = frozenset({"RDT", "TDT"})  # the data path reads them from the file
 HEADS = frozenset({"RDH", "TDH"})
-# These show what is stored: their hooks act on reading, and nobody sees a read here.
+# These show what is stored: their hooks act on reading, and a read is not seen here.
 ACT_ON_READ = frozenset({"eicr", "eics", "swsm"})
 CTRL_WORDS = 2  # CTRL and its alias
 LIMIT = {4: 2**32 - 1, 8: 2**36 - 1}
@@ -34,8 +34,8 @@ def _has_hook(cell: Cell) -> bool:
 class Mirror:
     """`take` after `commands`, then `publish` or `publish_reset`; `publish_heads` and `add_counters` now and then."""
 
-    def __init__(self, port: Port, store: memoryview, registers: RegisterMap, bar: mmap.mmap) -> None:
-        """`store` is the port's own register file, `bar` what the driver maps."""
+    def __init__(self, port: SimulatedPort, store: memoryview, registers: RegisterMap, bar: mmap.mmap) -> None:
+        """`store` is the port's own register file, uint32[131072]; `bar` is what the driver maps."""
         self._port = port
         places = sorted((offset // 4, cell) for offset, cell in registers.at.items())
         words = places[-1][0] + 1
@@ -68,7 +68,7 @@ class Mirror:
         return [(int(self._commands[k]), int(now[k])) for k in changed]
 
     def take(self, commands: list[Command]) -> None:
-        """Everything else that was written, then `commands`.
+        """Carry out all other writes that the file shows, then `commands`.
 
         In this order: what a driver stored before a command is in the file when the command is (x86 keeps the order of
         stores), so a queue never starts with half a configuration. A reset makes the rest pointless.
@@ -102,13 +102,13 @@ class Mirror:
             self._show(int(word), int(visible[word]))
 
     def publish_heads(self) -> None:
-        """Of all queues, for drivers that look at heads instead of descriptors (Snabb)."""
+        """Show the heads of all queues, for drivers that look at heads instead of descriptors (Snabb)."""
         now = self._store[self._heads]
         for k in np.flatnonzero(now != self._shown[self._heads]):
             self._show(int(self._heads[k]), int(now[k]))
 
     def publish_reset(self) -> None:
-        """All of it, the registers that the driver owns too. CTRL last: by its RST bit the driver knows the end."""
+        """Show all registers after a reset, the driver's own too. CTRL last: its RST bit tells the driver the end."""
         visible = self._visible()
         self._bar_words[CTRL_WORDS:] = visible[CTRL_WORDS:]
         self._shown[:] = visible

@@ -25,5 +25,8 @@ class PolledPath:
         return None if address == NOTHING_MISSED else address
 
     def answer_missed(self, known: bool) -> None:
-        """It is mapped by now; or it is nobody's, and what waits is let through to its fault."""
+        """Let the descriptors go on that wait for the missed address.
+
+        `known`: it is mapped by now; otherwise no driver has memory there, and they end in the fault that is theirs.
+        """
         lib.dp_answer_missed(self._handle, known)
