@@ -14,7 +14,7 @@ ABSENT = 0xFFFF
 
 
 class Phy:
-    """Registers hold what is written; negotiation succeeds at once while `link` says so."""
+    """A PHY on MDIO. Registers hold what is written; negotiation succeeds at once while `link` says so."""
 
     def __init__(self, phy_id: int) -> None:
         self.link = False
@@ -33,7 +33,7 @@ class Phy:
         }
 
     def set_address(self, address: int) -> None:
-        """The register that the next cycle means."""
+        """Select the register for the next read or write."""
         self._address = address
 
     def read(self, device: int) -> int:
@@ -44,5 +44,5 @@ class Phy:
         return self._fixed.get(place, self._written.get(place, 0))
 
     def write(self, device: int, value: int) -> None:
-        """Fixed ones ignore it."""
+        """Write the register last addressed; fixed ones ignore it."""
         self._written[device, self._address] = value & ~CONTROL_ONCE if self._address == CONTROL else value
