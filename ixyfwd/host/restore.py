@@ -40,7 +40,7 @@ class Wanted:
 
 
 def boot_id(kernel: Kernel) -> str:
-    """Changes with every boot."""
+    """The kernel's id of this boot, which changes with every boot."""
     return kernel.text("/proc/sys/kernel/random/boot_id")
 
 
@@ -203,7 +203,7 @@ def _differences(entry: Entry, device: Device | None) -> Iterator[str]:
 
 
 def _out_of_date(kernel: Kernel, entry: Entry) -> str:
-    """Why an entry means nothing any more, as a note; empty if it still does."""
+    """A note on why an entry is out of date; empty if it is not."""
     device = read_device(kernel, entry.address, {})
     if device is None:
         return f"{entry.address}: the device is gone; its entry in {FILE} is dropped"
