@@ -110,8 +110,10 @@ def put_back(kernel: Kernel, entry: Entry) -> None:
         kernel.write(f"{DRIVERS}/{entry.driver}/bind", entry.address)
         after = read_device(kernel, entry.address, {})
     if after is None or after.driver != entry.driver:
-        has = "the device is gone" if after is None else f"{after.driver or 'no driver'} has it"
-        raise IxyfwdError(f"{entry.address}: {entry.driver} was to have it back, and {has}; `dmesg` may say why")
+        has = "no device" if after is None else after.driver or "no driver"
+        raise IxyfwdError(
+            f"{entry.address}: found {has}, expected its driver {entry.driver} again; `dmesg` may say why"
+        )
 
 
 def _give(kernel: Kernel, choose: Callable[[dict[str, Entry]], list[Wanted]]) -> list[Return]:
