@@ -12,7 +12,7 @@ from ixyfwd.config.schema import Config
 
 
 def check_command(file: Path, json: bool) -> None:
-    """Say that a file is right, and what it means on this machine. Raises ConfigErrors if it is not."""
+    """Check a configuration and print what it means on this machine. Raises ConfigErrors if it is wrong."""
     machine = this_machine()
     config = ready_config(file, machine)
     placement = place(config, machine.allowed)

@@ -14,7 +14,7 @@ _VALUE = Column("value", 38)
 
 
 def rests_grid(status: Snapshot) -> Grid:
-    """What each worker did when nothing came."""
+    """The table of what each worker did when no frames came."""
     words = (Word.YIELDS, Word.SLEEPS, Word.WAKEUPS)
     columns = (Column("#", 2), *(Column(word.key, 13) for word in words))
     rows = [[str(worker.index), *(count(worker.words[word]) for word in words)] for worker in status.workers]
@@ -22,7 +22,10 @@ def rests_grid(status: Snapshot) -> Grid:
 
 
 def pauses_grid(status: Snapshot) -> Grid:
-    """When each worker's CPU was away: by the worker's own clock, behind other processes, by the hypervisor's word."""
+    """The table of the times in which a worker had no CPU.
+
+    By the worker's own clock, behind other processes, and by the hypervisor's word.
+    """
     away = (Column(name, 7) for name in ("paused", "waited", "stolen"))
     columns = (Column("#", 2), Column("pauses", 13), Column("longest", 9), *away)
     rows = [_pauses_row(worker) for worker in status.workers]
@@ -43,7 +46,7 @@ def _percent(share: float | None) -> str:
 
 
 def drops_grid(status: Snapshot) -> Grid:
-    """Every cause, also those that did not happen."""
+    """The table of all causes of drops, also those that did not happen."""
     rows = [(cause, count(number)) for cause, number in status.drops.items()]
     return make_grid("dropped frames by cause", (Column("cause", 36, right=False), Column("frames", 13)), rows)
 

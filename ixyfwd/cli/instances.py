@@ -17,7 +17,7 @@ AT_ONCE: Final = 16  # stops that are waited for side by side
 
 
 def instances_command(json: bool) -> None:
-    """What lives, a line each."""
+    """Print the instances that run, a line each."""
     found = living_instances()
     out = Lines(sys.stdout)
     if json:

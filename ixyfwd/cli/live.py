@@ -40,7 +40,7 @@ class PlainWatcher:
             self._lines.write(text)
 
     def notice(self, text: str) -> None:
-        """One sentence."""
+        """Print a notice, one sentence."""
         self._say(f"note: {text}")
 
     def started(self, status: Snapshot) -> None:

@@ -43,7 +43,7 @@ def _pauses_text(status: Snapshot, in_pauses: int) -> str:
 
 
 def rounded(number: int) -> int:
-    """To three digits: it is an estimate."""
+    """A figure to three digits, as text: it is an estimate."""
     return round(number, min(0, 3 - len(str(number))))
 
 

@@ -44,7 +44,7 @@ class _Watcher:
         self._told: set[str] = set()
 
     def started(self, spec: ModelSpec, pid: int) -> None:
-        """Where it listens."""
+        """Print where the model listens."""
         for port in spec.ports:
             directory = port.directory
             at = f"sysfs:{os.path.abspath(directory)}" if directory else f"vfio-user:{os.path.abspath(port.socket)}"
@@ -52,7 +52,7 @@ class _Watcher:
         self._lines.write(f"model: pid {pid}, control socket {os.path.abspath(spec.control)}; end with Ctrl-C")
 
     def notice(self, text: str) -> None:
-        """One sentence."""
+        """Print a notice, one sentence."""
         self._lines.write(f"note: {text}")
 
     def tick(self, status: ModelStatus) -> None:

@@ -15,11 +15,14 @@ REPORT_S: Final = 2.0  # for the reader of what is written after a run
 
 
 class LostOutputError(IxyfwdError):
-    """The reader did not take it in time."""
+    """The reader did not take the output in time."""
 
 
 class Lines:
-    """Whole lines, written at once. A reader that has gone (`| head`) is no error: the rest is not written."""
+    """A stream of whole lines, written at once.
+
+    A reader that has gone (`| head`) is no error: the rest is not written.
+    """
 
     def __init__(self, stream: TextIO, on_closed: Callable[[], None] | None = None) -> None:
         """`on_closed` is called once, when it is noticed that the reader has gone."""
@@ -53,7 +56,7 @@ class Lines:
         return [f"note: not read in time and left out here: {dropped} lines"] if dropped else []
 
     def write_json(self, data: Mapping[str, Any]) -> None:
-        """One object on one line."""
+        """Write one object on one line."""
         self.write(json.dumps(data, default=str))
 
     def leave_open(self) -> None:

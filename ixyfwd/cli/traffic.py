@@ -40,7 +40,7 @@ TCPDUMP_S: Final = 2.0  # to print what it has read
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What was typed."""
+    """The options and arguments of the command, as typed."""
 
     frame: str
     rate: str
@@ -73,7 +73,7 @@ def generate_command(choice: PortChoice, options: GenerateOptions, duration_s: f
 
 @dataclass(frozen=True)
 class CaptureOptions:
-    """What was typed."""
+    """The options and arguments of the command, as typed."""
 
     write: str | None
     expression: str | None
@@ -227,11 +227,11 @@ class _FileWatcher:
         self._told = False
 
     def notice(self, text: str) -> None:
-        """See Observer."""
+        """See `Observer`."""
         self._observer.notice(text)
 
     def started(self, status: Snapshot) -> None:
-        """See Observer."""
+        """See `Observer`."""
         self._observer.started(status)
 
     def tick(self, status: Snapshot) -> None:
@@ -243,5 +243,5 @@ class _FileWatcher:
             self._observer.notice(complaint)
 
     def stopped(self, report: Report) -> None:
-        """See Observer."""
+        """See `Observer`."""
         self._observer.stopped(report)

@@ -157,7 +157,7 @@ def _verify(kernel: Kernel, binding: Binding) -> None:
         raise IxyfwdError(f"{binding.device.label}: the device vanished from the bus while it changed hands")
     if after.driver != wanted:
         raise IxyfwdError(
-            f"{binding.device.label}: {binding.target} was to have it, and {after.driver or 'no driver'} has it; "
+            f"{binding.device.label}: found {after.driver or 'no driver'} after the change, expected {binding.target}; "
             "`dmesg` may say why"
         )
 

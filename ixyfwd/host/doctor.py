@@ -38,7 +38,7 @@ class DoctorRow:
         return f"{self.name} {self.subject}" if self.subject else self.name
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The row as plain data."""
         return {
             "topic": self.topic,
             "name": self.name,
@@ -79,7 +79,7 @@ def need_of(config: Config, allowed_cpus: Collection[int], chips: Mapping[str, s
 
 
 def examine(machine: MachineFiles, need: Need) -> list[DoctorRow]:
-    """Every row. Raises nothing: what cannot be read is a row that says why."""
+    """The rows of all requirements. Raises no error: what cannot be read is a row that says why."""
     return list(_rows(machine, need))
 
 
@@ -113,10 +113,10 @@ def _row(machine: MachineFiles, need: Need, requirement: Requirement, subject: s
 
 
 def counts(rows: Collection[DoctorRow]) -> dict[str, int]:
-    """Rows by state."""
+    """The number of rows by state."""
     return {state.value: sum(row.state is state for row in rows) for state in FindingState}
 
 
 def exit_code(rows: Collection[DoctorRow]) -> int:
-    """1 if something required is missing."""
+    """The exit code: 1 if something required is missing, else 0."""
     return 1 if any(row.state is FindingState.MISSING for row in rows) else 0

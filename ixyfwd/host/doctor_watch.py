@@ -37,7 +37,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was seen. `users`: by CPU the processes that were last seen on it, the busiest first."""
+    """The result of a watch. `users`: by CPU the processes that were last seen on it, the busiest first."""
 
     duration_s: float
     watched: Mapping[int, Watched]
@@ -120,7 +120,7 @@ def account_of(watched: Watched, ring_fill_us: float) -> Account:
 
 
 def as_json(seen: Seen, ring_fill_us: float) -> dict[str, Any]:
-    """Plain data, for `doctor --measure --json`."""
+    """The result as plain data, for `doctor --measure --json`."""
     return {
         "duration_s": seen.duration_s,
         "ring_lasts_us": round(ring_fill_us, 1),

@@ -37,7 +37,7 @@ class SavedInterface:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that it was called."""
+        """The interface's names, alternative ones too."""
         return (self.name, *self.alternatives)
 
 
@@ -78,11 +78,11 @@ class Journal:
         return self._entries
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Add or replace, all in one write. Raises IxyfwdError; then the journal is as it was."""
+        """Add or replace entries, all in one write. Raises IxyfwdError; then the journal is as it was."""
         self._save({**self._entries, **{entry.address: entry for entry in entries}})
 
     def drop(self, addresses: Iterable[str]) -> None:
-        """Forget. Raises IxyfwdError; then the journal is as it was."""
+        """Remove entries. Raises IxyfwdError; then the journal is as it was."""
         gone = set(addresses)
         if gone & set(self._entries):
             self._save({address: entry for address, entry in self._entries.items() if address not in gone})
@@ -96,7 +96,7 @@ class Journal:
         self._entries = entries
 
     def close(self) -> None:
-        """Let the lock go; harmless when called twice."""
+        """Release the lock; a second call has no effect."""
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -19,17 +19,17 @@ _MODPROBE_TIMEOUT_S: Final = 60.0
 
 
 class Kernel:
-    """Paths are given from "/", as a person would type them, and looked up below `root`."""
+    """The kernel's files. Paths are given from "/", as a person would type them, and looked up below `root`."""
 
     def __init__(self, root: str | Path = "/") -> None:
         self._root = Path(os.path.realpath(root))
 
     def at(self, path: str) -> Path:
-        """Where `path` really is."""
+        """The path below `root` that `path` means."""
         return self._root / path.lstrip("/")
 
     def text(self, path: str) -> str:
-        """Content without blanks at its ends; empty if there is no such file or it cannot be read.
+        """The content of a file without blanks at its ends; empty if there is no such file or it cannot be read.
 
         sysfs fails reads of what has no value at the moment (the speed of an interface that is down).
         """

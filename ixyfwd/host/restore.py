@@ -40,7 +40,7 @@ class Wanted:
 
 
 def boot_id(kernel: Kernel) -> str:
-    """Changes with every boot."""
+    """The kernel's id of this boot, which changes with every boot."""
     return kernel.text("/proc/sys/kernel/random/boot_id")
 
 
@@ -110,8 +110,10 @@ def put_back(kernel: Kernel, entry: Entry) -> None:
         kernel.write(f"{DRIVERS}/{entry.driver}/bind", entry.address)
         after = read_device(kernel, entry.address, {})
     if after is None or after.driver != entry.driver:
-        has = "the device is gone" if after is None else f"{after.driver or 'no driver'} has it"
-        raise IxyfwdError(f"{entry.address}: {entry.driver} was to have it back, and {has}; `dmesg` may say why")
+        has = "no device" if after is None else after.driver or "no driver"
+        raise IxyfwdError(
+            f"{entry.address}: found {has}, expected its driver {entry.driver} again; `dmesg` may say why"
+        )
 
 
 def _give(kernel: Kernel, choose: Callable[[dict[str, Entry]], list[Wanted]]) -> list[Return]:
@@ -203,7 +205,7 @@ def _differences(entry: Entry, device: Device | None) -> Iterator[str]:
 
 
 def _out_of_date(kernel: Kernel, entry: Entry) -> str:
-    """Why an entry means nothing any more, as a note; empty if it still does."""
+    """A note on why an entry is out of date; empty if it is not."""
     device = read_device(kernel, entry.address, {})
     if device is None:
         return f"{entry.address}: the device is gone; its entry in {FILE} is dropped"

@@ -14,7 +14,7 @@ PROBE: Final = "/sys/bus/pci/drivers_probe"
 
 @dataclass(frozen=True)
 class Write:
-    """A value into a file of sysfs."""
+    """A value to write into a file of sysfs."""
 
     path: str
     value: str
@@ -54,7 +54,10 @@ def take(kernel: Kernel, device: Device, target: str) -> list[Step]:
 
 
 def give_back(kernel: Kernel, device: Device, driver: str | None, module: str, override: str) -> list[Step]:
-    """To `driver` (empty: to none; None: to whichever the kernel chooses), from wherever it is now."""
+    """The steps that give a device to a driver, from the one that it has now.
+
+    `driver`: empty: to none; None: to the one that the kernel chooses.
+    """
     steps: list[Step] = []
     if device.driver_override != override:
         steps.append(Write(f"{device.path}/driver_override", override))
@@ -70,7 +73,7 @@ def give_back(kernel: Kernel, device: Device, driver: str | None, module: str, o
 
 
 def run(kernel: Kernel, steps: Iterable[Step]) -> None:
-    """Do them in order. Raises IxyfwdError at the first that fails."""
+    """Take the steps in order. Raises IxyfwdError at the first that fails."""
     for step in steps:
         if isinstance(step, Write):
             kernel.write(step.path, step.value)

@@ -149,7 +149,7 @@ class SimulatedPort:
         return None if self._gone else self._interrupts.due_ns
 
     def set_cable(self, plugged: bool) -> None:
-        """The cable is pulled at the far end, or plugged in; without a module or a far end there is no link."""
+        """Pull the cable at the far end, or plug it in; without a module or a far end there is no link."""
         self._link.set_cable(plugged and self._has_link and self._far_end)
 
     def faults(self) -> Faults:
@@ -157,7 +157,7 @@ class SimulatedPort:
         return merge(self._datapath.faults(), self._misuse)
 
     def disconnect(self) -> None:
-        """The client is gone: stop, forget its memory and eventfds, be as new for the next."""
+        """Clean up after a client that has gone: stop, forget its memory and eventfds, be as new for the next."""
         self._datapath.reset()
         self._dma.unmap_all()
         self._irqs.close()
@@ -172,7 +172,7 @@ class SimulatedPort:
     # Off the bus and back (injected)
 
     def leave(self) -> None:
-        """All reads are all ones from now on, mapped pages too; nothing moves and writes have no effect."""
+        """Leave the bus: all reads are all ones now, mapped pages too; nothing moves and writes have no effect."""
         self._gone = True
         self.resets += 1
         self._datapath.reset()
@@ -187,7 +187,7 @@ class SimulatedPort:
         self._datapath.set_link(self._link.up)
 
     def hang_in_reset(self, on: bool) -> None:
-        """Until it is switched off, a reset sets everything back and never says that it is done."""
+        """Hang in resets: until it is switched off, a reset sets everything back and never says that it is done."""
         self._hangs = on
         if not on and not self._gone:
             self._file.poke("CTRL", 0, self._file.peek("CTRL") & ~(CTRL_RST | CTRL_LNK_RST))
@@ -304,7 +304,7 @@ class SimulatedPort:
         self._messages.set(request, fds)
 
     def reset(self) -> None:
-        """Function-level reset: registers, configuration space, MSI-X table. Mappings and eventfds stay."""
+        """Do a function-level reset: registers, configuration space, MSI-X table. Mappings and eventfds stay."""
         if self._gone:
             return
         self.reset_registers()

@@ -38,7 +38,7 @@ REGISTERS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """Result: `frames` forwarded, ns per frame altogether and in the model alone."""
+    """The result of a turn: `frames` forwarded, ns per frame altogether and in the model alone."""
 
     frames: int
     total_ns_per_frame: float

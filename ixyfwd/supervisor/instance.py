@@ -23,7 +23,11 @@ class Instance:
     """
 
     def __init__(self, name: str) -> None:
-        """Raises RefusedError if that instance is running, IxyfwdError if the directory cannot be had."""
+        """Take the name.
+
+        Raises RefusedError if that instance is running, IxyfwdError if the directory
+        cannot be had.
+        """
         self.name = name
         self.notice = ""
         self._locks: dict[Path, FileLock] = {}
@@ -46,7 +50,7 @@ class Instance:
 
     @property
     def dir(self) -> Path:
-        """The directory."""
+        """The instance's directory."""
         return next(iter(self._locks))
 
     def _refuse_running(self) -> None:
@@ -99,7 +103,7 @@ class Instance:
                 time.sleep(SWEEP_STEP_S)
 
     def socket(self, stem: str) -> Path:
-        """A path for one of this instance's sockets."""
+        """The path of one of this instance's sockets."""
         return self.dir / f"{stem}.sock"
 
     def close(self) -> None:

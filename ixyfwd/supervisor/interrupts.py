@@ -11,7 +11,11 @@ from ixyfwd.supervisor.ports import Port
 
 
 class Interrupts:
-    """`by_port[port][worker]` are eventfds, closed by `stack`; there are none unless the idle policy wants them."""
+    """The interrupts of a run.
+
+    `by_port[port][worker]` are eventfds, closed by `stack`; there are none unless the
+    idle policy wants them.
+    """
 
     def __init__(self, interval_us: int | None, ports: Sequence[Port], workers: int, stack: ExitStack) -> None:
         """`interval_us`: least time between two messages of a queue; None: no interrupts.

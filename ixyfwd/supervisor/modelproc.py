@@ -72,7 +72,7 @@ class ModelProcess:
 
     @property
     def said(self) -> ModelState:
-        """For reports."""
+        """The state of the process for reports."""
         if not self.child.alive():
             return "dead"
         return self.pulse.glance() or "running"

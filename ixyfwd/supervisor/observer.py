@@ -6,16 +6,16 @@ from ixyfwd.telemetry.snapshot import Report, Snapshot
 
 
 class Observer(Protocol):
-    """Called by the supervisor between two looks at its processes; must return quickly."""
+    """An observer, called by the supervisor between two looks at its processes; must return quickly."""
 
     def notice(self, text: str) -> None:
-        """Something worth one sentence, such as hugepages that were not there."""
+        """A fact worth one sentence, such as hugepages that were not there."""
 
     def started(self, status: Snapshot) -> None:
         """Frames flow from now on."""
 
     def tick(self, status: Snapshot) -> None:
-        """About once a second."""
+        """New figures, about once a second."""
 
     def stopped(self, report: Report) -> None:
         """The final report, after everything is down."""

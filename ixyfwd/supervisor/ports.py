@@ -92,7 +92,7 @@ def settle_loop(plan: Plan, ports: Sequence[Port], maps: Sequence[DmaMap]) -> Pl
 
 
 def _unmap(function: Attachment) -> None:
-    """A device that is gone maps nothing any more."""
+    """Unmap the arena; a device that is gone has no mapping any more."""
     with suppress(DeviceGoneError):
         function.unmap_dma()
 
@@ -112,14 +112,14 @@ def set_up_queues(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -
 
 
 def set_up_rx_queue(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -> None:
-    """The receive half."""
+    """Enable the receive queue of a worker's pair."""
     ring = worker.rx[port.index]
     port.driver.poison(ring_memory(arena, ring, port.driver.limits.ring))
     port.driver.setup_rx_queue(worker.index, dma.address(ring.descriptors), ring.entries)
 
 
 def set_up_tx_queue(port: Port, worker: WorkerLayout, dma: DmaMap, arena: Arena) -> None:
-    """The transmit half."""
+    """Enable the transmit queue of a worker's pair."""
     ring = worker.tx[port.index]
     port.driver.poison(ring_memory(arena, ring, port.driver.limits.ring))
     port.driver.setup_tx_queue(worker.index, dma.address(ring.descriptors), ring.entries)

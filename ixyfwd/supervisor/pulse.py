@@ -26,7 +26,7 @@ class Pulse:
         self._still = 0  # looks in a row
 
     def look(self) -> Held | None:
-        """Once a tick: the state from now on."""
+        """Judge the process anew, once a tick."""
         if self._moved():
             self._still = 0
             self.held = None
@@ -39,7 +39,7 @@ class Pulse:
         return self.held
 
     def glance(self) -> Held | None:
-        """At any other moment: it may have gone on."""
+        """Look between ticks whether a held process has gone on."""
         if self.held is not None and self._moved():
             self._still = 0
             self.held = None

@@ -16,7 +16,7 @@ _HERE: Final = Tree()
 
 
 def demand_of_plan(plan: Plan) -> Demand:
-    """What a run needs."""
+    """The demand of a plan."""
     return demand_of(
         ports=len(plan.ports),
         workers=[worker.cpu for worker in plan.workers],

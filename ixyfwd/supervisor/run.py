@@ -187,7 +187,7 @@ def _worker_spec(  # noqa: PLR0917
 
 
 def _start_workers(workers: list[Worker], stack: ExitStack) -> None:
-    """All at once, then wait for each: on N cores it takes as long as one."""
+    """Start all workers, then wait for each: on N cores it takes as long as one."""
     for worker in workers:
         stack.callback(worker.close)
         stack.callback(worker.end, 0)

@@ -39,7 +39,11 @@ INTERRUPT_WAIT_MS = 100  # the longest block: heartbeat and commands are words i
 
 
 class Idle:
-    """`rest(n)` is called after the n-th empty round in a row; `sleeps`, `yields` and `wakeups` count what it did."""
+    """The idle policy of a worker.
+
+    `rest(n)` is called after the n-th empty round in a row; `sleeps`, `yields` and
+    `wakeups` count what it did.
+    """
 
     __slots__ = ("_fds", "_messages", "_sleep_after", "_spin_rounds", "rest", "sleeps", "wakeups", "yields")
 

@@ -15,7 +15,10 @@ FUSED_CALLS: Final = 16  # between two looks at the command word, while idle; ea
 
 
 class PollLoop:
-    """Runs until the supervisor's command word says otherwise. Writes the worker's words of its counters page."""
+    """The poll loop of a worker, until the supervisor's command word ends it.
+
+    Writes the worker's words of its counters page.
+    """
 
     def __init__(
         self, work: Work, page: memoryview, idle: Idle, shared_cpu: bool, pauses: Pauses | None = None

@@ -16,7 +16,7 @@ Turn = Callable[[Callable[[int], bool]], tuple[int, int]]
 
 
 def new_turn(steps: Sequence[Step], rounds: int) -> Turn:
-    """`rounds` rounds over all links, in their order."""
+    """A call that makes `rounds` rounds over all links, in their order."""
     links = len(steps)
     if all(step.program is None for step in steps):
         return partial(_plain, tuple((step.rx, step.tx) for step in steps) * rounds, links)

@@ -235,7 +235,7 @@ def test_the_list_names_every_kind() -> None:
     ("words", "code", "sentence"),
     [
         (["p0"], 2, "expected PORT KIND"),
-        (["p0", "rain"], 2, "no kind of injected fault is called 'rain'"),
+        (["p0", "rain"], 2, "no misbehaviour is called 'rain'"),
         (["p0", "corrupt", "every=0"], 2, "every=0, expected a whole number from 1"),
         (["p0", "clear", "all"], 2, "nothing may follow clear"),
         (["p0", "corrupt"], 1, "no ixyfwd instance"),

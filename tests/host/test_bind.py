@@ -294,7 +294,7 @@ def test_a_target_that_does_not_take_it(kernel: FakeKernel) -> None:
     kernel.at(f"{BUS}/drivers/vfio-pci/unbind").unlink()
     original = kernel._attach
     kernel._attach = lambda address, driver: None if driver == "vfio-pci" else original(address, driver)  # type: ignore[method-assign]
-    with pytest.raises(IxyfwdError, match=r"vfio-pci was to have it, and no driver has it.*\nthe drivers are as"):
+    with pytest.raises(IxyfwdError, match=r"found no driver after the change, expected vfio-pci.*\nthe drivers are as"):
         bind(kernel, ["eth2"], None, force=False)
     assert kernel.state("0000:03:00.0") == ("ixgbe", "")
 

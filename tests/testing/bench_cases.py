@@ -20,7 +20,7 @@ GOOD_REPORT: Mapping[str, Any] = {
 
 
 def quiet(text: str) -> None:
-    """Progress that nobody sees."""
+    """Progress that is not shown."""
 
 
 def git(root: Path, *words: str) -> str:

@@ -67,7 +67,7 @@ def counter_offsets() -> set[int]:
 
 
 class FakeClock:
-    """Time that passes only when somebody sleeps."""
+    """Time that passes only when the driver sleeps."""
 
     def __init__(self) -> None:
         self.at = 0.0

@@ -22,7 +22,7 @@ from ixyfwd.telemetry.counters import PROGRAM_BLOCK_WORDS, PortWord, port_word, 
 
 ENGINES = ("native", "vector")
 EVERY_ENGINE = (*ENGINES, "naive")
-UNTOUCHED = 0xDEAD_BEEF  # lies in a doorbell while nobody writes it
+UNTOUCHED = 0xDEAD_BEEF  # lies in a doorbell until a driver writes it
 
 
 class Misuse(AssertionError):

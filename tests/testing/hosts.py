@@ -1,4 +1,4 @@
-"""Two network namespaces of this machine, joined by a pair of TAPs and whatever forwards between them."""
+"""Two network namespaces of this machine, joined by a pair of TAPs and the forwarder between them."""
 
 import json
 import subprocess

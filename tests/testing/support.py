@@ -64,7 +64,7 @@ class Instance:
         return process
 
     def launch(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """`ixyfwd start ARGUMENTS` in the background, whatever becomes of it."""
+        """`ixyfwd start ARGUMENTS` in the background; how it ends is not judged."""
         command = [*IXYFWD, "start", "--instance", self.name, *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         self._started.append(process)

@@ -14,7 +14,11 @@ INIT_DONE = 1 << 3
 
 
 class FlowDirector:
-    """FDIRCTRL and FDIRCMD. A filter added in one 64-bit store at FDIRHASH arrives as that register, then FDIRCMD."""
+    """The flow director's registers: FDIRCTRL and FDIRCMD.
+
+    A filter added in one 64-bit store at FDIRHASH arrives as that register, then
+    FDIRCMD.
+    """
 
     def __init__(self, file: RegisterFile, datapath: "DatapathPort", raise_cause: Callable[[int], None]) -> None:
         self._file = file

@@ -56,7 +56,7 @@ class MisuseLog:
 
 
 def merge(report: "FaultReport", log: MisuseLog) -> Faults:
-    """Both sources, in order of time; kinds that never happened are left out."""
+    """The faults of both sources, in order of time; kinds that never happened are left out."""
     found: list[FaultEntry] = [
         {
             "kind": fault.kind,

@@ -14,7 +14,10 @@ MAX_DATA_BYTES = 1024
 
 
 class HostInterface:
-    """Every command is done when the write of HICR is. Numbers in a request are big endian, NVM words are not."""
+    """The host interface to the firmware: a command is done when the write of HICR is.
+
+    Numbers in a request are big endian, NVM words are not.
+    """
 
     def __init__(self, file: RegisterFile, nvm: NvmAccess) -> None:
         self._file = file

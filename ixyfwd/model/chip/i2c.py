@@ -36,7 +36,7 @@ class _Phase(Enum):
 
 
 class I2cSlave:
-    """Follows the two wires; `sda` is what the slave does to its one: False pulls it low.
+    """A slave on the two wires of I2C; `sda` is what the slave does to its one: False pulls it low.
 
     It drives on falling edges of SCL and lets go on the one behind the ninth bit: the driver takes a low SDA at any
     other time for an error.

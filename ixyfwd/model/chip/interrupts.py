@@ -50,7 +50,11 @@ def gather(name: str, index: int, causes: int) -> int:
 
 
 class InterruptRegisters:
-    """EICR, EICS, EIMS, EIMC, EIAM and their `_EX` forms share three sets of causes; EITR holds messages back."""
+    """The interrupt registers (8.2.3.5).
+
+    EICR, EICS, EIMS, EIMC, EIAM and their `_EX` forms share three sets of causes; EITR
+    holds messages back.
+    """
 
     def __init__(
         self, file: RegisterFile, messages: Messages, datapath: "DatapathPort", clock_ns: Callable[[], int]
@@ -76,7 +80,7 @@ class InterruptRegisters:
         )
 
     def reset(self) -> None:
-        """After the registers were reset."""
+        """Start over, after the registers were reset."""
         self._cause = self._mask = self._automask = 0
         self._fresh = 0  # causes that no message has told of yet
         self._quiet_until: dict[int, int] = {}  # vectors whose EITR interval is running

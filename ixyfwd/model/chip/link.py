@@ -25,7 +25,11 @@ AUTOC2_SFI = 2 << 16
 
 
 class Link:
-    """Up a moment after a reset or a restart, as long as the cable is in; forced up by FLU or loopback."""
+    """The link of a port.
+
+    It is up a moment after a reset or a restart, as long as the cable is in; FLU or
+    loopback force it up.
+    """
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class Link:
         self._glitch_at_ns = self._clock_ns() - every_ns
 
     def flap(self, period_ns: int, count: int | None) -> None:
-        """Injected: out for half a period, in for the other half, `count` times or until `end_flap`."""
+        """Injected: pull the cable for half a period, plug it in for the other, `count` times or until `end_flap`."""
         self.flaps = 0
         self._flap_period_ns, self._flap_left = period_ns, count
         self._flap_at_ns = self._clock_ns()
@@ -106,7 +110,7 @@ class Link:
         self._flap_tick()
 
     def end_flap(self) -> None:
-        """The cable is in again, if it was only a flap that it was out."""
+        """Stop a flap: the cable is in again, unless it was also pulled."""
         self.flapping = False
         if self._flapped_down:
             self._flapped_down = False

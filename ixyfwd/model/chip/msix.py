@@ -19,7 +19,10 @@ _FLAGS = {
 
 
 class MsixTable:
-    """BAR4 as plain memory: 64 vectors of 16 bytes at 0, masked after reset; the pending bits at 0x2000."""
+    """The MSI-X table and pending bits: BAR4 as plain memory.
+
+    64 vectors of 16 bytes at 0, masked after reset; the pending bits at 0x2000.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray(BAR4_BYTES)
@@ -49,7 +52,7 @@ class MsixTable:
         return bytes(self._bytes[offset : offset + count])
 
     def write(self, offset: int, data: bytes) -> None:
-        """Only the table is writable. Raises ValueError outside of the BAR."""
+        """Write to BAR4; only the table is writable. Raises ValueError outside of the BAR."""
         _check(offset, len(data))
         end = min(offset + len(data), MSIX_VECTORS * VECTOR_BYTES)
         if end > offset:
@@ -105,7 +108,7 @@ class IrqLines:
         return (kind, vector) in self._fds and (kind, vector) not in self._masked
 
     def send(self, kind: Irq, vector: int) -> None:
-        """An interrupt. INTx masks itself with it, as VFIO has it, until the client unmasks it."""
+        """Send an interrupt. INTx masks itself with it, as VFIO has it, until the client unmasks it."""
         self._fire(kind, [vector])
         if kind == Irq.INTX:
             self._masked.add((kind, vector))
@@ -168,7 +171,7 @@ def _chosen(request: IrqSet, vectors: range) -> list[int]:
 
 
 class Messages:
-    """All that an interrupt passes on its way to the client: masks of the client, of BAR4, of configuration space."""
+    """The path of an interrupt to the client: masks of the client, of BAR4, of configuration space."""
 
     def __init__(self, table: MsixTable, lines: IrqLines, config: PciConfig) -> None:
         self._table = table
@@ -176,7 +179,7 @@ class Messages:
         self._config = config
 
     def set(self, request: IrqSet, fds: tuple[int, ...]) -> None:
-        """SET_IRQS. Raises RequestError.
+        """Carry out VFIO_DEVICE_SET_IRQS. Raises RequestError.
 
         An eventfd for an MSI-X vector unmasks it, as under VFIO, where the kernel owns the table: clients like QEMU
         keep the guest's table to themselves. A client that writes BAR4 afterwards has the last word.

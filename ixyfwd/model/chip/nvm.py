@@ -39,7 +39,7 @@ _CONTENT = {
 
 
 def build_image() -> list[int]:
-    """1024 words of 16 bits with a valid checksum."""
+    """An NVM image: 1024 words of 16 bits with a valid checksum."""
     image = [0] * WORDS
     for at, word in _CONTENT.items():
         image[at] = word

@@ -12,7 +12,7 @@ SW_FW_SYNC_REGSMP = 1 << 31
 
 
 class NvmAccess:
-    """The image outlives resets and clients, as a flash does."""
+    """The NVM behind its registers. The image outlives resets and clients, as a flash does."""
 
     def __init__(self, file: RegisterFile) -> None:
         self._file = file
@@ -72,12 +72,12 @@ class NvmAccess:
         self.image[CHECKSUM_WORD] = (self.image[CHECKSUM_WORD] + caps - self.image[DEVICE_CAPS_WORD]) & 0xFFFF
 
     def break_checksum(self) -> None:
-        """Word 0x3F is wrong until `restore_checksum`."""
+        """Make word 0x3F wrong until `restore_checksum`."""
         self._checksum = self.image[CHECKSUM_WORD]
         self.image[CHECKSUM_WORD] ^= 0xFFFF
 
     def restore_checksum(self) -> None:
-        """Unless software has written another one meanwhile."""
+        """Restore word 0x3F, unless software has written another one meanwhile."""
         if self._checksum is not None and self.image[CHECKSUM_WORD] == self._checksum ^ 0xFFFF:
             self.image[CHECKSUM_WORD] = self._checksum
         self._checksum = None

@@ -63,7 +63,11 @@ _FIELDS = (
 
 
 class PciConfig:
-    """`on_bus_master(on)` follows command bit 2; `on_reset()` runs when software asks for a function-level reset."""
+    """Configuration space.
+
+    `on_bus_master(on)` follows command bit 2; `on_reset()` runs when software asks for
+    a function-level reset.
+    """
 
     def __init__(self, device_id: int, on_bus_master: Callable[[bool], None], on_reset: Callable[[], None]) -> None:
         self._device_id = device_id
@@ -107,7 +111,7 @@ class PciConfig:
         return bytes(self._values[offset : offset + count])
 
     def write(self, offset: int, data: bytes) -> None:
-        """Only writable bits change. Raises ValueError beyond the 4 KiB."""
+        """Write to configuration space; only writable bits change. Raises ValueError beyond its 4 KiB."""
         self._check(offset, len(data))
         before = self.bus_master
         for at, byte in enumerate(data, offset):

@@ -58,7 +58,7 @@ class Phy:
             self._on_power(not self.low_power)
 
     def set_address(self, address: int) -> None:
-        """The register that the next cycle means."""
+        """Select the register for the next read or write."""
         self._address = address
 
     def read(self, device: int) -> int:
@@ -69,7 +69,7 @@ class Phy:
         return self._fixed.get(place, self._written.get(place, 0))
 
     def write(self, device: int, value: int) -> None:
-        """Fixed ones ignore it."""
+        """Write the register last addressed; fixed ones ignore it."""
         if (device, self._address) == (VENDOR, CONTROL):
             self._store_power(value)
             return

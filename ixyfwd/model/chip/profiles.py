@@ -15,8 +15,12 @@ SPEEDS = 0x0031  # PMA/PMD speed ability: 10 Gb/s, 1 Gb/s, 100 Mb/s
 
 @dataclass(frozen=True)
 class Profile:
-    """A chip. `phy_id`: of the internal copper PHY, None = no PHY on MDIO, a cage or a fixed board instead.
-    `reta_entries`: of the redirection table. `host_interface`: the NVM is read through HICR, too."""
+    """The profile of a chip.
+
+    `phy_id`: of the internal copper PHY, None = no PHY on MDIO, a cage or a fixed board
+    instead. `reta_entries`: of the redirection table. `host_interface`: the NVM is read
+    through HICR, too.
+    """
 
     name: str
     phy_id: int | None = None
@@ -48,12 +52,12 @@ _X550_ONLY = (
 
 
 def profile_of(device_id: int) -> Profile:
-    """Every other id is an 82599's."""
+    """The profile of a device id; an unknown id is an 82599's."""
     return PROFILES.get(device_id, IXGBE_82599)
 
 
 def build_register_map(profile: Profile = IXGBE_82599) -> RegisterMap:
-    """The table of a chip, expanded; the same for all its ports."""
+    """The register table of a chip, expanded; the same for all its ports."""
     rows = [_as_on(row, profile) for part in _PARTS for row in part]
     return RegisterMap((*rows, *_X550_ONLY) if profile.reta_entries == 512 else rows)
 

@@ -52,7 +52,7 @@ class RegisterFile:
         self._put(cell, value)
 
     def offset(self, name: str, index: int = 0) -> int:
-        """BAR0 offset of a register."""
+        """The BAR0 offset in bytes of a register."""
         return self._map.named[name, index].word * 4
 
     def _put(self, cell: Cell, value: int) -> None:
@@ -62,7 +62,7 @@ class RegisterFile:
                 self._changed()
 
     def reset(self, keep: Collection[str] = ()) -> None:
-        """Every register back to its reset value, except the single ones named in `keep`."""
+        """Set every register to its reset value, except the single ones named in `keep`."""
         kept = [(name, self.peek(name)) for name in keep]
         self._store[:] = memoryview(self._map.image)
         for name, value in kept:
@@ -77,7 +77,7 @@ class RegisterFile:
         self._changed()
 
     def read32(self, offset: int) -> int:
-        """An aligned read. What is not implemented reads 0, never all ones."""
+        """Read an aligned word. What is not implemented reads 0, never all ones."""
         cell = self._map.at.get(offset)
         if cell is None:
             return 0
@@ -93,7 +93,7 @@ class RegisterFile:
         return self._readers[mode](cell.register.name, cell.number) & 0xFFFFFFFF
 
     def write32(self, offset: int, value: int) -> None:
-        """An aligned write; ignored where nothing is implemented."""
+        """Write an aligned word; ignored where nothing is implemented."""
         cell = self._map.at.get(offset)
         if cell is None:
             return
@@ -110,7 +110,7 @@ class RegisterFile:
             self._writers[row.write](row.name, cell.number, value)
 
     def read(self, offset: int, count: int) -> bytes:
-        """Any run of bytes, register by register from the lowest up: a 64-bit read is two, low half first."""
+        """Read any run of bytes, register by register from the lowest up: a 64-bit read is two, low half first."""
         _check(offset, count)
         start = offset & ~3
         end = -(-(offset + count) // 4) * 4
@@ -118,7 +118,7 @@ class RegisterFile:
         return words[offset - start : offset - start + count]
 
     def write(self, offset: int, data: bytes) -> None:
-        """Any run of bytes, lowest register first. Part of a register is merged with its stored rest."""
+        """Write any run of bytes, lowest register first. Part of a register is merged with its stored rest."""
         _check(offset, len(data))
         at = offset
         end = offset + len(data)

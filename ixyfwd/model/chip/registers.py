@@ -25,7 +25,7 @@ WRITE_MODES = frozenset({"plain", "ro", "guarded", "w1c", "w1s"})
 
 @dataclass(frozen=True, slots=True)
 class RegisterCells:
-    """`count` cells from `offset` on, `stride` bytes apart, numbered from `first`.
+    """A row of the register table: `count` cells from `offset` on, `stride` bytes apart, numbered from `first`.
 
     `reset` is the value after reset, a tuple for the first cells of a run whose others are 0. `alias`: a second view of
     cells that another row defines. `path`: the data path works by it and must be told of a change.

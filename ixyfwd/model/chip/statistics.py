@@ -9,7 +9,7 @@ LIMIT = {"whole": 2**32 - 1, "low": 2**36 - 1, "high": 2**36 - 1}
 
 
 class StatisticsRegisters:
-    """Remembers for each counter how much of it has been read away."""
+    """The statistics registers, which clear on read: for each counter, how much has been read away."""
 
     def __init__(self, file: RegisterFile, counters: Any) -> None:
         self._counters = counters
@@ -35,7 +35,7 @@ class StatisticsRegisters:
         return value >> 32 if part == "high" else value & 0xFFFFFFFF
 
     def reset(self) -> None:
-        """All registers read 0 afterwards."""
+        """Set all counters to 0."""
         for name, source in SOURCES.items():
             cells = range(len(self._raw(name))) if name in self._indexed else range(1)
             for index in cells:

@@ -14,7 +14,7 @@ ADDRESS_LIMIT = 1 << 64
 
 
 class DmaMappings:
-    """Mappings with a file are handed to the data path.
+    """The DMA mappings of a client. Mappings with a file are handed to the data path.
 
     One without a file (ROM of a virtual machine) could be reached only by asking the client for every byte, which the
     data path never does: it is remembered, and DMA there is the fault `dma_unmapped`.
@@ -26,7 +26,7 @@ class DmaMappings:
         self._starts: list[int] = []  # sorted
 
     def map(self, mapping: DmaMapping, fd: int | None) -> None:
-        """`fd` stays the caller's. Raises RequestError: EEXIST on overlap, EINVAL, ENOSPC."""
+        """Add a mapping; `fd` stays the caller's. Raises RequestError: EEXIST on overlap, EINVAL, ENOSPC."""
         end = mapping.address + mapping.size
         if mapping.size == 0 or end > ADDRESS_LIMIT or not mapping.flags & (DMA_READABLE | DMA_WRITEABLE):
             raise RequestError(errno.EINVAL, "a DMA mapping is empty, without permission, or leaves the address space")
@@ -75,7 +75,7 @@ class DmaMappings:
         return start + self._known[start][0]
 
     def unmap_all(self) -> None:
-        """Also those without a file."""
+        """Take back all mappings, also those without a file."""
         self._datapath.unmap_all()
         self._known.clear()
         self._starts.clear()

@@ -13,7 +13,7 @@ REST_S = 0.25  # between two looks at connections for which no descriptor was le
 
 
 class PortServer:
-    """Listens as long as it lives; a port without a client is as after power-on."""
+    """The vfio-user socket of a port. It listens as long as it lives; a port without a client is as after power-on."""
 
     def __init__(self, port: SimulatedPort, path: str, loop: Loop) -> None:
         """Raises what Listener raises."""

@@ -31,7 +31,7 @@ class Presence(Protocol):
     """A port that can leave the bus, and hang in a reset."""
 
     def leave(self) -> None:
-        """All reads are all ones from now on."""
+        """Leave the bus: all reads are all ones from now on."""
 
     def come_back(self) -> None:
         """Make the device present again, as after a reset."""
@@ -56,7 +56,10 @@ class _Running:
 
 
 class Injector:
-    """One per port. Kinds are independent of each other; one that is begun again is taken back first."""
+    """The injections into one port.
+
+    Kinds are independent of each other; one that is begun again is taken back first.
+    """
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Injector:
         self._running[name] = _Running(parameters, begun.count, begun.end, until_ns, begun.exhausted)
 
     def end(self, name: str) -> None:
-        """Take one back. Raises UsageError if it is not active."""
+        """End one injection. Raises UsageError if it is not active."""
         find_kind(name)
         if name not in self._running or not self._running[name].active:
             active = [other for other, found in self._running.items() if found.active]
@@ -95,7 +98,7 @@ class Injector:
         self._end(name)
 
     def clear(self) -> None:
-        """Take everything back and forget the counts."""
+        """End all injections and forget the counts."""
         for name in self._running:
             self._end(name)
         self._running.clear()

@@ -178,7 +178,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 def find_kind(name: str) -> Kind:
     """The kind called `name`. Raises UsageError if there is none."""
     if name not in KINDS:
-        raise UsageError(f"no kind of injected fault is called {name!r}, expected one of {', '.join(KINDS)}")
+        raise UsageError(f"no misbehaviour is called {name!r}, expected one of {', '.join(KINDS)}")
     return KINDS[name]
 
 

@@ -14,7 +14,7 @@ _PORT: Final = re.compile(r"[a-z0-9_-]{1,32}")
 
 @dataclass(frozen=True)
 class CableWire(Wire):
-    """To the port named `to`; both ports must name each other."""
+    """A cable to the port named `to`; both ports must name each other."""
 
     kind: ClassVar = "cable"
     main_key: ClassVar = "to"
@@ -23,7 +23,7 @@ class CableWire(Wire):
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Key `to`."""
+        """Read the wire's table: key `to`."""
         table.need("to", "the name of the port at the other end")
         return cls(table.text("to", "", "the name of the port at the other end", _PORT))
 
@@ -56,7 +56,7 @@ class CableWire(Wire):
 
 
 class CablePlug(Plug):
-    """Only counts."""
+    """The plug of a cable, which only counts."""
 
     def stats(self) -> dict[str, Any]:
         """`sent` by the port, `received` over the cable, each with bytes incl. CRC."""

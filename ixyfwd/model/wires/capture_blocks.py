@@ -34,7 +34,7 @@ class CaptureInterface:
 
 
 class Sections:
-    """A whole file, section after section."""
+    """A pcapng file, section after section."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

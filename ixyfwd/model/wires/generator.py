@@ -55,7 +55,7 @@ class GeneratorWire(Wire):
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Keys `rate`, `flows`, `frame`, `count`, `verify` and `full`."""
+        """Read the wire's table: keys `rate`, `flows`, `frame`, `count`, `verify` and `full`."""
         rate = read_rate(table, "line", ("line", "max"))
         return cls(
             flows=table.integer("flows", 64, 1, MAX_FLOWS),
@@ -73,7 +73,7 @@ class GeneratorWire(Wire):
 
     @property
     def ends(self) -> bool | None:
-        """With a count."""
+        """Whether it ends: with a count."""
         return self.count is not None
 
     def attach(self, jack: Jack) -> Plug:

@@ -8,7 +8,7 @@ from ixyfwd.model.wires.contract import Jack, Plug, Wire
 
 @dataclass(frozen=True)
 class NoWire(Wire):
-    """No far end."""
+    """The wire without a far end."""
 
     kind: ClassVar = "none"
 
@@ -19,7 +19,7 @@ class NoWire(Wire):
 
 
 class NoPlug(Plug):
-    """Only counts."""
+    """The plug without a far end, which only counts."""
 
     def stats(self) -> dict[str, Any]:
         """`sent` and its bytes incl. CRC."""

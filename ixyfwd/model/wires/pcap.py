@@ -33,7 +33,7 @@ class PcapWire(Wire):
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Keys `replay`, `capture`, `loop`, `rate` and `full`."""
+        """Read the wire's table: keys `replay`, `capture`, `loop`, `rate` and `full`."""
         if not table.has("replay") and not table.has("capture"):
             table.notes.add(
                 table.path, 'found neither "replay" nor "capture", expected a file for at least one of them'
@@ -70,7 +70,7 @@ class PcapWire(Wire):
 
     @property
     def ends(self) -> bool | None:
-        """With the last frame, unless it begins again."""
+        """Whether it ends: with the last frame, unless the replay begins again."""
         return None if self.replay is None else not self.loop
 
     def attach(self, jack: Jack) -> Plug:

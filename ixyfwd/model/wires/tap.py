@@ -38,13 +38,13 @@ class TapWire(Wire):
 
     @classmethod
     def read(cls, table: Table, folder: Path) -> Self:
-        """Key `interface`."""
+        """Read the wire's table: key `interface`."""
         expected = "an interface name of 1 to 15 characters without blanks, / and :"
         table.need("interface", expected)
         return cls(table.text("interface", "", expected, _INTERFACE))
 
     def own(self) -> Iterator[tuple[str, str, str]]:
-        """The interface."""
+        """The interface, which no other wire may have."""
         yield "interface", "an interface", self.interface
 
     def for_mtu(self, mtu: int) -> Wire:
@@ -109,7 +109,7 @@ def _refusal(name: str, error: OSError) -> IxyfwdError:
 
 
 class TapPlug(Plug):
-    """The kernel's own traffic."""
+    """The plug of a TAP interface, at the kernel's own traffic."""
 
     def __init__(self, jack: Jack, wire: TapWire) -> None:
         super().__init__(jack)

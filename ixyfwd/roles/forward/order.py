@@ -27,7 +27,7 @@ class Order(RoleOrder["Report"]):
 
     @property
     def program_blocks(self) -> int:
-        """One for each program."""
+        """The number of counter blocks: one for each program."""
         return len(self.programs)
 
     def with_part(self, part: LoopPart) -> Self:

@@ -5,5 +5,5 @@ from ixyfwd.telemetry.snapshot import Report
 
 
 def report_of(order: Order, run: Report) -> Report:
-    """The run's own."""
+    """The account of a forwarding run: the run's own report."""
     return run

@@ -33,7 +33,7 @@ def _calls(programs: Sequence[ProgramSpec], engine: Engine, batch: Batch, rx_por
         if treat is not None:
             calls.append(treat)
         elif program.decides:
-            raise UsageError(f"the program {program.name} decides, but has nothing to do with the {engine.name} engine")
+            raise UsageError(f"the program {program.name} decides on frames, but not with the {engine.name} engine")
         if program.decides:
             calls.append(engine.bind_settle(batch, index))
     return calls

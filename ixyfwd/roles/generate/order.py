@@ -32,7 +32,7 @@ class Order(RoleOrder["GenerateReport"]):
     like_the_model: bool = False
 
     def refusal(self, limits: PortLimits) -> str | None:
-        """A family without a generator."""
+        """A sentence that refuses ports of a family without a generator, else None."""
         if limits.generator:
             return None
         return f"workers generate no frames on ports of family {limits.family}; use a port of another family"

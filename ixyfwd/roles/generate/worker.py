@@ -17,7 +17,7 @@ def begin(order: Order, workplace: Workplace) -> Work:
 
 
 def frames_of(order: Order) -> Frames:
-    """For an engine."""
+    """The frames of an order, as an engine takes them."""
     count = ENDLESS if order.count is None else order.count
     templates, schedule = bytes.fromhex(order.templates), bytes(order.schedule)
     return Frames(templates, order.flows, order.sizes, order.frame_ps, schedule, count)

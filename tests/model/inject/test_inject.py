@@ -71,7 +71,7 @@ def test_wrong_parameters_are_said(words: list[str], sentence: str) -> None:
 def test_a_wrong_request_changes_nothing() -> None:
     with Hand() as hand:
         found = injector(hand, 0)
-        with pytest.raises(UsageError, match="no kind of injected fault is called 'rain'"):
+        with pytest.raises(UsageError, match="no misbehaviour is called 'rain'"):
             found.begin("rain", {})
         found.begin("rx-stall", {"queue": 3})
         with pytest.raises(UsageError, match="queue="):

@@ -38,7 +38,11 @@ def _texts(device_id: int) -> dict[str, str]:
 
 
 class DeviceDirectory:
-    """Mode 0700, files 0600. There is no `driver` and no `iommu_group`, as of a function that no kernel driver has."""
+    """A directory that looks like the function's in sysfs.
+
+    Mode 0700, files 0600. There is no `driver` and no `iommu_group`, as of a function
+    that no kernel driver has.
+    """
 
     def __init__(self, path: str, device_id: int) -> None:
         """Raises RefusedError if another model serves it, UsageError or IxyfwdError if it cannot be made."""

@@ -70,7 +70,7 @@ def mapping_identity(address: int) -> bytes:
 
 
 def processes_that_map(identity: bytes) -> set[int]:
-    """All but this one."""
+    """The ids of the processes that map the file `identity`, without this process."""
     pids = {int(name) for name in os.listdir("/proc") if name.isdecimal()} - {os.getpid()}
     return {pid for pid in pids if _maps(pid, identity)}
 
@@ -103,11 +103,11 @@ class DriverMemory:
         self._known: dict[int, Page] = {}  # by physical address
 
     def covers(self, address: int) -> bool:
-        """Whether a mapping holds it."""
+        """Whether a mapping holds the address."""
         return any(start <= address < start + page.size for start, page in self._known.items())
 
     def forget(self) -> None:
-        """After the port has dropped its mappings."""
+        """Forget all mappings, after the port has dropped its own."""
         self._known.clear()
 
     def refresh(self, pids: set[int]) -> bool:

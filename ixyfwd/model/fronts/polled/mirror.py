@@ -32,7 +32,11 @@ def _has_hook(cell: Cell) -> bool:
 
 
 class Mirror:
-    """`take` after `commands`, then `publish` or `publish_reset`; `publish_heads` and `add_counters` now and then."""
+    """The copy of the registers in `resource0`.
+
+    `take` after `commands`, then `publish` or `publish_reset`; `publish_heads` and
+    `add_counters` now and then.
+    """
 
     def __init__(self, port: SimulatedPort, store: memoryview, registers: RegisterMap, bar: mmap.mmap) -> None:
         """`store` is the port's own register file, uint32[131072]; `bar` is what the driver maps."""
@@ -134,7 +138,7 @@ class Mirror:
 
 
 def is_reset(command: Command) -> bool:
-    """Whether it asks for a reset by software (datasheet 8.2.3.1.1)."""
+    """Whether a command asks for a reset by software (datasheet 8.2.3.1.1)."""
     return command[0] < CTRL_WORDS and bool(command[1] & (CTRL_RST | CTRL_LNK_RST))
 
 

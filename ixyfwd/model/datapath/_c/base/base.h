@@ -104,7 +104,7 @@ struct dp {
     bool capture_full, caused; /* caused: an interrupt is due, see dp_causes */
     volatile bool lost;        /* set by a signal handler: a mapping has `lost_at` */
     struct backing *backings;  /* dma/dma.h */
-    uint8_t nobody;            /* what rx slots without a place in backing.owned point to */
+    uint8_t unowned;           /* what rx slots without a place in backing.owned point to */
     uint8_t *pattern;          /* position-dependent filling of generated frames */
     struct port *ports[];
 };

@@ -1,5 +1,5 @@
 /* The registers that the data path reads from the store, by datasheet name. Offsets in bytes, canonical addresses only:
- * whoever writes the store mirrors aliases. */
+ * the writer of the store mirrors aliases. */
 #ifndef IXYFWD_REGISTERS_H
 #define IXYFWD_REGISTERS_H
 

@@ -289,7 +289,7 @@ static int match(struct port *p, struct fdir_filter *filter, unsigned place, str
     unsigned longest = fdir_of(p)->ctrl >> 24 & 15;
     bool drop = filter->command & FDIRCMD_DROP;
     out->status |= RXD_FLM | (place > longest ? RXD_FDIR_TOO_LONG : 0) | (filter->collided ? RXD_FDIR_COLLISION : 0);
-    if (drop) /* goes to a queue that is not enabled, unless somebody wants to see what is dropped */
+    if (drop) /* goes to a queue that is not enabled, unless a driver wants to see what is dropped */
         return fdir_of(p)->ctrl >> 8 & 127;
     return filter->command & FDIRCMD_QUEUE_EN ? (int)(filter->command >> 16 & 127) : UNROUTED;
 }

@@ -39,7 +39,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
     if (map && replace(map)) {
         map->lost_at = (uint8_t *)info->si_addr;
         at_work->lost = true;
-    } else { /* not ours: the access is repeated, and meets whoever was here before */
+    } else { /* not ours: the access is repeated, and meets the handler that was here before */
         sigaction(SIGBUS, &before, NULL);
         if (info->si_code <= 0)
             raise(number);

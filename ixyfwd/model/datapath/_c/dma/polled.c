@@ -5,7 +5,7 @@
 /* An address that is not mapped, or all ones. */
 uint64_t dp_missed(port_t *p) { return dma_of(p)->missed; }
 
-/* `known` 0: nobody has such memory. What waits is let through once, and the faults are recorded as usual. */
+/* `known` 0: no driver has such memory. What waits is let through once, and the faults are recorded as usual. */
 void dp_answer_missed(port_t *p, int known)
 {
     dma_of(p)->missed = NOTHING_MISSED;

@@ -243,7 +243,7 @@ enum rx_result rx_offer_classified(struct port *p, const uint8_t *data, uint32_t
     return RX_TAKEN;
 }
 
-/* A frame of any length; the wire pads what is too short. Whoever offers calls rx_flush_all when done. */
+/* A frame of any length; the wire pads what is too short. The caller calls rx_flush_all when done. */
 enum rx_result rx_offer(struct port *p, const uint8_t *data, uint32_t length, enum rx_wait wait)
 {
     struct rx_class class;

@@ -1,7 +1,7 @@
 /* What becomes of receive rings when mappings change. */
 #include "rx/rx.h"
 
-/* A mapping goes away under posted buffers: they are unmapped from now on, and nobody's. */
+/* A mapping goes away under posted buffers: they are unmapped from now on, and without an owner. */
 void rx_forget_map(struct port *p, const struct dma_map *map)
 {
     for (unsigned k = 0; k < rx_of(p)->active_count; k++) {
@@ -14,7 +14,7 @@ void rx_forget_map(struct port *p, const struct dma_map *map)
             bool withheld = q->entries - distance <= rx_of(p)->held[q->number].count;
             if (distance < q->ready || withheld)
                 *slot->owner = 0;
-            *slot = (struct rx_slot){.address = slot->address, .owner = &p->dp->nobody};
+            *slot = (struct rx_slot){.address = slot->address, .owner = &p->dp->unowned};
         }
     }
 }

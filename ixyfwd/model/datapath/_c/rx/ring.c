@@ -9,13 +9,13 @@ static void fetch_odd(struct port *p, struct rx_queue *q, uint32_t i)
     struct rx_slot *slot = &q->slots[i];
     const struct desc *d = rx_desc(p, q, i);
     if (!d) {
-        *slot = (struct rx_slot){.address = q->base + sizeof *d * i, .owner = &p->dp->nobody, .unread = 1};
+        *slot = (struct rx_slot){.address = q->base + sizeof *d * i, .owner = &p->dp->unowned, .unread = 1};
         return;
     }
     uint64_t address = *(const volatile uint64_t *)&d->q0;
     const struct dma_map *map = dma_find(p, address);
     if (!map || !(map->access & DMA_WRITE)) {
-        *slot = (struct rx_slot){.address = address, .owner = &p->dp->nobody};
+        *slot = (struct rx_slot){.address = address, .owner = &p->dp->unowned};
         return;
     }
     uint64_t within = address - map->iova, left = map->size - within;
@@ -23,14 +23,14 @@ static void fetch_odd(struct port *p, struct rx_queue *q, uint32_t i)
     uint8_t *owner = owner_of(map, address);
     if (*owner) {
         fault(p, FAULT_BUFFER_REUSED, false, q->number, i, address);
-        owner = &p->dp->nobody;
+        owner = &p->dp->unowned;
     } else {
         *owner = 1;
     }
     *slot = (struct rx_slot){host, address, owner, left < q->buffer_bytes ? (uint32_t)left : q->buffer_bytes, 0};
 }
 
-/* A run of descriptors that does not wrap; fast where a buffer lies whole in a mapping and is nobody's. */
+/* A run of descriptors that does not wrap; fast where a buffer lies whole in a mapping and has no owner. */
 static void fetch_run(struct port *p, struct rx_queue *q, uint32_t i, uint32_t count)
 {
     struct dma_cursor c = {0, 0, NULL, NULL};

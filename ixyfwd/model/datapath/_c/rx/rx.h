@@ -17,7 +17,7 @@ enum {
 struct rx_slot {
     uint8_t *host;    /* NULL: the buffer is not mapped for writing */
     uint64_t address; /* q0 as fetched */
-    uint8_t *owner;   /* byte of backing.owned to clear, or dp.nobody */
+    uint8_t *owner;   /* byte of backing.owned to clear, or dp.unowned */
     uint32_t room;    /* bytes from `host` to the end of its mapping, at most the buffer size */
     uint32_t unread;  /* 1: the descriptor itself could not be fetched */
 };

@@ -220,7 +220,7 @@ static void retire(struct port *p, struct tx_queue *q, uint32_t count)
         tx_write_head(p, q);
 }
 
-/* The frame or context at the head, whatever it is; returns the descriptors used up, 0 if it is not complete. */
+/* The frame or context at the head; returns the descriptors used up, 0 if it is not complete. */
 unsigned tx_send_any(struct port *p, struct tx_queue *q, uint32_t owned)
 {
     uint32_t count = frame_descriptors(p, q, owned);

@@ -84,7 +84,7 @@ static void group_by_queue(struct port *p, struct generator *g)
     count_runs(g);
 }
 
-/* The general way in: whatever is special about frame, queue or buffer. False: no room, only for a wire that waits. */
+/* The general way in, for special frames, queues and buffers. False: no room, only for a wire that waits. */
 static bool send_odd(struct port *p, struct generator *g, struct lane *lane, uint32_t size)
 {
     uint32_t length = g->sizes[size], flow = lane->flow;
@@ -254,7 +254,7 @@ static void send_burst(struct port *p, struct generator *g, uint32_t limit, stru
         if (send_fast(p, g, limit - b->sent, b) || send_next(p, g, b)) {
             misses = 0;
         } else if (misses++ == 0 && !any_room(p)) {
-            g->next = turn; /* nobody else can go on either */
+            g->next = turn; /* no other flow can go on either */
             return;
         }
     }

@@ -23,7 +23,7 @@ int dp_plug_generator(port_t *p, uint32_t flows, uint32_t size_count, const uint
                       const dp_pace *pace);
 dp_generator *dp_port_generator(port_t *p);
 dp_sink *dp_port_sink(port_t *p);
-/* Queues (two words of 64) that a flow came out of at this port, whoever generated it; 0 if not seen. */
+/* Queues (two words of 64) that a flow came out of at this port, from any port's generator; 0 if not seen. */
 int dp_flow_queues(port_t *p, uint32_t flow, uint64_t queues[2]);
 uint32_t dp_flows(port_t *p); /* the largest number of flows of any generator in the port's data path */
 /* end */
