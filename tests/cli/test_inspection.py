@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ixyfwd.cli.app import run
+from ixyfwd.pci.open import open_function
 from tests.testing.model_command import StartModel, model_commands
 
 Capture = pytest.CaptureFixture[str]
@@ -44,8 +45,6 @@ def test_report_and_registers_of_a_model(start: StartModel, capsys: Capture) -> 
 
 
 def test_a_port_that_a_run_holds_is_refused(start: StartModel, capsys: Capture) -> None:
-    from ixyfwd.pci.open import open_function  # noqa: PLC0415
-
     address = f"vfio-user:{start(wires=('none',)).sockets[0]}"
     function = open_function(address)
     try:

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Final
 
 # Each of these modules has rows of the table.
-from ixyfwd.nic.ixgbe import flow_control, interrupts, registers, semaphore, stats, windows
+from ixyfwd.nic.ixgbe import flow_control, interrupts, registers, rx, semaphore, stats, windows
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.register import Mode, Register
 from ixyfwd.nic.ixgbe.stats import COUNTERS, PACKET_BUFFER_MISSES, PER_QUEUE
 from ixyfwd.nic.report import RegisterValue, Selection
 
-_MODULES: Final = tuple(module.__name__ for module in (registers, flow_control, interrupts, semaphore, stats, windows))
+_MODULES: Final = tuple(
+    module.__name__ for module in (registers, flow_control, interrupts, rx, semaphore, stats, windows)
+)
 _NOT_READ: Final = {
     Mode.RC: "not read: a read changes it",
     Mode.W1C: "not read: it holds nothing, writes to it clear others",

@@ -11,6 +11,7 @@ from ixyfwd.model.spec import ModelSpec, PortSpec
 from ixyfwd.model.wires.none import NoWire
 from ixyfwd.nic.ixgbe.errata import ERRATA, mac_type
 from ixyfwd.nic.ixgbe.ids import ACCEPTED
+from ixyfwd.nic.ixgbe.nvm import Nvm
 from ixyfwd.nic.ixgbe.reading import WRITTEN, ReadingRegisters
 from ixyfwd.nic.ixgbe.register import Register
 from ixyfwd.nic.ixgbe.registers import AUTOC, CTRL
@@ -29,18 +30,16 @@ READ_CHANGES = {0x800, SWSM, SW_FW_SYNC}
 
 @contextmanager
 def model(folder: Path, device: int = 0x10FB, module: bool = True) -> Iterator[Function]:
-    socket = str(folder / "p.sock")
-    spec = ModelSpec((PortSpec("p", socket, NoWire(), device_id=device, module=module),), str(folder / "control"))
-    process = ModelProcess(spec, None)
+    port = PortSpec("p", str(folder / "p.sock"), "02:69:78:79:00:05", NoWire(), device, module=module)
+    process = ModelProcess(ModelSpec((port,), str(folder / "control.sock")))
     try:
-        process.wait_ready()
-        function = open_function(f"vfio-user:{socket}")
+        function = open_function(f"vfio-user:{port.socket}")
         try:
             yield function
         finally:
             function.close()
     finally:
-        process.close()
+        process.end()
 
 
 def facts(function: Function) -> dict[tuple[str, str], Fact]:
@@ -119,7 +118,8 @@ def test_a_report_changes_no_register_but_its_windows(tmp_path: Path, device: in
     windows = {row[n].offset for row in Register.__subclasses__() if row.__name__ in WRITTEN for n in range(row.count)}
     with model(tmp_path, device) as function:
         kept = [at for at in range(0, 0x20000, 4) if at not in windows | READ_CHANGES and not 0x40 <= at < 0x50]
-        kept = [at for at in kept if not (0x1000 <= at < 0x1800 or 0x4000 <= at < 0x4200)][::3] + [0x42A0, 0x42A8]
+        kept = [at for at in kept if not (0x1000 <= at < 0x1800 or 0x4000 <= at < 0x4200)][::3]
+        kept += [0x42A0, 0x42A8]
         before = [function.read32(at) for at in kept if at != MSRWD]
         recorder = Recorder(function)
         inspection = CardInspection(recorder, "p")  # type: ignore[arg-type]
@@ -178,10 +178,8 @@ def test_errata_have_sources_and_chips_that_exist() -> None:
         assert set(one.chips) <= chips and one.source and one.handling
 
 
-def test_a_device_that_does_not_finish_is_a_sentence(tmp_path: Path) -> None:
+def test_a_device_that_does_not_finish_is_a_sentence() -> None:
     """EERD.DONE never comes on the fake, whose clock is real: the NVM's facts say so."""
     regs = ReadingRegisters(FakeFunction(), "p")
     with pytest.raises(DeviceTimeoutError, match="EERD"):
-        from ixyfwd.nic.ixgbe.nvm import Nvm  # noqa: PLC0415
-
         Nvm(regs, ACCEPTED[0]).word(0)
