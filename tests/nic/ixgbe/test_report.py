@@ -118,7 +118,7 @@ def test_a_report_changes_no_register_but_its_windows(tmp_path: Path, device: in
     windows = {row[n].offset for row in Register.__subclasses__() if row.__name__ in WRITTEN for n in range(row.count)}
     with model(tmp_path, device) as function:
         kept = [at for at in range(0, 0x20000, 4) if at not in windows | READ_CHANGES and not 0x40 <= at < 0x50]
-        kept = [at for at in kept if not (0x1000 <= at < 0x1800 or 0x4000 <= at < 0x4200)][::3]
+        kept = [at for at in kept if not (0x1000 <= at < 0x1800 or 0x4000 <= at < 0x4200)][::31]
         kept += [0x42A0, 0x42A8]
         before = [function.read32(at) for at in kept if at != MSRWD]
         recorder = Recorder(function)
