@@ -42,7 +42,7 @@ def build_app() -> typer.Typer:
     app.command("capture")(capture_command)
     for command in (
         *(start, stop, status, stats, ports, workers, events, instances),
-        *(rss, model, inject, devices, bind, unbind, doctor),
+        *(rss, model, inject, devices, bind, unbind, doctor, registers),
     ):
         app.command()(command)
     app.command("fault", hidden=True, deprecated=True)(inject)  # its old name, for one release
@@ -325,14 +325,45 @@ def doctor(
     seconds: Annotated[
         float | None, typer.Option("--seconds", metavar="S", help="How long to measure; 1 if left out.")
     ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option("--port", metavar="ADDRESS", help="The report of one device that no run drives, instead."),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Whether this machine is ready: what was found, what is wanted, and the command that fixes it."""
+    if port is not None:
+        from ixyfwd.cli.inspection import report_command  # noqa: PLC0415
+
+        if config is not None or measure or seconds is not None:
+            raise UsageError("--port: found with --config, --measure or --seconds, which are about the machine")
+        return report_command(port, json)
     from ixyfwd.cli.doctor import doctor_command  # noqa: PLC0415
 
     if seconds is not None and not measure:
         raise UsageError("--seconds is how long --measure lasts: give both")
     return doctor_command(config, json, measure_s=(1.0 if seconds is None else seconds) if measure else None)
+
+
+def registers(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ADDRESS] [NAME]",
+            help="A device that no run drives; a register (RXDCTL, RXDCTL[3]), or all.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="What `ethtool -d` has printed elsewhere, instead of a device."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The registers of a device with their fields; those that a read would change are not read."""
+    from ixyfwd.cli.inspection import registers_command  # noqa: PLC0415
+
+    registers_command(words or (), file, json)
 
 
 def inject(

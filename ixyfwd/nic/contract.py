@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ixyfwd.nic.limits import Limits
 from ixyfwd.nic.options import PortOptions
+from ixyfwd.nic.report import Reports
 from ixyfwd.pci.function import DmaMap, Function, Window
 
 
@@ -333,13 +334,15 @@ class PciDevices:
     """The ports of a family that are PCI functions.
 
     `models`: their names in messages ("82599"). A chip wins over another family's
-    refusal of it. `open` touches only the function's configuration space.
+    refusal of it. `open` touches only the function's configuration space. `reports`:
+    what the family tells of a device that no run drives, if it does.
     """
 
     models: tuple[str, ...]
     chips: tuple[Chip, ...]
     refusals: tuple[Refusal, ...]
     open: Callable[[Function, str], NicPort]
+    reports: Reports | None = None
 
 
 @dataclass(frozen=True)

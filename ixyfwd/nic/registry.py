@@ -1,11 +1,14 @@
 """The registry of families, and the choice of the one that drives a device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
+from ixyfwd.errors import UsageError
 from ixyfwd.nic.contract import Chip, Family, NicPort, PciDevices, Refusal
 from ixyfwd.nic.discover import members
 from ixyfwd.nic.ids import not_driven, read_ids
+from ixyfwd.nic.report import Inspection, RegisterValue, Reports
+from ixyfwd.nic.words import either
 from ixyfwd.pci.function import Function
 
 
@@ -37,11 +40,40 @@ def open_pci_port(function: Function, name: str) -> NicPort:
     Raises UsageError, which names it, for a device that no family drives, and
     DeviceGoneError if there is none.
     """
-    ids = read_ids(function, name)
-    for pci in _pci():
-        if any((chip.vendor, chip.device) == ids for chip in pci.chips):
-            return pci.open(function, name)
-    raise not_driven(function, name, ids, _refusals(), [model for pci in _pci() for model in pci.models])
+    return _driving(function, name).open(function, name)
+
+
+def inspect(function: Function, name: str) -> Inspection:
+    """A look at the device behind a PCI function, by the family that drives it.
+
+    Raises UsageError for a device that no family drives or whose family tells nothing
+    of it, and DeviceGoneError if there is none.
+    """
+    reports = _driving(function, name).reports
+    if reports is None:
+        raise UsageError(f"port {name} ({function.address}): the family of this device has no report of it")
+    return reports.open(function, name)
+
+
+def register_names() -> tuple[str, ...]:
+    """The names of all tables of registers, of any family."""
+    return tuple(sorted({name for reports in _reports() for name in reports.names}))
+
+
+def decode_dump(data: bytes, source: str) -> Sequence[RegisterValue]:
+    """The registers in a dump that another driver's tool has printed. Raises UsageError, which names `source`."""
+    for reports in _reports():
+        found = reports.decode(data)
+        if found is not None:
+            return found
+    raise UsageError(
+        f"{source}: {len(data)} bytes that are no dump of registers; expected {either([r.dumps for r in _reports()])}"
+    )
+
+
+def has_scheme(address: str) -> bool:
+    """Whether a device address is of a family's own scheme, and so of no PCI function."""
+    return any(family.scheme is not None and address.startswith(family.scheme.prefix) for family in families())
 
 
 def open_port(address: str, name: str, open_function: Callable[[str], Function]) -> NicPort:
@@ -59,6 +91,19 @@ def open_port(address: str, name: str, open_function: Callable[[str], Function])
     except BaseException:
         function.close()
         raise
+
+
+def _driving(function: Function, name: str) -> PciDevices:
+    """The family that drives the device behind a function. Raises UsageError and DeviceGoneError."""
+    ids = read_ids(function, name)
+    for pci in _pci():
+        if any((chip.vendor, chip.device) == ids for chip in pci.chips):
+            return pci
+    raise not_driven(function, name, ids, _refusals(), [model for pci in _pci() for model in pci.models])
+
+
+def _reports() -> list[Reports]:
+    return [pci.reports for pci in _pci() if pci.reports is not None]
 
 
 def _pci() -> Iterator[PciDevices]:

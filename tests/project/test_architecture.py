@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "programs options": {"settings"},
     "programs worker": {"engine", "memory", "telemetry"},
     "config": {"settings", "programs options", "model", "memory", "nic", "telemetry", "kit"},
-    "host": {"config", "memory", "probe", "kit"},
+    "host": {"config", "memory", "probe", "kit", "nic", "pci"},
     # A worker's role as well: what the supervisor asks of it and says of it, and what the worker runs.
     "roles order": {"telemetry", "traffic", "kit"},
     "roles worker": {"roles order", "programs worker", "engine", "telemetry"},
@@ -120,6 +120,8 @@ NARROW = {
     ("plan", "memory"): {"ixyfwd.memory.layout"},
     ("engine", "pci"): {"ixyfwd.pci.function"},
     ("nic", "pci"): {"ixyfwd.pci.function"},
+    ("host", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.report"},
+    ("host", "pci"): {"ixyfwd.pci.open"},
     ("nic", "memory"): {"ixyfwd.memory.layout"},
     ("nic limits", "memory"): {"ixyfwd.memory.layout"},
     ("nic limits", "nic"): {"ixyfwd.nic.limits"},
@@ -127,7 +129,7 @@ NARROW = {
     ("supervisor", "nic"): {"ixyfwd.nic.contract", "ixyfwd.nic.registry", "ixyfwd.nic.check"},
     ("worker", "pci"): {"ixyfwd.pci.function", "ixyfwd.pci.mmio"},
     ("cli", "model"): WIRES | {"ixyfwd.model.spec", "ixyfwd.model.inject.kinds", "ixyfwd.model.client"},
-    ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
+    ("cli", "nic"): {"ixyfwd.nic.registry", "ixyfwd.nic.report", "ixyfwd.nic.rss", "ixyfwd.nic.flow"},
 }
 
 # The layers inside of the model, from the lowest to the highest: its folders, and the modules on top. The chip knows

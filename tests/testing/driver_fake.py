@@ -92,6 +92,7 @@ class Broken:
     reset: bool = False  # CTRL.RST never clears
     master: bool = False  # STATUS.19 stays
     mdio: bool = False  # a command on MDIO never ends
+    nvm: bool = False  # a read of the NVM never ends
     enable: set[int] = field(default_factory=set)  # offsets of RXDCTL/TXDCTL that never read ENABLE = 1
     disable: set[int] = field(default_factory=set)  # ... never read ENABLE = 0 again
     gone_after: int | None = None  # reads until everything is all ones
@@ -148,7 +149,7 @@ class FakeFunction:
             return
         if offset == AUTOC:
             value &= ~(1 << 12)
-        if offset == EERD:  # done at once; any module allowed, no crosstalk fix
+        if offset == EERD and not self.broken.nvm:  # done at once; any module allowed, no crosstalk fix
             value = value & ~1 | 2 | 0x83 << 16
         if offset == MSCA and value & MDIO_COMMAND and not self.broken.mdio:  # no PHY answers
             value &= ~MDIO_COMMAND

@@ -203,6 +203,7 @@ LINK = (  # 1.7
     R("PCS1GLCTL", 0x04208, reset=0x02040000),
     R("PCS1GLSTA", 0x0420C, write="ro"),
     R("PCS1GANA", 0x04218, reset=0x1A0),
+    R("PCS1GANLP", 0x0421C, write="ro"),
     R("HLREG0", 0x04240, reset=0x08012C0B, write="hlreg0", path=True),
     R("MSCA", 0x0425C, write="msca"),
     R("MSRWD", 0x04260, mask=0xFFFF),

@@ -6,6 +6,7 @@ from ixyfwd.nic.contract import Chip, Family, PciDevices
 from ixyfwd.nic.ixgbe.device import Ixgbe
 from ixyfwd.nic.ixgbe.ids import ACCEPTED, INTEL, MODELS, REFUSALS
 from ixyfwd.nic.ixgbe.limits import LIMITS
+from ixyfwd.nic.ixgbe.report import REPORTS
 
 FAMILY: Final = Family(
     "ixgbe",
@@ -15,5 +16,6 @@ FAMILY: Final = Family(
         tuple(Chip(INTEL, one.device, one.name, one.reta_entries) for one in ACCEPTED),
         REFUSALS,
         Ixgbe,
+        REPORTS,
     ),
 )

@@ -23,6 +23,7 @@ _BETWEEN_LOOKS_S: Final = 5e-3
 # Neither is in `registers`, since a read of one takes it. Mode RC: so a dump leaves them alone.
 class SWSM(Register, at=one(0x10140), mode=Mode.RC, section="8.2.3.4.1"):
     SMBI = Field(0)
+    SWESMBI = Field(1)
 
 
 class SW_FW_SYNC(Register, at=one(0x10160), mode=Mode.RC, section="8.2.3.4.3"):
