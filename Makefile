@@ -2,7 +2,6 @@
 .PHONY: help run quick test lint format bench cover
 PYTHON := .venv/bin/python
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.[ch]')
-QUICK = $(shell grep -qe --quick scripts/test && echo --quick || echo '-m "not slow"')
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -11,7 +10,7 @@ run: ## forward between two ports of the model for 3 s
 	./scripts/run --duration 3
 
 quick: ## the fast tests
-	./scripts/test $(QUICK)
+	./scripts/test --quick
 
 test: ## all tests
 	./scripts/test

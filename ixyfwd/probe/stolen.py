@@ -48,6 +48,11 @@ class StolenWatch:
         self._cpus[pid] = cpu
         self._delays[pid] = (time.monotonic_ns(), run_delay_ns(pid, self._proc))
 
+    def forget(self, pid: int) -> None:
+        """Watch a process no longer."""
+        self._cpus.pop(pid, None)
+        self._delays.pop(pid, None)
+
     def shares(self) -> dict[int, Shares]:
         """The shares by process id, of steal from the construction to now."""
         now_ns = time.monotonic_ns()

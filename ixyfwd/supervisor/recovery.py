@@ -71,9 +71,12 @@ class Recovery:
         """The process of a worker has ended. Raises IxyfwdError if none is left and none will be started."""
         case = self._cases[worker.index]
         self.forget(worker.pidfd)
-        case.died_s = time.monotonic()
         case.enter(Stage.DEAD)
-        worker.last_death = worker.obituary()
+        self._count_death(case, worker.obituary())
+
+    def _count_death(self, case: _Case, text: str) -> None:
+        worker = case.worker
+        case.died_s, worker.last_death = time.monotonic(), text
         delay_s = case.limit.delay_after(case.died_s)
         case.start_s = None if delay_s is None else case.died_s + delay_s
         if delay_s is None:
@@ -167,9 +170,16 @@ class Recovery:
         return all(port.driver.sent(worker.index, worker.queue(port)) for port in up)
 
     def _start(self, case: _Case) -> None:
-        worker = case.worker
-        worker.restart()
-        self.forwarder.stolen.add(worker.pid, worker.spec.cpu)
+        """A process that cannot be started, for lack of any that are allowed, is a death, too."""
+        worker, stolen = case.worker, self.forwarder.stolen
+        before = worker.pid
+        try:
+            worker.restart()
+        except IxyfwdError as error:
+            self._count_death(case, str(error))
+            return
+        stolen.forget(before)
+        stolen.add(worker.pid, worker.spec.cpu)
         self.watch(worker)
         case.enter(Stage.STARTING)
         self._step("start", f"{worker.name} is started as pid {worker.pid}")

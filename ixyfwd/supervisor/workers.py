@@ -141,8 +141,9 @@ class Worker:
         set_up_tx_queue(port, self.spec.layout, self.spec.ports[port.index].dma, self._arena)
 
     def kill(self) -> None:
-        """Kill the process, also one that is stopped; `pidfd` becomes readable."""
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill the process, also one that is stopped; `pidfd` becomes readable. Harmless if it has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def bury(self, ports: Sequence[Port]) -> int:
         """Count the frames lost with the process, and rebuild the free stack and the ring state; returns the count.
