@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ixyfwd.model.wires.contract import Jack, Plug, Totals, Wire, check_memory
+from ixyfwd.model.wires.contract import Jack, Plug, WireTotals, Wire, check_memory
 from ixyfwd.settings.reader import Table
 
 
@@ -36,9 +36,9 @@ class MirrorWire(Wire):
 
 
 class MirrorPlug(Plug):
-    def totals(self) -> Totals:
+    def totals(self) -> WireTotals:
         mirror = self._jack.lib.dp_port_mirror(self._jack.port)
-        return Totals(int(mirror.returned), int(mirror.taken))
+        return WireTotals(int(mirror.returned), int(mirror.taken))
 
     def stats(self) -> dict[str, Any]:
         mirror = self._jack.lib.dp_port_mirror(self._jack.port)
