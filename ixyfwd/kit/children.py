@@ -129,6 +129,10 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    def kill(self) -> None:
+        """Kill the process, also one that is stopped. Harmless if it has ended."""
+        self._process.kill()
+
     def killed_by(self) -> int | None:
         """The number of the signal that ended the process; None if it runs or ended by itself."""
         code = self._process.poll()

@@ -142,8 +142,7 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process, also one that is stopped; `pidfd` becomes readable. Harmless if it has ended."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self._started().kill()
 
     def bury(self, ports: Sequence[Port]) -> int:
         """Count the frames lost with the process, and rebuild the free stack and the ring state; returns the count.
