@@ -361,3 +361,17 @@ def judge(outcome: Outcome, command: str) -> None:
         return
     assert report["reason"] == outcome.reason
     assert_account(report_of(json.dumps(report)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", RUNS)
+def test_a_stop_says_in_one_line_what_it_stopped(make: Make, tmp_path: Path, command: str) -> None:
+    """Also of a model, whose report is another."""
+    cell = Cell(make(command), tmp_path)
+    process = cell.launch(cell.command())
+    name = cell.await_run(process).name
+    answer = run(*IXYFWD, "stop", "--timeout", "60", "--instance", name)
+    assert answer.returncode == 0, answer.stderr
+    (line,) = answer.stdout.splitlines()
+    assert line.startswith(f"{name}: stopped")
+    assert process.wait(END_S) == 0
