@@ -156,7 +156,7 @@ class Worker:
         accounted = totals.rx_errors + totals.tx_full + totals.program_drops
         self.lost = sum(delivered) - sum(transmitted) - accounted
         self._losses = _Losses(
-            totals.taken - totals.tx_packets - totals.tx_full - totals.program_drops,
+            totals.in_hand + totals.lost_in_hand,
             tuple(n - self.port_word(i, PortWord.RX_PACKETS) for i, n in enumerate(delivered)),
             tuple(self.port_word(i, PortWord.TX_PACKETS) - n for i, n in enumerate(transmitted)),
         )

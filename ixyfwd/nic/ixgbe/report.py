@@ -11,8 +11,9 @@ from ixyfwd.nic.ixgbe.i2c import THERMAL_SENSOR, I2cBus, read_module
 from ixyfwd.nic.ixgbe.ids import Media, identify
 from ixyfwd.nic.ixgbe.link import cage_is_empty, link_state
 from ixyfwd.nic.ixgbe.mac import read_address
-from ixyfwd.nic.ixgbe.mdio import NEGOTIATION, VENDOR, PhyReader
+from ixyfwd.nic.ixgbe.mdio import NEGOTIATION, VENDOR, Mdio
 from ixyfwd.nic.ixgbe.nvm import CHECKSUM, Nvm
+from ixyfwd.nic.ixgbe.phy import CONTROL, LOW_POWER
 from ixyfwd.nic.ixgbe.reading import ReadingRegisters, borrowed, phy_bit
 from ixyfwd.nic.ixgbe.registers import EEC, FWSM, MMNGC, STATUS
 from ixyfwd.nic.ixgbe.table import names, read_table
@@ -25,7 +26,6 @@ from ixyfwd.pci.function import Function
 _FIRMWARE_MODES: Final = {0: "none", 2: "pass-through", 3: "host interface only"}
 _FW_VALID: Final = 1 << 15
 _FW_RECOVERY: Final = 1 << 5  # X550
-_LOW_POWER: Final = 1 << 11
 _TEMPERATURE, _TEMPERATURE_READY = 0xC820, 0xC821  # FreeBSD ix, Linux aquantia: in 1/256 degrees
 _EMC_REGISTERS: Final = (0x00, 0x01, 0x23, 0x2A)  # Linux: IXGBE_EMC_*_DATA
 
@@ -151,9 +151,9 @@ class CardInspection:
         if self._device.media is not Media.COPPER:
             return
         with borrowed(self._regs, self._device, phy_bit(self._regs), "reading the PHY"):
-            reader = PhyReader(self._regs)
-            place = reader.find()
-            if place is None:
+            reader = Mdio(self._regs)
+            phy = reader.find()
+            if phy is None:
                 yield Fact(
                     "PHY",
                     "id",
@@ -162,13 +162,13 @@ class CardInspection:
                     "the PHY inside the chip does not answer: power the card off and on",
                 )
                 return
-            phy, number = place
-            control, version = reader.read(phy, VENDOR, 0), reader.read(phy, VENDOR, 0x20)
+            number = reader.identity(phy)
+            control, version = reader.read(phy, VENDOR, CONTROL), reader.read(phy, VENDOR, 0x20)
             base, fast = reader.read(phy, NEGOTIATION, 0x13), reader.read(phy, NEGOTIATION, 0x21)
             ready, degrees = reader.read(phy, VENDOR, _TEMPERATURE_READY), reader.read(phy, VENDOR, _TEMPERATURE)
         yield Fact("PHY", "id", f"{number:#010x} at {phy}", number)
         yield Fact("PHY", "firmware", f"{version:#06x}", version)
-        low = bool(control & _LOW_POWER)
+        low = bool(control & LOW_POWER)
         yield Fact(
             "PHY",
             "low power",

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from typing import Final
 
 # Each of these modules has rows of the table.
-from ixyfwd.nic.ixgbe import defaults, firmware, flow_control, interrupts, phy, registers, rx, semaphore, stats, windows
+from ixyfwd.nic.ixgbe import (
+    defaults,
+    firmware,
+    flow_control,
+    interrupts,
+    mdio,
+    registers,
+    rx,
+    semaphore,
+    stats,
+    windows,
+)
 from ixyfwd.nic.ixgbe.access import Registers
 from ixyfwd.nic.ixgbe.register import Mode, Register
 from ixyfwd.nic.ixgbe.stats import COUNTERS, PACKET_BUFFER_MISSES, PER_QUEUE
@@ -12,7 +23,7 @@ from ixyfwd.nic.report import RegisterValue, Selection
 
 _MODULES: Final = tuple(
     module.__name__
-    for module in (registers, defaults, firmware, flow_control, interrupts, phy, rx, semaphore, stats, windows)
+    for module in (registers, defaults, firmware, flow_control, interrupts, mdio, rx, semaphore, stats, windows)
 )
 _NOT_READ: Final = {
     Mode.RC: "not read: a read changes it",
